@@ -1,7 +1,8 @@
 //! TLS on a TCP socket whose records the Linux kernel seals and opens, and the same with records
 //! sealed in the process where the kernel has no TLS.
-#![warn(missing_docs)]
 
+pub mod alert;
 pub mod cipher;
 pub mod crypto;
+pub mod keys;
 pub mod secret;
