@@ -21,7 +21,7 @@ pub enum Hash {
 
 impl Hash {
     /// The length of its output in bytes.
-    pub fn len(self) -> usize {
+    pub fn output_len(self) -> usize {
         self.digest_algorithm().output_len()
     }
 

@@ -14,7 +14,7 @@ pub struct TrafficSecret {
 impl TrafficSecret {
     /// Takes a secret as long as the suite's hash; `None` for another length.
     pub fn new(suite: CipherSuite, secret: Secret) -> Option<Self> {
-        (secret.len() == suite.hash().len()).then_some(Self { suite, secret })
+        (secret.len() == suite.hash().output_len()).then_some(Self { suite, secret })
     }
 
     /// The suite that it belongs to.
@@ -41,7 +41,7 @@ impl TrafficSecret {
 
     /// The secret after a KeyUpdate (RFC 8446, section 7.2).
     pub fn next(&self) -> Self {
-        let secret = self.prk().expand_label("traffic upd", &[], self.suite.hash().len());
+        let secret = self.prk().expand_label("traffic upd", &[], self.suite.hash().output_len());
         Self { suite: self.suite, secret }
     }
 
