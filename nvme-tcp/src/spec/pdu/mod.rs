@@ -15,7 +15,7 @@ pub use capsule::{CapsuleCmd, CapsuleResp};
 pub use data::DataPdu;
 pub use initialize::{IcReq, IcResp, MIN_MAXH2CDATA};
 pub use ready_to_transfer::R2t;
-pub use terminate::{FatalStatus, TermReq};
+pub use terminate::{FatalStatus, MAX_QUOTE_LEN, TermReq};
 
 /// The length of [`CommonHeader`] in bytes.
 pub const COMMON_HEADER_LEN: usize = 8;

@@ -1,0 +1,388 @@
+//! Bringing a controller up: the admin commands in their order, from Connect to Number of Queues.
+
+use std::time::{Duration, Instant};
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::connection::ADMIN_IN_CAPSULE;
+use crate::spec::command::fabrics::{self, ConnectData, InvalidParameter};
+use crate::spec::command::{Sqe, admin};
+use crate::spec::completion::{Cqe, Status};
+use crate::spec::identify::{self, IDENTIFY_LEN, IdentifyController};
+use crate::spec::property::{self, Capabilities};
+use crate::spec::text;
+
+/// What the host asks of an association.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// HOSTNQN.
+    pub host_nqn: String,
+    /// HOSTID.
+    pub host_id: [u8; 16],
+    /// SUBNQN.
+    pub subsystem_nqn: String,
+    /// KATO: the keep-alive timeout.
+    pub keep_alive: Duration,
+    /// Entries in the admin queue.
+    pub admin_entries: u32,
+    /// I/O queues wanted; none for a discovery controller.
+    pub io_queues: u16,
+    /// Entries wanted in each I/O queue.
+    pub io_entries: u32,
+}
+
+/// What the controller turned out to be, as far as queues and transfers need it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ControllerTraits {
+    /// CNTLID.
+    pub cntlid: u16,
+    /// VS: major in 31:16, minor in 15:8.
+    pub version: u32,
+    /// CNTRLTYPE: whether it is a discovery controller.
+    pub discovery: bool,
+    /// SUBNQN as the controller gives it.
+    pub subsystem_nqn: String,
+    /// SN.
+    pub serial_number: String,
+    /// MN.
+    pub model_number: String,
+    /// FR.
+    pub firmware_revision: String,
+    /// MDTS in bytes; `None` for no limit.
+    pub max_transfer: Option<u64>,
+    /// Data that goes along with an I/O command in its capsule, in bytes.
+    pub in_capsule: u32,
+    /// I/O queues granted.
+    pub io_queues: u16,
+    /// Entries in each I/O queue, what was wanted and MQES allows.
+    pub io_entries: u32,
+    /// ONCS: optional NVM commands.
+    pub optional_commands: u16,
+    /// VWC: a volatile write cache is present, so that a flush means something.
+    pub volatile_write_cache: bool,
+    /// CTRATT.TBKAS: any command counts as a keep-alive.
+    pub traffic_based_keep_alive: bool,
+    /// KAS is not zero: there is a keep-alive.
+    pub keep_alive: bool,
+    /// The highest namespace ID.
+    pub max_namespace: u32,
+}
+
+/// One admin command with its data.
+#[derive(Clone, Debug)]
+pub struct AdminCommand {
+    /// The entry; CID and SGL are the connection's to fill in.
+    pub sqe: Sqe,
+    /// Data to send along.
+    pub write: Vec<u8>,
+    /// How much data is wanted back, in bytes.
+    pub read: u32,
+}
+
+impl AdminCommand {
+    fn bare(sqe: Sqe) -> Self {
+        Self { sqe, write: Vec::new(), read: 0 }
+    }
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Send this on the admin queue and tell [`BringUp::completed`].
+    Admin(AdminCommand),
+    /// Ask again at this time.
+    Wait(Instant),
+    /// The controller is up; its I/O queues can be connected.
+    Ready,
+}
+
+/// Why a controller did not come up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BringUpError {
+    /// Connect was refused.
+    #[error("Connect was refused: {status}{}", parameter.map(|p| format!(", {} is wrong", p.name())).unwrap_or_default())]
+    Refused {
+        /// What the controller said.
+        status: Status,
+        /// Which parameter it did not like.
+        parameter: Option<InvalidParameter>,
+    },
+    /// The controller wants authentication, which this connection was not told how to give.
+    #[error("the controller requires DH-HMAC-CHAP authentication")]
+    AuthenticationRequired,
+    /// Another command failed.
+    #[error("{command} failed: {status}")]
+    Failed {
+        /// Which command.
+        command: &'static str,
+        /// What the controller said.
+        status: Status,
+    },
+    /// CSTS.CFS was set.
+    #[error("the controller reports a fatal error (CSTS.CFS)")]
+    Fatal,
+    /// CSTS.RDY did not change in time.
+    #[error("the controller did not become {wanted} within {} ms", limit.as_millis())]
+    NotReady {
+        /// "ready" or "disabled".
+        wanted: &'static str,
+        /// CAP.TO.
+        limit: Duration,
+    },
+    /// The controller is something this host cannot use.
+    #[error("the controller's {field} is {got}, expected {expected}")]
+    Unusable {
+        /// Which field of which structure.
+        field: &'static str,
+        /// What it holds.
+        got: u64,
+        /// What it would have to hold.
+        expected: &'static str,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connect,
+    Cap,
+    Version,
+    ReadCc,
+    Disable,
+    WaitDisabled { until: Instant },
+    Enable,
+    WaitReady { until: Instant },
+    Identify,
+    Queues,
+    Ready,
+}
+
+/// Brings one controller up (Base, section 3.5.2), without I/O:
+///
+/// ```text
+/// Connect > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > Number of Queues > Ready
+///                        \-EN=1-> disable > RDY=0 -^
+/// ```
+///
+/// [`next`](Self::next) says what to do; the answer to each command goes to [`completed`](Self::completed).
+#[derive(Debug)]
+pub struct BringUp {
+    settings: Settings,
+    state: State,
+    cap: Capabilities,
+    cc: u32,
+    poll_at: Option<Instant>,
+    traits: ControllerTraits,
+}
+
+/// How often CSTS is read while the controller gets ready.
+const READY_POLL: Duration = Duration::from_millis(10);
+/// The longest that CAP.TO is believed.
+const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
+
+impl BringUp {
+    /// Begins before Connect, on an admin queue whose ICReq and ICResp are exchanged.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            traits: ControllerTraits {
+                cntlid: 0,
+                version: 0,
+                discovery: false,
+                subsystem_nqn: String::new(),
+                serial_number: String::new(),
+                model_number: String::new(),
+                firmware_revision: String::new(),
+                max_transfer: None,
+                in_capsule: ADMIN_IN_CAPSULE,
+                io_queues: 0,
+                io_entries: settings.io_entries,
+                optional_commands: 0,
+                volatile_write_cache: false,
+                traffic_based_keep_alive: false,
+                keep_alive: false,
+                max_namespace: 0,
+            },
+            settings,
+            state: State::Connect,
+            cap: Capabilities(0),
+            cc: 0,
+            poll_at: None,
+        }
+    }
+
+    /// What the controller turned out to be; whole once [`Step::Ready`] was given.
+    pub fn into_traits(self) -> ControllerTraits {
+        self.traits
+    }
+
+    /// The Connect command of the admin queue (`qid` 0) or an I/O queue, with its data.
+    pub fn connect(settings: &Settings, qid: u16, entries: u32, cntlid: u16) -> Option<AdminCommand> {
+        let kato = if qid == 0 { settings.keep_alive.as_millis().min(u32::MAX.into()) as u32 } else { 0 };
+        let data = ConnectData::new(settings.host_id, cntlid, &settings.subsystem_nqn, &settings.host_nqn)?;
+        let sqe = fabrics::connect(qid, entries, 0, kato);
+        Some(AdminCommand { sqe, write: data.as_bytes().to_vec(), read: 0 })
+    }
+
+    /// What to do at `now`.
+    pub fn next(&mut self, now: Instant) -> Result<Step, BringUpError> {
+        let sqe = match self.state {
+            State::Connect => {
+                let settings = &self.settings;
+                let connect = Self::connect(settings, 0, settings.admin_entries, fabrics::CNTLID_DYNAMIC);
+                return connect.map(Step::Admin).ok_or(BringUpError::Unusable {
+                    field: "NQN's length in bytes",
+                    got: settings.subsystem_nqn.len().max(settings.host_nqn.len()) as u64,
+                    expected: "at most 223",
+                });
+            }
+            State::Cap => fabrics::property_get(property::CAP, true),
+            State::Version => fabrics::property_get(property::VS, false),
+            State::ReadCc => fabrics::property_get(property::CC, false),
+            State::Disable => fabrics::property_set(property::CC, self.cc & !property::CC_ENABLE),
+            State::Enable => {
+                fabrics::property_set(property::CC, property::CC_FOR_FABRICS | property::CC_ENABLE)
+            }
+            State::WaitDisabled { until } | State::WaitReady { until } => {
+                if let Some(at) = self.poll_at.filter(|at| now < *at) {
+                    return Ok(Step::Wait(at));
+                }
+                if now >= until && self.poll_at.is_some() {
+                    let ready = matches!(self.state, State::WaitReady { .. });
+                    let wanted = if ready { "ready" } else { "disabled" };
+                    return Err(BringUpError::NotReady { wanted, limit: self.ready_timeout() });
+                }
+                fabrics::property_get(property::CSTS, false)
+            }
+            State::Identify => {
+                let sqe = admin::identify(identify::CNS_CONTROLLER, 0);
+                return Ok(Step::Admin(AdminCommand { sqe, write: Vec::new(), read: IDENTIFY_LEN as u32 }));
+            }
+            State::Queues => admin::set_number_of_queues(self.settings.io_queues),
+            State::Ready => return Ok(Step::Ready),
+        };
+        Ok(Step::Admin(AdminCommand::bare(sqe)))
+    }
+
+    /// The command that [`next`](Self::next) gave is done.
+    pub fn completed(&mut self, cqe: &Cqe, data: &[u8], now: Instant) -> Result<(), BringUpError> {
+        let status = cqe.status();
+        if !status.is_success() {
+            return Err(self.failed(cqe));
+        }
+        let dw0 = cqe.dw0();
+        self.state = match self.state {
+            State::Connect => {
+                if dw0 & 0b11 << 17 != 0 {
+                    return Err(BringUpError::AuthenticationRequired);
+                }
+                self.traits.cntlid = dw0 as u16;
+                State::Cap
+            }
+            State::Cap => {
+                self.cap = Capabilities(cqe.result.get());
+                self.traits.io_entries = self.settings.io_entries.min(self.cap.max_queue_entries());
+                State::Version
+            }
+            State::Version => {
+                self.traits.version = dw0;
+                State::ReadCc
+            }
+            State::ReadCc => {
+                self.cc = dw0;
+                if dw0 & property::CC_ENABLE != 0 { State::Disable } else { State::Enable }
+            }
+            State::Disable => State::WaitDisabled { until: self.start_waiting(now) },
+            State::Enable => State::WaitReady { until: self.start_waiting(now) },
+            State::WaitDisabled { .. } if dw0 & property::CSTS_READY == 0 => State::Enable,
+            State::WaitReady { .. } if dw0 & property::CSTS_FATAL != 0 => return Err(BringUpError::Fatal),
+            State::WaitReady { .. } if dw0 & property::CSTS_READY != 0 => State::Identify,
+            State::WaitDisabled { .. } | State::WaitReady { .. } => {
+                self.poll_at = Some(now + READY_POLL);
+                self.state
+            }
+            State::Identify => {
+                self.identified(data)?;
+                if self.traits.discovery || self.settings.io_queues == 0 {
+                    State::Ready
+                } else {
+                    State::Queues
+                }
+            }
+            State::Queues => {
+                let granted = admin::granted_queues(dw0).min(self.settings.io_queues.into());
+                self.traits.io_queues = granted as u16;
+                State::Ready
+            }
+            State::Ready => State::Ready,
+        };
+        Ok(())
+    }
+
+    fn failed(&self, cqe: &Cqe) -> BringUpError {
+        let status = cqe.status();
+        let command = match self.state {
+            State::Connect => return refused(cqe),
+            State::Identify => "Identify Controller",
+            State::Queues => "Set Features (Number of Queues)",
+            State::Disable | State::Enable => "Property Set (CC)",
+            _ => "Property Get",
+        };
+        BringUpError::Failed { command, status }
+    }
+
+    fn ready_timeout(&self) -> Duration {
+        // A controller that says zero is given one unit all the same.
+        let units = u32::from(self.cap.ready_timeout()).max(1);
+        (Duration::from_millis(500) * units).min(MAX_READY_TIMEOUT)
+    }
+
+    fn start_waiting(&mut self, now: Instant) -> Instant {
+        self.poll_at = None;
+        now + self.ready_timeout()
+    }
+
+    fn identified(&mut self, data: &[u8]) -> Result<(), BringUpError> {
+        let unusable = |field, got: u64, expected| BringUpError::Unusable { field, got, expected };
+        let identify = IdentifyController::ref_from_bytes(data)
+            .map_err(|_| unusable("Identify length", data.len() as u64, "4096"))?;
+        let discovery = identify.cntrltype == identify::CONTROLLER_DISCOVERY;
+        if identify.icdoff.get() != 0 {
+            return Err(unusable("ICDOFF", identify.icdoff.get().into(), "0"));
+        }
+        if !discovery && self.settings.io_queues > 0 {
+            if identify.ioccsz.get() < 4 {
+                return Err(unusable("IOCCSZ", identify.ioccsz.get().into(), "at least 4"));
+            }
+            let sgls = identify.sgls.get();
+            if sgls & 0b11 == 0 {
+                return Err(unusable("SGLS", sgls.into(), "SGL support in bits 1:0"));
+            }
+        }
+        let maxcmd = u32::from(identify.maxcmd.get());
+        if maxcmd > 0 {
+            self.traits.io_entries = self.traits.io_entries.min(maxcmd);
+        }
+        let traits = &mut self.traits;
+        traits.discovery = discovery;
+        traits.subsystem_nqn = text::from_field(&identify.subnqn);
+        traits.serial_number = text::from_field(&identify.serial_number);
+        traits.model_number = text::from_field(&identify.model_number);
+        traits.firmware_revision = text::from_field(&identify.firmware_revision);
+        traits.max_transfer = identify.max_transfer(self.cap.min_page_size());
+        traits.in_capsule = identify.ioccsz.get().saturating_mul(16).saturating_sub(64);
+        traits.optional_commands = identify.oncs.get();
+        traits.volatile_write_cache = identify.vwc & identify::VWC_PRESENT != 0;
+        traits.traffic_based_keep_alive = identify.ctratt.get() & identify::CTRATT_TBKAS != 0;
+        traits.keep_alive = identify.kas.get() != 0;
+        traits.max_namespace = identify.nn.get();
+        Ok(())
+    }
+}
+
+/// What a Connect that failed says about itself.
+pub(crate) fn refused(cqe: &Cqe) -> BringUpError {
+    let status = cqe.status();
+    let parameter = status.is(Status::CONNECT_INVALID_PARAMETERS).then(|| InvalidParameter::read(cqe.dw0()));
+    BringUpError::Refused { status, parameter }
+}

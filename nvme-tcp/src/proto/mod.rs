@@ -1,0 +1,24 @@
+//! The protocol without I/O: bytes and the time go in, bytes and events come out.
+//!
+//! Nothing here owns a socket, a clock, a thread or a random source, so every driver and every test runs
+//! the same code. [`Connection`] holds the call contract; [`Framer`] and [`Transmit`] are the two halves
+//! that the target shares with it.
+
+mod association;
+mod connection;
+mod frame;
+mod keep_alive;
+mod slots;
+mod transmit;
+mod violation;
+
+pub use association::{AdminCommand, BringUp, BringUpError, ControllerTraits, Settings, Step};
+pub use connection::{
+    ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Negotiated,
+    SubmitError, Transfer, Wants,
+};
+pub use frame::{Frame, Framer, Pdu, Sender};
+pub use keep_alive::{KeepAlive, KeepAliveAction};
+pub use slots::CommandId;
+pub use transmit::{Payload, Segment, Transmit};
+pub use violation::Violation;

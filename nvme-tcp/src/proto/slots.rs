@@ -1,0 +1,174 @@
+//! The command slots of a queue: who is outstanding, and how far it is.
+
+use std::time::Instant;
+
+use crate::spec::completion::Cqe;
+
+/// CID: a slot in the low 12 bits and its generation in the high 4, so that a completion of an earlier
+/// command in the same slot is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(u16);
+
+const SLOT_BITS: u32 = 12;
+
+/// The most slots that a command ID can tell apart.
+pub(super) const MAX_SLOTS: u32 = 1 << SLOT_BITS;
+
+impl CommandId {
+    pub(super) fn new(slot: u16, generation: u8) -> Self {
+        Self(slot & (MAX_SLOTS as u16 - 1) | u16::from(generation) << SLOT_BITS)
+    }
+
+    pub(super) fn from_wire(cid: u16) -> Self {
+        Self(cid)
+    }
+
+    /// The slot, an index below the queue's depth.
+    pub fn slot(self) -> u16 {
+        self.0 & (MAX_SLOTS as u16 - 1)
+    }
+
+    /// CID as it goes over the wire.
+    pub fn to_wire(self) -> u16 {
+        self.0
+    }
+}
+
+/// Which way a command's data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    None,
+    Read,
+    Write,
+}
+
+/// One outstanding command.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    generation: u8,
+    active: bool,
+    pub(super) direction: Direction,
+    pub(super) len: u32,
+    /// Read: bytes received. Write: bytes that R2Ts have asked for.
+    pub(super) moved: u32,
+    /// Pieces of data that are queued and not sent.
+    pub(super) unsent: u32,
+    /// R2Ts whose data is not all sent; `unsent` pieces belong to them in order.
+    pub(super) r2ts: u32,
+    pub(super) cqe: Option<Cqe>,
+    pub(super) digest_wrong: bool,
+    pub(super) cancelled: bool,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Slot {
+    fn idle() -> Self {
+        Self {
+            generation: 0,
+            active: false,
+            direction: Direction::None,
+            len: 0,
+            moved: 0,
+            unsent: 0,
+            r2ts: 0,
+            cqe: None,
+            digest_wrong: false,
+            cancelled: false,
+            deadline: None,
+        }
+    }
+}
+
+/// All slots of a queue.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+}
+
+impl Slots {
+    /// `count` free slots, at most [`MAX_SLOTS`].
+    pub(super) fn new(count: u32) -> Self {
+        let count = count.clamp(1, MAX_SLOTS) as u16;
+        Self { slots: vec![Slot::idle(); count.into()], free: (0..count).rev().collect() }
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn take(
+        &mut self,
+        direction: Direction,
+        len: u32,
+        deadline: Option<Instant>,
+    ) -> Option<CommandId> {
+        let index = self.free.pop()?;
+        let slot = self.slots.get_mut(usize::from(index))?;
+        let generation = (slot.generation + 1) & 0xf;
+        *slot = Slot { generation, active: true, direction, len, deadline, ..Slot::idle() };
+        Some(CommandId::new(index, generation))
+    }
+
+    /// The command with this ID, if it is outstanding.
+    pub(super) fn get(&mut self, id: CommandId) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(usize::from(id.slot()))
+            .filter(|slot| slot.active && CommandId::new(id.slot(), slot.generation) == id)
+    }
+
+    /// The command in this slot, if there is one.
+    pub(super) fn at(&mut self, index: u16) -> Option<(CommandId, &mut Slot)> {
+        let slot = self.slots.get_mut(usize::from(index)).filter(|slot| slot.active)?;
+        Some((CommandId::new(index, slot.generation), slot))
+    }
+
+    pub(super) fn release(&mut self, id: CommandId) {
+        if let Some(slot) = self.get(id) {
+            slot.active = false;
+            self.free.push(id.slot());
+        }
+    }
+
+    /// Every outstanding command.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CommandId, &Slot)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.active)
+            .map(|(index, slot)| (CommandId::new(index as u16, slot.generation), slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_names_nothing() {
+        let mut slots = Slots::new(1);
+        let first = slots.take(Direction::None, 0, None).unwrap();
+        assert!(slots.take(Direction::None, 0, None).is_none());
+        slots.release(first);
+        let second = slots.take(Direction::None, 0, None).unwrap();
+        assert_eq!(first.slot(), second.slot());
+        assert!(slots.get(first).is_none());
+        assert!(slots.get(second).is_some());
+        slots.release(first);
+        assert_eq!(slots.outstanding(), 1);
+    }
+
+    #[test]
+    fn generations_wrap_within_four_bits() {
+        let mut slots = Slots::new(1);
+        for _ in 0..40 {
+            let id = slots.take(Direction::None, 0, None).unwrap();
+            assert_eq!(id.slot(), 0);
+            slots.release(id);
+        }
+    }
+}
