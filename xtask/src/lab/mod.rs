@@ -3,7 +3,7 @@
 mod uml;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -96,6 +96,8 @@ fn test_programs(workspace: &Workspace) -> Result<Option<Vec<Step>>> {
             None => println!("{line}"),
         }
     })?;
+    // cargo tells of them as they are ready.
+    steps.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(ended.success().then_some(steps))
 }
 
@@ -110,7 +112,7 @@ fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
         return None;
     }
     Some(Step {
-        name: message["target"]["name"].as_str()?.to_owned(),
+        name: format!("{}.{}", package.name, message["target"]["name"].as_str()?),
         folder: package.folder.clone(),
         command: vec![executable.to_owned()],
         reading: Reading::Tests,
@@ -118,7 +120,7 @@ fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
 }
 
 /// Reads what a step left in the results folder, and shows it if it failed.
-fn read_step(results: &std::path::Path, step: &Step, report: &mut TestReport) -> Result<()> {
+fn read_step(results: &Path, step: &Step, report: &mut TestReport) -> Result<()> {
     let output = read_file(&results.join(format!("{}.out", step.name)))?;
     let code = read_file(&results.join(format!("{}.code", step.name)))?;
     let well = code.trim() == "0";
@@ -135,7 +137,8 @@ fn read_step(results: &std::path::Path, step: &Step, report: &mut TestReport) ->
         if report.failed.len() == failed {
             let end = match code.trim() {
                 "" => "was not run to its end".to_owned(),
-                "124" | "137" => format!("killed at its deadline of {} s", uml::STEP_DEADLINE.as_secs()),
+                "124" => format!("ended at its deadline of {} s", uml::STEP_DEADLINE.as_secs()),
+                "137" => "killed: by its deadline, or by the lab's kernel for want of memory".to_owned(),
                 code => format!("exit code {code}"),
             };
             report.failed.push(format!("{}: {end}", step.name));
