@@ -308,7 +308,7 @@ fn the_libc_crates_ioctl_arithmetic_agrees() {
 
 /// Numbers that no header for programs has: TLS's own (RFC 8446, B.1; RFC 6520; RFC 9146; RFC 9147).
 #[test]
-fn record_types_are_the_registrys() {
+fn record_types_are_those_of_the_registry() {
     let types = [
         TLS_RECORD_TYPE_CHANGE_CIPHER_SPEC,
         TLS_RECORD_TYPE_ALERT,
