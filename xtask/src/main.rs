@@ -1,2 +1,80 @@
-//! Under construction.
-fn main() {}
+//! `cargo xtask`: the one door to every check of this repository, for people and for machines alike.
+
+mod checks;
+mod lab;
+mod packages;
+mod process;
+mod suite;
+mod tally;
+mod workspace;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tally::Tally;
+use workspace::Workspace;
+
+/// Errors that end the run itself; a check that fails is a line in the tally instead.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
+  test       everything: distribution packages, check, all tests, the User-Mode Linux lab
+  lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
+  packages   the Debian packages that the tests use, installed where that is allowed";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    match arguments {
+        ["check"] => {
+            let workspace = Workspace::find()?;
+            checks::run(&workspace, &mut tally);
+            timed("unit tests", || suite::unit_tests(&workspace, &mut tally))?;
+        }
+        ["test"] => {
+            let workspace = Workspace::find()?;
+            timed("packages", packages::ensure);
+            checks::run(&workspace, &mut tally);
+            timed("tool", || suite::build_tool(&workspace, &mut tally))?;
+            timed("tests", || suite::all_tests(&workspace, &mut tally))?;
+            timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["lab", "uml"] => {
+            let workspace = Workspace::find()?;
+            timed("tool", || suite::build_tool(&workspace, &mut tally))?;
+            timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["packages"] => {
+            timed("packages", packages::ensure);
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    print!("{tally}");
+    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs one step between a headline and the time it took.
+fn timed<T>(step: &str, work: impl FnOnce() -> T) -> T {
+    println!("==== {step}");
+    let start = Instant::now();
+    let result = work();
+    println!("---- {step}: {:.1} s", start.elapsed().as_secs_f64());
+    result
+}

@@ -1,0 +1,168 @@
+//! The labs: other kernels, run here, for tests that this machine's kernel cannot run.
+
+mod uml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::suite::read_file;
+use crate::tally::{Tally, TestReport};
+use crate::workspace::Workspace;
+use crate::{Result, process};
+
+/// Packages whose tests are about the kernel.
+const PACKAGES: [&str; 2] = ["linux-ktls", "system-tests"];
+
+const BUILD_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// What tells whether a step went well.
+enum Reading {
+    /// The lines of Rust's test harness.
+    Tests,
+    /// The exit code, 0 or not.
+    ExitCode,
+}
+
+/// A program to run in the lab.
+struct Step {
+    /// Unique, and fit for a file's name.
+    name: String,
+    folder: PathBuf,
+    command: Vec<String>,
+    reading: Reading,
+}
+
+/// Boots User-Mode Linux, runs every step in it and adds what they said.
+pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let mut steps = programs(workspace);
+    match test_programs(workspace)? {
+        Some(tests) => steps.extend(tests),
+        None => {
+            tally.failed.push("uml: the test programs do not build".to_owned());
+            return Ok(());
+        }
+    }
+    let Some(machine) = uml::Machine::find() else {
+        let why = "no linux.uml here (package user-mode-linux)";
+        tally.skipped.extend(steps.iter().map(|step| format!("uml:{}: {why}", step.name)));
+        return Ok(());
+    };
+    let results = match machine.run(workspace, &steps) {
+        Ok(results) => results,
+        Err(error) => {
+            tally.failed.push(format!("uml: {error}"));
+            return Ok(());
+        }
+    };
+    let mut report = TestReport::default();
+    for step in &steps {
+        read_step(&results, step, &mut report)?;
+    }
+    tally.add_tests("uml:", report, &read_file(&results.join(uml::SKIPPED_FILE))?);
+    print_counters(
+        &read_file(&results.join("tls_stat.before"))?,
+        &read_file(&results.join("tls_stat.after"))?,
+    );
+    Ok(())
+}
+
+/// Programs that are no test programs. Their exit code tells.
+fn programs(workspace: &Workspace) -> Vec<Step> {
+    let program = |name: &str, command: &[&str]| Step {
+        name: name.to_owned(),
+        folder: workspace.root.clone(),
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        reading: Reading::ExitCode,
+    };
+    vec![program("kernel-has-tls", &["grep", "-qw", "tls", "/proc/sys/net/ipv4/tcp_available_ulp"])]
+}
+
+/// Builds the test programs and asks cargo where they are; `None` if they do not build.
+fn test_programs(workspace: &Workspace) -> Result<Option<Vec<Step>>> {
+    // The whole workspace, as in `suite`: other features would mean another build.
+    let build = workspace.cargo(&["test", "--workspace", "--no-run", "--message-format=json"]);
+    let mut steps = Vec::new();
+    let ended = process::lines(&build, BUILD_DEADLINE, |line| {
+        match serde_json::from_str::<Value>(line).ok().filter(Value::is_object) {
+            Some(message) => {
+                steps.extend(test_program(workspace, &message));
+                if let Some(text) = message["message"]["rendered"].as_str() {
+                    print!("{text}");
+                }
+            }
+            None => println!("{line}"),
+        }
+    })?;
+    // cargo tells of them as they are ready.
+    steps.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(ended.success().then_some(steps))
+}
+
+/// The step that one of cargo's messages leads to, if it tells of a test program for the lab.
+fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
+    if message["profile"]["test"] != true {
+        return None;
+    }
+    let executable = message["executable"].as_str()?;
+    let package = workspace.packages.get(message["package_id"].as_str()?)?;
+    if !PACKAGES.contains(&package.name.as_str()) {
+        return None;
+    }
+    Some(Step {
+        name: format!("{}.{}", package.name, message["target"]["name"].as_str()?),
+        folder: package.folder.clone(),
+        command: vec![executable.to_owned()],
+        reading: Reading::Tests,
+    })
+}
+
+/// Reads what a step left in the results folder, and shows it if it failed.
+fn read_step(results: &Path, step: &Step, report: &mut TestReport) -> Result<()> {
+    let output = read_file(&results.join(format!("{}.out", step.name)))?;
+    let code = read_file(&results.join(format!("{}.code", step.name)))?;
+    let well = code.trim() == "0";
+    let (passed, failed) = (report.passed, report.failed.len());
+    if matches!(step.reading, Reading::Tests) && !code.is_empty() {
+        report.start(&step.name);
+        output.lines().for_each(|line| report.line(line));
+        report.finish();
+    } else if well {
+        report.passed += 1;
+    }
+    if !well {
+        println!("{output}");
+        if report.failed.len() == failed {
+            let end = match code.trim() {
+                "" => "was not run to its end".to_owned(),
+                "124" => format!("ended at its deadline of {} s", uml::STEP_DEADLINE.as_secs()),
+                "137" => "killed: by its deadline, or by the lab's kernel for want of memory".to_owned(),
+                code => format!("exit code {code}"),
+            };
+            report.failed.push(format!("{}: {end}", step.name));
+        }
+    }
+    println!("uml:{}: {} passed, {} failed", step.name, report.passed - passed, report.failed.len() - failed);
+    Ok(())
+}
+
+/// What the kernel counted during the steps: proof that it sealed and opened records.
+fn print_counters(before: &str, after: &str) {
+    let read = |text: &str| -> BTreeMap<String, u64> {
+        text.lines()
+            .filter_map(|line| {
+                let (name, value) = line.split_once(char::is_whitespace)?;
+                Some((name.to_owned(), value.trim().parse().ok()?))
+            })
+            .collect()
+    };
+    let before = read(before);
+    for (name, value) in read(after) {
+        let grown = value - before.get(&name).copied().unwrap_or(0).min(value);
+        if grown > 0 {
+            println!("uml: {name} +{grown}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The tests of the workspace, run on this machine.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Result;
+use crate::process;
+use crate::tally::{Tally, TestReport};
+use crate::workspace::Workspace;
+
+/// The file to which a test that cannot run appends `name: why`. The test harness counts such a test as
+/// passed and keeps its output to itself.
+pub(crate) const SKIPPED: &str = "NVME_TCP_SKIPPED";
+/// The path of the tool `nvme-tcp`, for tests that run it.
+pub(crate) const TOOL: &str = "NVME_TCP_TOOL";
+
+const BUILD_DEADLINE: Duration = Duration::from_secs(15 * 60);
+const TEST_DEADLINE: Duration = Duration::from_secs(20 * 60);
+
+/// Builds the tool as its users get it.
+pub(crate) fn build_tool(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let build = workspace.cargo(&["build", "--release", "-p", "nvme-tcp-cli"]);
+    let ended = process::shown(&build, BUILD_DEADLINE)?;
+    if ended.success() {
+        tally.passed += 1;
+    } else {
+        tally.failed.push(format!("release build of nvme-tcp: {ended}"));
+    }
+    Ok(())
+}
+
+/// Tests that sit beside the code they test; quick.
+pub(crate) fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], tally)
+}
+
+/// Every test there is.
+pub(crate) fn all_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast"], tally)
+}
+
+fn tests(workspace: &Workspace, arguments: &[&str], tally: &mut Tally) -> Result<()> {
+    let skipped = workspace.target.join("xtask-skipped");
+    remove_file(&skipped)?;
+    let mut command: Command = workspace.cargo(arguments);
+    command.env(SKIPPED, &skipped).env(TOOL, workspace.tool());
+
+    let mut report = TestReport::default();
+    let ended = process::lines(&command, TEST_DEADLINE, |line| {
+        println!("{line}");
+        report.line(line);
+    })?;
+    report.finish();
+    if !ended.success() && report.failed.is_empty() {
+        report.failed.push(format!("cargo {}: {ended}", arguments.join(" ")));
+    }
+    tally.add_tests("", report, &read_file(&skipped)?);
+    Ok(())
+}
+
+/// The text of a file, empty if it is not there.
+pub(crate) fn read_file(path: &Path) -> io::Result<String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
