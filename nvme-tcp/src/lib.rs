@@ -1,1 +1,4 @@
 //! Under construction.
+
+pub mod nqn;
+pub mod psk;
