@@ -1,4 +1,5 @@
 //! Under construction.
 
+pub mod host;
 pub mod nqn;
 pub mod psk;
