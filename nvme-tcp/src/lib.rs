@@ -1,4 +1,7 @@
 //! An NVMe/TCP initiator in the user's own process, with TLS 1.3 by pre-shared key.
 
+pub mod host;
+pub mod nqn;
 pub mod proto;
+pub mod psk;
 pub mod spec;

@@ -1,0 +1,79 @@
+//! Which identities to try, in which order.
+
+use super::derive::{Derivation, IdentityVersion, PskError, TlsPsk, derive};
+use super::key::ConfiguredKey;
+
+/// Which identities [`candidates`] may give. The default is all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    version: Option<IdentityVersion>,
+    derivation: Option<Derivation>,
+}
+
+impl Policy {
+    /// Every version with every derivation.
+    pub const ALL: Self = Self { version: None, derivation: None };
+
+    /// Identities of this version only.
+    pub fn only_version(self, version: IdentityVersion) -> Self {
+        Self { version: Some(version), ..self }
+    }
+
+    /// Keys of this derivation only.
+    pub fn only_derivation(self, derivation: Derivation) -> Self {
+        Self { derivation: Some(derivation), ..self }
+    }
+
+    fn allows(self, version: IdentityVersion, derivation: Derivation) -> bool {
+        self.version.is_none_or(|only| only == version)
+            && self.derivation.is_none_or(|only| only == derivation)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+/// Every identity that `keys` give between this host and this subsystem, the best first: the RFC's
+/// derivation before the older one, version 1 before version 0, SHA-384 before SHA-256, and then in the
+/// order of `keys`.
+///
+/// A client uses ONE of them for each connection attempt and remembers which was taken: servers in the
+/// field give up at the first identity that they do not know. A server may know them all. Version-0
+/// identities hold no digest, so several candidates may share one.
+///
+/// # Errors
+/// A name that cannot stand in an identity. A version-0 identity too long to be derived from is left
+/// out, and is an error only where nothing else remains.
+pub fn candidates(
+    keys: &[ConfiguredKey],
+    host_nqn: &str,
+    subsystem_nqn: &str,
+    policy: Policy,
+) -> Result<Vec<TlsPsk>, PskError> {
+    let mut psks = Vec::new();
+    let mut too_long = None;
+    for derivation in [Derivation::Rfc8446, Derivation::Compat] {
+        for version in [IdentityVersion::V1, IdentityVersion::V0] {
+            if !policy.allows(version, derivation) {
+                continue;
+            }
+            let first = psks.len();
+            for key in keys {
+                match derive(key, host_nqn, subsystem_nqn, version, derivation) {
+                    Ok(psk) => psks.push(psk),
+                    Err(error @ PskError::IdentityTooLong { .. }) => too_long = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            // Stable: keys of one hash stay in the caller's order.
+            psks[first..].sort_by_key(|psk| std::cmp::Reverse(psk.hash().output_len()));
+        }
+    }
+    match too_long {
+        Some(error) if psks.is_empty() => Err(error),
+        _ => Ok(psks),
+    }
+}
