@@ -1,5 +1,6 @@
 //! An NVMe/TCP initiator in the user's own process, with TLS 1.3 by pre-shared key.
 
+pub mod driver;
 pub mod host;
 pub mod nqn;
 pub mod proto;

@@ -1,0 +1,136 @@
+//! Moves the core's bytes: gathers what is sent from where it lies, scatters what is received into place.
+//! Host and target share it.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
+use crate::proto::{Payload, Segment};
+
+/// The most pieces that one system call gathers.
+const MAX_SEGMENTS: usize = 64;
+/// The receive ring: what does not go into place at once.
+const RING_LEN: usize = 32 * 1024;
+/// How much is received past data that goes into place: the headers behind it, hardly their data.
+const LOOK_AHEAD: usize = 1024;
+/// Data shorter than this goes through the ring, where one receive serves many PDUs.
+pub const IN_PLACE_MIN: usize = 4096;
+
+/// The sending end of a connection.
+#[derive(Debug)]
+pub struct Outlet {
+    half: SendHalf,
+}
+
+impl Outlet {
+    /// Sends on `half`.
+    pub fn new(half: SendHalf) -> Self {
+        Self { half }
+    }
+
+    /// The half itself.
+    pub fn half(&self) -> &SendHalf {
+        &self.half
+    }
+
+    /// The half itself.
+    pub fn half_mut(&mut self) -> &mut SendHalf {
+        &mut self.half
+    }
+
+    /// Sends the first of `segments`, as many as one call takes; `resolve` knows where a payload lies. Says
+    /// how many bytes went, `None` where none could go now.
+    pub fn send<'a>(
+        &mut self,
+        segments: impl Iterator<Item = Segment<'a>>,
+        resolve: impl Fn(Payload) -> &'a [u8],
+        wait: Wait,
+    ) -> Result<Option<usize>, TransportError> {
+        let mut pieces = [IoSlice::new(&[]); MAX_SEGMENTS];
+        let mut count = 0;
+        for (piece, segment) in pieces.iter_mut().zip(segments) {
+            *piece = IoSlice::new(match segment {
+                Segment::Bytes(bytes) => bytes,
+                Segment::Payload(payload) => resolve(payload),
+            });
+            count += 1;
+        }
+        self.half.send(&pieces[..count], wait)
+    }
+}
+
+/// What a receive brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// This many bytes went into place; more may be in [`Intake::bytes`].
+    InPlace(usize),
+    /// Bytes are in [`Intake::bytes`].
+    Buffered,
+    /// Nothing came in time.
+    Nothing,
+}
+
+/// The receiving end of a connection.
+#[derive(Debug)]
+pub struct Intake {
+    half: RecvHalf,
+    ring: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Intake {
+    /// Receives from `half`.
+    pub fn new(half: RecvHalf) -> Self {
+        // Where records are opened in the process they wait in the record layer's own buffer.
+        let len = if half.opens_in_process() { 0 } else { RING_LEN };
+        Self { half, ring: vec![0; len].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    /// The half itself.
+    pub fn half(&self) -> &RecvHalf {
+        &self.half
+    }
+
+    /// The half itself.
+    pub fn half_mut(&mut self) -> &mut RecvHalf {
+        &mut self.half
+    }
+
+    /// Received bytes that are not consumed yet.
+    pub fn bytes(&self) -> &[u8] {
+        if self.half.opens_in_process() { self.half.opened() } else { &self.ring[self.start..self.end] }
+    }
+
+    /// The first `n` of [`bytes`](Self::bytes) are done with.
+    pub fn consume(&mut self, n: usize) {
+        if self.half.opens_in_process() {
+            self.half.consume(n);
+        } else {
+            self.start += n.min(self.end - self.start);
+        }
+    }
+
+    /// Receives, with [`bytes`](Self::bytes) empty: the next `place.len()` bytes of the stream into `place`
+    /// where there is one, what follows into the ring.
+    pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
+        debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
+        if self.half.opens_in_process() {
+            let opened = self.half.fill(wait)?;
+            return Ok(if opened.is_some() { Received::Buffered } else { Received::Nothing });
+        }
+        self.start = 0;
+        self.end = 0;
+        let Some(place) = place.filter(|place| !place.is_empty()) else {
+            let received = self.half.recv(&mut [IoSliceMut::new(&mut self.ring)], wait)?;
+            self.end = received.unwrap_or(0);
+            return Ok(if received.is_some() { Received::Buffered } else { Received::Nothing });
+        };
+        let room = place.len();
+        let look_ahead = &mut self.ring[..LOOK_AHEAD];
+        let received = self.half.recv(&mut [IoSliceMut::new(place), IoSliceMut::new(look_ahead)], wait)?;
+        Ok(received.map_or(Received::Nothing, |n| {
+            self.end = n.saturating_sub(room);
+            Received::InPlace(n.min(room))
+        }))
+    }
+}
