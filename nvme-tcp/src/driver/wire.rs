@@ -2,6 +2,7 @@
 //! Host and target share it.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
 
 use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
 use crate::proto::{Payload, Segment};
@@ -35,6 +36,11 @@ impl Outlet {
     /// The half itself.
     pub fn half_mut(&mut self) -> &mut SendHalf {
         &mut self.half
+    }
+
+    /// A descriptor of the same socket, to wait on while the outlet itself is out of reach.
+    pub fn as_owned_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        self.half.as_fd().try_clone_to_owned()
     }
 
     /// Sends the first of `segments`, as many as one call takes; `resolve` knows where a payload lies. Says

@@ -1,0 +1,197 @@
+//! One queue's core, its memory and its socket, put together: what the shared and the owned queue both are.
+
+use std::time::Instant;
+
+use super::loan::{Loan, Place};
+use super::transport::Wait;
+use super::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
+use crate::error::{Error, ErrorKind};
+use crate::proto::{Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
+use crate::spec::command::Sqe;
+
+/// A command that is done, with the memory that was lent to it.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) completion: Completion,
+    pub(crate) loan: Loan,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Everything is sent.
+    Done,
+    /// The socket takes no more now.
+    Blocked,
+}
+
+/// The sending side of a queue and all its state. The receiving end, [`Intake`], stands apart, so that a
+/// thread can wait in it while others submit.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    connection: Connection,
+    loans: Vec<Loan>,
+    outlet: Outlet,
+    negotiated: Option<Negotiated>,
+    finished: Vec<Finished>,
+    /// Since its last command went in, nothing of the wire is known to be wrong.
+    blocked: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(connection: Connection, depth: u32, outlet: Outlet) -> Self {
+        let mut loans = Vec::new();
+        loans.resize_with(depth as usize, Loan::default);
+        let finished = Vec::with_capacity(depth as usize);
+        Self { connection, loans, outlet, negotiated: None, finished, blocked: false }
+    }
+
+    /// What ICReq and ICResp agreed, once they have.
+    pub(crate) fn negotiated(&self) -> Option<Negotiated> {
+        self.negotiated
+    }
+
+    pub(crate) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(crate) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    pub(crate) fn outlet_mut(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.connection.room()
+    }
+
+    pub(crate) fn outstanding(&self) -> usize {
+        self.connection.outstanding()
+    }
+
+    /// Whether something is to be sent.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.blocked || self.connection.wants().write || self.outlet.half().has_pending()
+    }
+
+    /// Queues a command; the slot it got.
+    pub(crate) fn submit(
+        &mut self,
+        sqe: &Sqe,
+        loan: Loan,
+        deadline: Option<Instant>,
+    ) -> Result<u16, (SubmitError, Loan)> {
+        match self.connection.submit(sqe, loan.transfer(), deadline) {
+            Ok(id) => {
+                if let Some(room) = self.loans.get_mut(usize::from(id.slot())) {
+                    *room = loan;
+                }
+                Ok(id.slot())
+            }
+            Err(error) => Err((error, loan)),
+        }
+    }
+
+    /// Sends what the socket takes now.
+    pub(crate) fn flush(&mut self) -> Result<Flush, Error> {
+        let loans = &self.loans;
+        let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
+        while self.connection.wants().write {
+            self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
+            match self.outlet.send(self.connection.segments(), bytes, Wait::Now)? {
+                Some(n) => self.connection.sent(n),
+                None => {
+                    self.blocked = true;
+                    return Ok(Flush::Blocked);
+                }
+            }
+        }
+        self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
+        Ok(if self.blocked { Flush::Blocked } else { Flush::Done })
+    }
+
+    /// Where the next bytes may be received in place, if that pays.
+    pub(crate) fn place(&mut self) -> Option<Place> {
+        match self.connection.door() {
+            Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
+                self.loans.get_mut(usize::from(at.slot)).map(|loan| loan.place(at))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes what a receive brought.
+    pub(crate) fn received(&mut self, received: Received, intake: &mut Intake) -> Result<(), Error> {
+        if let Received::InPlace(n) = received {
+            self.connection.advance(n);
+        }
+        loop {
+            let mut input = intake.bytes();
+            let before = input.len();
+            let event = self.connection.consume(&mut input)?;
+            let used = before - input.len();
+            let idle = event.is_none();
+            if let Some(event) = event {
+                self.handle(event)?;
+            }
+            intake.consume(used);
+            if idle {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes events that need no bytes: commands whose last data was just sent.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        while let Some(event) = self.connection.next_event() {
+            self.handle(event)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> Result<(), Error> {
+        match event {
+            Event::Data { to, bytes } => {
+                if let Some(loan) = self.loans.get_mut(usize::from(to.slot)) {
+                    let room = loan.bytes_mut(to);
+                    if room.len() == bytes.len() {
+                        room.copy_from_slice(bytes);
+                    }
+                }
+            }
+            Event::CheckDigest { of, digest } => {
+                if self.loans.get(usize::from(of.slot)).is_some_and(|loan| loan.digest(of) != digest) {
+                    self.connection.digest_mismatch(of.slot);
+                }
+            }
+            Event::Completed(completion) => {
+                let slot = usize::from(completion.command.slot());
+                let loan = self.loans.get_mut(slot).map(std::mem::take).unwrap_or_default();
+                self.finished.push(Finished { completion, loan });
+            }
+            Event::Open(negotiated) => self.negotiated = Some(negotiated),
+            // The loan stays until the command is done; owners that want it back earlier cancel by queue.
+            Event::Released(_) => {}
+            Event::Terminated(fes, fei) => return Err(ErrorKind::Terminated { fes, fei }.into()),
+        }
+        Ok(())
+    }
+
+    /// Commands that are done since the last call.
+    pub(crate) fn finished(&mut self) -> std::vec::Drain<'_, Finished> {
+        self.finished.drain(..)
+    }
+
+    /// Ends the connection for good. What was lent is not touched from here on, and is given back: the slots
+    /// that were in use.
+    ///
+    /// No thread may be inside [`Intake::receive`] for this queue.
+    pub(crate) fn abandon(&mut self) {
+        self.outlet.half().shutdown();
+        for loan in &mut self.loans {
+            *loan = Loan::default();
+        }
+    }
+}

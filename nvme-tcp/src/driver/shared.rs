@@ -1,0 +1,349 @@
+//! A queue that many threads share, without a thread of its own.
+//!
+//! # Who receives
+//! The receiving end is a role. A caller that has to wait takes it if it is free, receives for everybody
+//! without holding the lock, and hands every command's result to its own caller; the others sleep. When its
+//! own commands are done it leaves the role and wakes one that still waits. At queue depth 1 a command thus
+//! costs its caller one send and one receive, and no hand-over to another thread.
+//!
+//! # The lock
+//! It is held across a send, which never waits, so that PDUs go out whole and in order; never across a
+//! receive or a poll.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::engine::{Engine, Finished, Flush};
+use super::loan::Loan;
+use super::transport::Wait;
+use super::wire::Intake;
+use crate::error::{Error, ErrorKind};
+use crate::proto::DataFault;
+use crate::spec::command::Sqe;
+use crate::spec::completion::Cqe;
+
+/// Memory that a command borrows until it is done.
+#[derive(Debug)]
+pub(crate) enum Buffer<'b> {
+    None,
+    Read(&'b mut [u8]),
+    Write(&'b [u8]),
+}
+
+/// A command and its memory.
+#[derive(Debug)]
+pub(crate) struct Request<'b> {
+    pub(crate) sqe: Sqe,
+    pub(crate) buffer: Buffer<'b>,
+}
+
+/// What became of a command: its completion and what its data had to say, or why its queue died.
+pub(crate) type Outcome = Result<(Cqe, Option<DataFault>), Error>;
+
+#[derive(Debug)]
+pub(crate) struct SharedQueue {
+    state: Mutex<State>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    /// The receiving role; `None` while somebody has it.
+    intake: Option<Intake>,
+    /// Whose command is in each slot.
+    owners: Vec<Option<usize>>,
+    calls: Vec<Call>,
+    dead: Option<Error>,
+    /// Whether anything completed since [`SharedQueue::take_traffic`] was last asked.
+    traffic: bool,
+}
+
+/// One call of [`SharedQueue::execute`].
+#[derive(Debug)]
+struct Call {
+    active: bool,
+    waiting: bool,
+    outstanding: usize,
+    results: VecDeque<Outcome>,
+    wake: Arc<Condvar>,
+}
+
+impl SharedQueue {
+    /// A queue whose commands have `timeout` to complete.
+    pub(crate) fn new(engine: Engine, intake: Intake, depth: u32, timeout: Duration) -> Self {
+        let state = State {
+            engine,
+            intake: Some(intake),
+            owners: vec![None; depth as usize],
+            calls: Vec::new(),
+            dead: None,
+            traffic: false,
+        };
+        Self { state: Mutex::new(state), timeout }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No caller's code runs under the lock but closures of this crate; if one of those panicked, the
+        // state is still whole, since each step below leaves it so.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a command has completed since this was last asked.
+    pub(crate) fn take_traffic(&self) -> bool {
+        std::mem::take(&mut self.lock().traffic)
+    }
+
+    /// Why the queue died, if it did.
+    pub(crate) fn death(&self) -> Option<Error> {
+        self.lock().dead.clone()
+    }
+
+    /// How many commands are outstanding.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.lock().engine.outstanding()
+    }
+
+    /// Whether a key of this queue's connection is close to its record limit.
+    pub(crate) fn is_budget_low(&self) -> bool {
+        let mut state = self.lock();
+        let sending = state.engine.outlet_mut().half_mut().take_budget_alarm();
+        let receiving = state.intake.as_mut().is_some_and(|intake| intake.half_mut().take_budget_alarm());
+        sending || receiving
+    }
+
+    /// Ends the queue: every outstanding command fails with `error`.
+    pub(crate) fn close(&self, error: Error) {
+        self.lock().fail(error);
+    }
+
+    /// Runs `requests` with as many of them outstanding as the queue has room for, and gives each completion
+    /// to `done`. After the first error, `done`'s or the queue's, no more are begun; all that were are waited
+    /// for, so no memory is in use any more on return.
+    pub(crate) fn execute<'b>(
+        &self,
+        requests: impl IntoIterator<Item = Request<'b>>,
+        mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut requests = requests.into_iter();
+        let mut next = requests.next();
+        let mut failed = None;
+        let mut state = self.lock();
+        let call = state.begin_call();
+        loop {
+            if failed.is_none() {
+                if let Some(error) = &state.dead {
+                    failed = Some(error.clone());
+                }
+            }
+            while failed.is_none() && state.engine.room() > 0 {
+                let Some(request) = next.take() else { break };
+                if let Err(error) = state.submit(call, request, self.timeout) {
+                    failed = Some(error);
+                }
+                next = requests.next();
+            }
+            let flushed = state.flush();
+            while let Some(outcome) = state.calls[call].results.pop_front() {
+                let result = outcome.and_then(|(cqe, fault)| done(&cqe, fault));
+                failed = failed.or(result.err());
+            }
+            let idle = state.calls[call].outstanding == 0;
+            if idle && (next.is_none() || failed.is_some()) {
+                break;
+            }
+            if state.calls[call].results.is_empty() && (failed.is_some() || next.is_none() || state.engine.room() == 0) {
+                state = self.wait(state, call, flushed);
+            }
+        }
+        state.end_call(call);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Waits until something changes for `call`: as the receiver if the role is free.
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>, call: usize, flushed: Flush) -> MutexGuard<'a, State> {
+        let Some(mut intake) = state.intake.take() else {
+            if flushed == Flush::Blocked && state.dead.is_none() {
+                // The receiver may be asleep in its receive: this thread sees to the sending.
+                let fd = state.engine.outlet().as_owned_fd();
+                drop(state);
+                if let Ok(fd) = fd {
+                    wait_for(fd.as_fd(), PollFlags::POLLOUT, TICK);
+                }
+                return self.lock();
+            }
+            let wake = state.calls[call].wake.clone();
+            state.calls[call].waiting = true;
+            let mut state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.calls[call].waiting = false;
+            return state;
+        };
+        let mut place = state.engine.place();
+        let writing = state.engine.wants_write();
+        drop(state);
+        let mode = if writing {
+            wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
+            Wait::Now
+        } else {
+            Wait::Block
+        };
+        // SAFETY: a loan ends only with its command's completion, which this thread, holding the receiving
+        // role, is the only one to process, or in `settle_dead`, which waits for the role to be free.
+        let bytes = place.as_mut().map(|place| unsafe { place.bytes() });
+        let received = intake.receive(bytes, mode);
+        let mut state = self.lock();
+        let result = match received {
+            Ok(received) => state.engine.received(received, &mut intake).and_then(|()| {
+                state.deliver();
+                state.check_deadlines(self.timeout)
+            }),
+            Err(error) => Err(error.into()),
+        };
+        state.intake = Some(intake);
+        if let Err(error) = result {
+            state.deliver();
+            state.fail(error);
+        } else if state.dead.is_some() {
+            state.settle_dead();
+        }
+        state
+    }
+}
+
+/// How long a wait lasts before deadlines are looked at again.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+fn wait_for(fd: std::os::fd::BorrowedFd<'_>, events: PollFlags, limit: Duration) {
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    // Whatever it says, the socket is tried next.
+    drop(poll(&mut [PollFd::new(fd, events)], limit));
+}
+
+impl State {
+    fn begin_call(&mut self) -> usize {
+        let found = self.calls.iter().position(|call| !call.active);
+        let index = found.unwrap_or_else(|| {
+            self.calls.push(Call {
+                active: false,
+                waiting: false,
+                outstanding: 0,
+                results: VecDeque::new(),
+                wake: Arc::default(),
+            });
+            self.calls.len() - 1
+        });
+        self.calls[index].active = true;
+        index
+    }
+
+    fn end_call(&mut self, call: usize) {
+        self.calls[call].active = false;
+        // The role, and the slots that this call had, are free for the others.
+        if self.intake.is_some() {
+            self.wake_one();
+        }
+    }
+
+    fn wake_one(&self) {
+        if let Some(call) = self.calls.iter().find(|call| call.waiting) {
+            call.wake.notify_one();
+        }
+    }
+
+    fn submit(&mut self, call: usize, request: Request<'_>, timeout: Duration) -> Result<(), Error> {
+        let loan = match request.buffer {
+            Buffer::None => Loan::default(),
+            // SAFETY: `execute`, which borrows the memory, returns only when the command is done and its loan
+            // dropped.
+            Buffer::Read(memory) => unsafe { Loan::read_into(memory) },
+            // SAFETY: the same.
+            Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
+        };
+        let deadline = Some(Instant::now() + timeout);
+        let slot = self.engine.submit(&request.sqe, loan, deadline).map_err(|(e, _)| Error::invalid(e.to_string()))?;
+        self.owners[usize::from(slot)] = Some(call);
+        self.calls[call].outstanding += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush {
+        if self.dead.is_some() {
+            return Flush::Done;
+        }
+        match self.engine.flush().and_then(|flush| self.engine.settle().map(|()| flush)) {
+            Ok(flush) => {
+                self.deliver();
+                flush
+            }
+            Err(error) => {
+                self.fail(error);
+                Flush::Done
+            }
+        }
+    }
+
+    /// Hands results to their calls.
+    fn deliver(&mut self) {
+        let Self { engine, owners, calls, traffic, .. } = self;
+        let mut freed = false;
+        for Finished { completion, loan } in engine.finished() {
+            drop(loan);
+            *traffic = true;
+            freed = true;
+            let owner = owners.get_mut(usize::from(completion.command.slot())).and_then(Option::take);
+            if let Some(call) = owner.and_then(|owner| calls.get_mut(owner)) {
+                call.outstanding -= 1;
+                call.results.push_back(Ok((completion.cqe, completion.fault)));
+                if call.waiting {
+                    call.wake.notify_one();
+                }
+            }
+        }
+        if freed {
+            // Calls that got no slot yet.
+            for call in calls.iter().filter(|call| call.waiting && call.outstanding == 0) {
+                call.wake.notify_one();
+            }
+        }
+    }
+
+    fn check_deadlines(&mut self, timeout: Duration) -> Result<(), Error> {
+        match self.engine.connection_mut().expired(Instant::now()) {
+            Some(_) => Err(ErrorKind::Timeout { what: "a command", after: timeout }.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if self.dead.is_none() {
+            // A TermReq may be waiting to tell the controller why; the connection ends either way.
+            drop(self.engine.flush());
+            self.dead = Some(error);
+        }
+        self.engine.outlet().half().shutdown();
+        if self.intake.is_some() {
+            self.settle_dead();
+        }
+    }
+
+    /// Fails what is outstanding on a dead queue. Only with the receiving role free: whoever has it may be
+    /// receiving into the memory.
+    fn settle_dead(&mut self) {
+        let Some(error) = self.dead.clone() else { return };
+        self.engine.abandon();
+        for owner in self.owners.iter_mut().filter_map(Option::take) {
+            if let Some(call) = self.calls.get_mut(owner) {
+                call.outstanding -= 1;
+                call.results.push_back(Err(error.clone()));
+            }
+        }
+        for call in &self.calls {
+            call.wake.notify_one();
+        }
+    }
+}

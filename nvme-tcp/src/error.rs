@@ -1,0 +1,327 @@
+//! What can go wrong, whose turn it then is, and what would mend it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::driver::transport::TransportError;
+use crate::host::HostError;
+use crate::proto::{BringUpError, DataFault, Violation};
+use crate::psk::{KeyFileError, PskError};
+use crate::spec::command::fabrics::InvalidParameter;
+use crate::spec::completion::Status;
+use crate::spec::pdu::FatalStatus;
+
+/// The result of this library's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How far an error reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One command; the rest goes on.
+    Command,
+    /// One queue, and with it its association.
+    Queue,
+    /// The controller, or the way to it.
+    Controller,
+    /// What the caller asked for, before anything was sent.
+    Configuration,
+}
+
+/// Who can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The caller: another argument, another key, another address.
+    Caller,
+    /// The controller at the other end, or who runs it.
+    Peer,
+    /// Whatever lies between the two.
+    Network,
+    /// This machine's kernel.
+    Kernel,
+}
+
+/// Why a namespace cannot be used, found out before the first byte of data went either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NamespaceRefusal {
+    /// Identify knows no such namespace.
+    #[error("does not exist, or this host may not see it")]
+    Missing,
+    /// Each block has metadata.
+    #[error("is formatted with {0} bytes of metadata for each block")]
+    Metadata(u16),
+    /// End-to-end protection is on.
+    #[error("is formatted with protection information of type {0}")]
+    Protection(u8),
+    /// The block size is none that can be used.
+    #[error("has blocks of 2^{0} bytes, expected 2^9 to 2^16")]
+    BlockSize(u8),
+}
+
+/// The cause of an [`Error`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument makes no sense.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The host's own NQN or ID cannot be had.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A pre-shared key cannot be derived.
+    #[error(transparent)]
+    Key(#[from] PskError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// No TCP connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No TLS, or no longer.
+    #[error("TLS with {address} failed: {source}")]
+    Tls {
+        /// With whom.
+        address: String,
+        /// Why.
+        source: ktls::Error,
+    },
+    /// The answer to plain NVMe/TCP was a TLS record.
+    #[error("{address} answers in TLS")]
+    PeerSpeaksTls {
+        /// Who.
+        address: String,
+    },
+    /// The connection ended before ICResp.
+    #[error("{address} closed the connection instead of answering ICReq")]
+    NoIcResp {
+        /// Who.
+        address: String,
+        /// Whether TLS was up.
+        tls: bool,
+    },
+    /// The controller did not come up.
+    #[error(transparent)]
+    BringUp(#[from] BringUpError),
+    /// A command failed.
+    #[error("{command} failed: {status}")]
+    Status {
+        /// Which command.
+        command: &'static str,
+        /// What the controller said.
+        status: Status,
+    },
+    /// A command's data was not what the controller said it was.
+    #[error("{command}: {}", describe(.fault))]
+    Data {
+        /// Which command.
+        command: &'static str,
+        /// What was wrong.
+        fault: DataFault,
+    },
+    /// The controller broke the protocol.
+    #[error("the controller broke the protocol: {0}")]
+    Protocol(#[from] Violation),
+    /// The controller says that this host broke the protocol.
+    #[error("the controller terminated the connection: {} (FES {fes}, FEI {fei})", FatalStatus::from_code(*.fes).map_or_else(|| "unknown reason".to_owned(), |s| s.to_string()))]
+    Terminated {
+        /// Fatal error status.
+        fes: u16,
+        /// Fatal error information.
+        fei: u32,
+    },
+    /// The connection was lost.
+    #[error("{0}")]
+    Lost(#[from] TransportError),
+    /// An answer did not come in time.
+    #[error("no answer to {what} within {} ms", after.as_millis())]
+    Timeout {
+        /// To what.
+        what: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The namespace cannot be used.
+    #[error("namespace {nsid} {refusal}")]
+    Namespace {
+        /// Which.
+        nsid: u32,
+        /// Why.
+        refusal: NamespaceRefusal,
+    },
+    /// More than the namespace holds.
+    #[error("bytes {offset} to {end} are not all inside the namespace of {size} bytes")]
+    OutOfRange {
+        /// The first byte.
+        offset: u64,
+        /// The byte after the last.
+        end: u64,
+        /// The namespace's size in bytes.
+        size: u64,
+    },
+    /// Not whole blocks.
+    #[error("{what} of {value} bytes is not a multiple of the block size, {block_size}")]
+    Unaligned {
+        /// "offset" or "length".
+        what: &'static str,
+        /// How many bytes.
+        value: u64,
+        /// The block size in bytes.
+        block_size: u32,
+    },
+    /// The controller was shut down by this program.
+    #[error("the controller was shut down")]
+    ShutDown,
+}
+
+fn describe(fault: &DataFault) -> String {
+    match fault {
+        DataFault::Digest => "the data digest does not match the data".to_owned(),
+        DataFault::Short { got, expected } => {
+            format!("the controller reported success after {got} of {expected} bytes")
+        }
+    }
+}
+
+/// An error of this library. Clones share one cause, since a lost connection fails many commands.
+#[derive(Clone)]
+pub struct Error(Arc<ErrorKind>);
+
+impl Error {
+    /// The cause.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        ErrorKind::InvalidArgument(what.into()).into()
+    }
+
+    /// How far it reaches.
+    pub fn scope(&self) -> Scope {
+        use ErrorKind::*;
+        match self.kind() {
+            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
+                Scope::Configuration
+            }
+            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
+            Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
+                Scope::Controller
+            }
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn blame(&self) -> Blame {
+        use ErrorKind::*;
+        match self.kind() {
+            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
+                Blame::Caller
+            }
+            Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
+            Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
+            Tls { source, .. } if source.is_kernel_fault() => Blame::Kernel,
+            _ => Blame::Peer,
+        }
+    }
+
+    /// Whether the same call may succeed later, with nothing changed by the caller.
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Status { status, .. } => !status.do_not_retry(),
+            ErrorKind::Data { .. } => true,
+            ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
+            _ => self.blame() == Blame::Network,
+        }
+    }
+
+    /// The NVMe status behind it, if there is one.
+    pub fn status(&self) -> Option<Status> {
+        match self.kind() {
+            ErrorKind::Status { status, .. }
+            | ErrorKind::BringUp(BringUpError::Refused { status, .. } | BringUpError::Failed { status, .. }) => {
+                Some(*status)
+            }
+            _ => None,
+        }
+    }
+
+    /// What an operator can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self.kind() {
+            ErrorKind::Host(e) => return e.hint(),
+            ErrorKind::Key(e) => return e.hint(),
+            ErrorKind::KeyFile(e) => return e.hint(),
+            ErrorKind::Tls { source, .. } => return source.hint(),
+            ErrorKind::Connect { source, .. } => match source.kind() {
+                io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
+                io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
+                _ => "check the address and the network",
+            },
+            ErrorKind::PeerSpeaksTls { .. } => {
+                "the listener at this port speaks TLS: connect with --tls and the key that both ends share"
+            }
+            ErrorKind::NoIcResp { tls: false, .. } => {
+                "the listener may want TLS (connect with --tls and a key), or be no NVMe/TCP target at all"
+            }
+            ErrorKind::NoIcResp { tls: true, .. } => "the target's own log says why it gave up after TLS",
+            ErrorKind::BringUp(BringUpError::Refused { status, .. })
+                if status.is(Status::CONNECT_INVALID_HOST) =>
+            {
+                "this host NQN is not allowed on the subsystem: add it there, or connect with one that is (--hostnqn)"
+            }
+            ErrorKind::BringUp(BringUpError::Refused { parameter: Some(p), .. }) => match *p {
+                InvalidParameter::SUBNQN => {
+                    "the target has no subsystem of this NQN at this port: `nvme-tcp list` shows those it has"
+                }
+                InvalidParameter::HOSTNQN => "the target does not take this host NQN",
+                _ => "target and host disagree on Connect",
+            },
+            ErrorKind::BringUp(BringUpError::AuthenticationRequired) => {
+                "the target wants a DH-HMAC-CHAP secret of this host"
+            }
+            ErrorKind::Namespace { refusal: NamespaceRefusal::Missing, .. } => {
+                "`nvme-tcp list` shows the namespaces that there are"
+            }
+            ErrorKind::Namespace { .. } => {
+                "format it without metadata and protection information, with 512- or 4096-byte blocks"
+            }
+            ErrorKind::Lost(_) => "the target stopped or the network failed: what was not flushed may not be written",
+            ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
+            ErrorKind::Protocol(_) => "this is a fault of the target: report it with its name and version",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.0)
+    }
+}
+
+impl<E: Into<ErrorKind>> From<E> for Error {
+    fn from(cause: E) -> Self {
+        Self(Arc::new(cause.into()))
+    }
+}
