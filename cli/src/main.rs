@@ -1,2 +1,29 @@
-//! Under construction.
-fn main() {}
+//! The operators' tool for NVMe/TCP over kernel TLS.
+
+#![allow(unreachable_pub, reason = "nothing of a binary is reachable from outside: pub means what it says")]
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+#[allow(dead_code, reason = "used by the commands that reach a target")]
+mod size;
+#[allow(dead_code, reason = "used by the commands that reach a target")]
+mod uri;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::refuse(&error),
+    };
+    match commands::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,94 @@
+//! `list`: what a target has.
+
+use clap::Args;
+use nvme_tcp::nqn::DISCOVERY_NQN;
+
+use crate::args::{HostArgs, TlsArgs, nqn_parser};
+use crate::exit::Failure;
+use crate::output::OutputArgs;
+use crate::uri::{Address, DEFAULT_PORT, TargetUri};
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// A target's subsystems (nvme+tcp://HOST:PORT), or a subsystem's namespaces
+    /// (nvme+tcp://HOST:PORT/SUBNQN)
+    #[arg(value_name = "URI", conflicts_with_all = ["traddr", "trsvcid", "nqn"])]
+    pub uri: Option<TargetUri>,
+    /// Transport; there is one
+    #[arg(short = 't', long, value_name = "TYPE", value_parser = ["tcp"], default_value = "tcp")]
+    pub transport: String,
+    /// Address or name of the target, in place of a URI
+    #[arg(short = 'a', long, value_name = "ADDRESS", required_unless_present = "uri")]
+    pub traddr: Option<String>,
+    /// Port of the target [default: 4420]
+    #[arg(short = 's', long, value_name = "PORT")]
+    pub trsvcid: Option<u16>,
+    /// NQN of the subsystem
+    #[arg(short = 'n', long, alias = "subsysnqn", value_name = "NQN", value_parser = nqn_parser())]
+    pub nqn: Option<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl ListArgs {
+    /// What is to be listed, however it was named. The discovery subsystem's name stands for none.
+    pub fn target(&self) -> Result<TargetUri, Failure> {
+        let mut target = match (&self.uri, &self.traddr) {
+            (Some(uri), _) => uri.clone(),
+            (None, host) => TargetUri {
+                address: Address::new(
+                    host.as_deref().unwrap_or_default(),
+                    self.trsvcid.unwrap_or(DEFAULT_PORT),
+                )
+                .map_err(Failure::usage)?,
+                subsystem_nqn: self.nqn.clone(),
+                namespace_id: None,
+            },
+        };
+        target.subsystem_nqn.take_if(|nqn| nqn == DISCOVERY_NQN);
+        Ok(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct List {
+        #[command(flatten)]
+        args: ListArgs,
+    }
+
+    fn target(line: &str) -> Option<String> {
+        let parsed = List::try_parse_from(["list"].into_iter().chain(line.split_whitespace())).ok()?;
+        parsed.args.target().ok().map(|target| target.to_string())
+    }
+
+    #[test]
+    fn uris_and_flags_name_the_same() {
+        for (line, uri) in [
+            ("nvme+tcp://[::1]", "nvme+tcp://[::1]:4420"),
+            ("-t tcp -a ::1", "nvme+tcp://[::1]:4420"),
+            ("-a 10.0.0.1 -s 8009 -n nqn.test:s", "nvme+tcp://10.0.0.1:8009/nqn.test:s"),
+            ("-a h -n nqn.2014-08.org.nvmexpress.discovery", "nvme+tcp://h:4420"),
+        ] {
+            assert_eq!(target(line).as_deref(), Some(uri), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for line in
+            ["", "-n nqn.test:s", "-t rdma -a h", "nvme+tcp://h -a h", "-a h -s 0", "-a [::1]", "h:4420"]
+        {
+            assert_eq!(target(line), None, "{line}");
+        }
+    }
+}
