@@ -4,5 +4,6 @@
 pub mod alert;
 pub mod cipher;
 pub mod crypto;
+pub mod handshake;
 pub mod keys;
 pub mod secret;
