@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::event::Flow;
 use crate::handshake::MAX_FRAGMENT_LEN;
 use crate::keys::TrafficSecret;
-use crate::probe;
+use crate::probe::probe;
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::socket::Wait;
@@ -86,7 +86,11 @@ impl Sender {
         Ok(Self { key, fragment, call: if kept { usize::MAX } else { fragment } })
     }
 
-    pub(crate) fn meter(&mut self) -> &mut Meter {
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.key.meter
+    }
+
+    pub(crate) fn meter_mut(&mut self) -> &mut Meter {
         &mut self.key.meter
     }
 
@@ -165,7 +169,7 @@ impl Sender {
     /// Sends `message`, a KeyUpdate, and changes to the next key, where this kernel can: else nothing is
     /// sent.
     pub(crate) fn update_key(&mut self, fd: BorrowedFd<'_>, message: &[u8], wait: Wait) -> Result<(), Error> {
-        if !probe::probe().rekey {
+        if !probe().rekey {
             return Err(Error::RekeyUnsupported { direction: Flow::Send });
         }
         self.send_record(fd, ContentType::Handshake, message, wait)?;
@@ -202,7 +206,11 @@ impl Receiver {
         Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0 })
     }
 
-    pub(crate) fn meter(&mut self) -> &mut Meter {
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.key.meter
+    }
+
+    pub(crate) fn meter_mut(&mut self) -> &mut Meter {
         &mut self.key.meter
     }
 

@@ -1,7 +1,6 @@
 //! linux/tls.h: the options of `SOL_TLS` and the structs that carry keys (Linux 4.13 and later).
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ktls_sys::tls;
@@ -101,7 +100,7 @@ fn option(direction: Flow) -> libc::c_int {
 
 /// setsockopt(2) with a plain value: an integer, a byte array or a struct of linux/tls.h.
 fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    let len = libc::socklen_t::try_from(mem::size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let len = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let value: *const T = value;
     // SAFETY: `value` points to `len` readable bytes for the length of the call, all initialised: none
     // of the types in use has padding. The kernel only reads them and keeps no pointer.
@@ -111,7 +110,7 @@ fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) 
 
 /// getsockopt(2) into a struct that any bytes are valid for.
 fn get<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &mut T) -> io::Result<()> {
-    let mut len = libc::socklen_t::try_from(mem::size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut len = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let value: *mut T = value;
     // SAFETY: `value` points to `len` writable bytes and `len` to a socklen_t, both for the length of
     // the call; the types in use are integers and byte arrays, valid with whatever the kernel writes.

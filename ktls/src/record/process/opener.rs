@@ -49,7 +49,12 @@ impl Opener {
     }
 
     /// The count of records under this key.
-    pub fn meter(&mut self) -> &mut Meter {
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The same, to take its event.
+    pub fn meter_mut(&mut self) -> &mut Meter {
         &mut self.meter
     }
 
