@@ -1,0 +1,154 @@
+//! Records in, plaintext out.
+
+use std::ops::Range;
+
+use crate::cipher::TAG_LEN;
+use crate::crypto::RecordKey;
+use crate::error::Error;
+use crate::keys::TrafficSecret;
+use crate::record::budget::Meter;
+use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
+use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
+
+/// The size of the buffer that the wire is read into: large, for few system calls.
+const BUFFER: usize = 256 * 1024;
+/// The shortest record: a content type and a tag.
+const MIN_CIPHERTEXT: usize = 1 + TAG_LEN;
+
+/// Opens one direction's records in place, in a buffer of its own.
+///
+/// Use: read from the wire into [`space`](Self::space), say how much came by
+/// [`filled`](Self::filled), then call [`next_record`](Self::next_record) until it gives `None`, and
+/// take each record's [`plaintext`](Self::plaintext) in between.
+pub struct Opener {
+    secret: TrafficSecret,
+    key: RecordKey,
+    sequence: u64,
+    buf: Box<[u8]>,
+    /// What was received and not opened yet.
+    wire: Range<usize>,
+    /// What was opened and not consumed yet: it lies before `wire`.
+    open: Range<usize>,
+    idle: u32,
+    meter: Meter,
+}
+
+impl Opener {
+    /// Starts with `secret`'s key and sequence number 0.
+    pub fn new(secret: TrafficSecret, meter: Meter) -> Self {
+        Self {
+            key: secret.record_key(),
+            secret,
+            sequence: 0,
+            buf: vec![0; BUFFER].into_boxed_slice(),
+            wire: 0..0,
+            open: 0..0,
+            idle: 0,
+            meter,
+        }
+    }
+
+    /// The count of records under this key.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The same, to take its event.
+    pub fn meter_mut(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    /// Where the next bytes from the wire go; never empty after [`next_record`](Self::next_record)
+    /// gave `None`. What was not consumed of the last record is lost.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.open = 0..0;
+        if self.wire.is_empty() {
+            self.wire = 0..0;
+        } else if self.buf.len() - self.wire.start < RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN {
+            // The rest of a record, shorter than one: the only bytes that are ever moved.
+            self.buf.copy_within(self.wire.clone(), 0);
+            self.wire = 0..self.wire.len();
+        }
+        &mut self.buf[self.wire.end..]
+    }
+
+    /// Notes that `n` bytes were read into [`space`](Self::space).
+    pub fn filled(&mut self, n: usize) {
+        self.wire.end = self.buf.len().min(self.wire.end + n);
+    }
+
+    /// Whether no byte of a further record is there: only then may the connection end.
+    pub fn is_between_records(&self) -> bool {
+        self.wire.is_empty()
+    }
+
+    /// Opens the next record and gives its type, or `None` when more bytes are needed. What was not
+    /// consumed of the last record is lost.
+    ///
+    /// # Errors
+    /// [`Error::BadRecord`] for what the peer did wrong, [`Error::BudgetExhausted`] when the key may
+    /// open nothing more. After either, nothing further can be opened.
+    pub fn next_record(&mut self) -> Result<Option<ContentType>, Error> {
+        self.open = 0..0;
+        let wire = &mut self.buf[self.wire.clone()];
+        let Some((header, rest)) = wire.split_first_chunk_mut::<RECORD_HEADER_LEN>() else { return Ok(None) };
+        // The version is to be ignored (RFC 8446, section 5.1).
+        let [outer_type, _, _, high, low] = *header;
+        if outer_type != ContentType::ApplicationData.to_byte() {
+            return Err(BadRecord::OuterType { got: outer_type }.into());
+        }
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        if len > MAX_CIPHERTEXT_LEN {
+            return Err(BadRecord::TooLong { len, max: MAX_CIPHERTEXT_LEN }.into());
+        }
+        if len < MIN_CIPHERTEXT {
+            return Err(BadRecord::TooShort { len, min: MIN_CIPHERTEXT }.into());
+        }
+        let Some(body) = rest.get_mut(..len) else { return Ok(None) };
+        self.meter.check()?;
+        let inner = self
+            .key
+            .open(self.sequence, header, body)
+            .map_err(|_| BadRecord::NotAuthentic { sequence: self.sequence })?;
+        if inner.len() > MAX_FRAGMENT_LEN + 1 {
+            return Err(BadRecord::TooLong { len: inner.len(), max: MAX_FRAGMENT_LEN + 1 }.into());
+        }
+        // The content type is the last byte that is not padding (RFC 8446, section 5.4).
+        let at = inner.iter().rposition(|&byte| byte != 0).ok_or(BadRecord::NoContentType)?;
+        let got = inner[at];
+        let content_type = ContentType::from_byte(got).ok_or(BadRecord::InnerType { got })?;
+        match content_type {
+            ContentType::ApplicationData if at > 0 => self.idle = 0,
+            ContentType::ApplicationData => self.idle += 1,
+            _ if at == 0 => return Err(BadRecord::Empty { content_type }.into()),
+            _ => self.idle += 1,
+        }
+        if self.idle > MAX_IDLE_RECORDS {
+            return Err(BadRecord::TooManyIdle.into());
+        }
+        let begin = self.wire.start + RECORD_HEADER_LEN;
+        self.open = begin..begin + at;
+        self.wire.start = begin + len;
+        self.sequence += 1;
+        self.meter.set(self.sequence);
+        Ok(Some(content_type))
+    }
+
+    /// What is left of the record that was opened last.
+    pub fn plaintext(&self) -> &[u8] {
+        &self.buf[self.open.clone()]
+    }
+
+    /// Takes `n` bytes off [`plaintext`](Self::plaintext).
+    pub fn consume(&mut self, n: usize) {
+        self.open.start = self.open.end.min(self.open.start + n);
+    }
+
+    /// Changes to the peer's next key (RFC 8446, section 7.2), after its KeyUpdate.
+    pub fn rekey(&mut self) {
+        self.secret = self.secret.next();
+        self.key = self.secret.record_key();
+        self.sequence = 0;
+        self.meter.reset();
+    }
+}

@@ -1,0 +1,222 @@
+//! Plaintext in, records out.
+
+use std::io::IoSlice;
+
+use crate::cipher::TAG_LEN;
+use crate::crypto::RecordKey;
+use crate::error::Error;
+use crate::keys::TrafficSecret;
+use crate::record::budget::Meter;
+use crate::handshake::{MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
+use crate::record::ContentType;
+
+/// The most sealed bytes that wait to be sent; application data beyond it is not accepted.
+pub const MAX_PENDING: usize = 256 * 1024;
+/// What a record adds to its plaintext: header, content type, tag.
+const OVERHEAD: usize = RECORD_HEADER_LEN + 1 + TAG_LEN;
+/// Room beyond [`MAX_PENDING`] for alerts and KeyUpdates, so that they never have to wait for data.
+const CONTROL_ROOM: usize = 4096;
+
+/// Seals one direction's records into a buffer of its own.
+///
+/// Use: [`seal`](Self::seal) what there is, send [`pending`](Self::pending), say how much went by
+/// [`sent`](Self::sent).
+pub struct Sealer {
+    secret: TrafficSecret,
+    key: RecordKey,
+    sequence: u64,
+    fragment: usize,
+    out: Vec<u8>,
+    start: usize,
+    meter: Meter,
+}
+
+impl Sealer {
+    /// Starts with `secret`'s key and sequence number 0. `max_fragment` is the most plaintext that the
+    /// peer takes in a record, in bytes.
+    pub fn new(secret: TrafficSecret, max_fragment: usize, meter: Meter) -> Self {
+        Self {
+            key: secret.record_key(),
+            secret,
+            sequence: 0,
+            fragment: max_fragment.clamp(1, MAX_FRAGMENT_LEN),
+            out: Vec::with_capacity(MAX_PENDING + CONTROL_ROOM),
+            start: 0,
+            meter,
+        }
+    }
+
+    /// The count of records under this key.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The same, to take its event.
+    pub fn meter_mut(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    /// Seals application data, the bytes of `bufs` after the first `skip`, into as many records as there
+    /// is room for, and gives the number of bytes taken: 0 when the buffer is full (or nothing is left).
+    ///
+    /// # Errors
+    /// [`Error::BudgetExhausted`] when the key may seal nothing more.
+    pub fn seal(&mut self, bufs: &[IoSlice<'_>], skip: usize) -> Result<usize, Error> {
+        let mut cursor = Cursor::new(bufs, skip);
+        let mut taken = 0;
+        while !cursor.is_empty() {
+            let want = cursor.left_at_most(self.fragment);
+            if self.room(MAX_PENDING) < OVERHEAD + want {
+                break;
+            }
+            if let Err(error) = self.meter.check() {
+                return if taken > 0 { Ok(taken) } else { Err(error) };
+            }
+            self.record(ContentType::ApplicationData, want, &mut cursor)?;
+            taken += want;
+        }
+        Ok(taken)
+    }
+
+    /// Seals `content` as one record of its own, and says whether there was room. A key past its limit
+    /// still seals alerts and handshake messages: they are few, and end or renew the key.
+    pub fn seal_record(&mut self, content_type: ContentType, content: &[u8]) -> Result<bool, Error> {
+        let limit = match content_type {
+            ContentType::ApplicationData => {
+                self.meter.check()?;
+                MAX_PENDING
+            }
+            ContentType::Alert | ContentType::Handshake => MAX_PENDING + CONTROL_ROOM,
+        };
+        if content.len() > self.fragment {
+            return Err(Error::RecordSize { len: content.len(), max: self.fragment });
+        }
+        if self.room(limit) < OVERHEAD + content.len() {
+            return Ok(false);
+        }
+        let bufs = [IoSlice::new(content)];
+        self.record(content_type, content.len(), &mut Cursor::new(&bufs, 0))?;
+        Ok(true)
+    }
+
+    /// The most plaintext that one record takes, in bytes.
+    pub fn max_fragment(&self) -> usize {
+        self.fragment
+    }
+
+    /// What is to be sent.
+    pub fn pending(&self) -> &[u8] {
+        self.out.get(self.start..).unwrap_or_default()
+    }
+
+    /// Notes that the first `n` bytes of [`pending`](Self::pending) were sent.
+    pub fn sent(&mut self, n: usize) {
+        self.start = self.out.len().min(self.start + n);
+        if self.start == self.out.len() {
+            self.out.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Changes to the next key (RFC 8446, section 7.2): records from now on are sealed with it. Our
+    /// KeyUpdate must have been sealed before.
+    pub fn rekey(&mut self) {
+        self.secret = self.secret.next();
+        self.key = self.secret.record_key();
+        self.sequence = 0;
+        self.meter.reset();
+    }
+
+    /// The room below `limit` pending bytes, after moving them to the front where that helps.
+    fn room(&mut self, limit: usize) -> usize {
+        let pending = self.out.len() - self.start;
+        // Data waits until moving costs no more than was sent since; a control record does not.
+        let worth_it = self.start >= pending || limit > MAX_PENDING;
+        if self.start > 0 && worth_it && self.out.capacity() - self.out.len() < OVERHEAD + MAX_FRAGMENT_LEN {
+            self.out.copy_within(self.start.., 0);
+            self.out.truncate(pending);
+            self.start = 0;
+        }
+        limit.saturating_sub(pending).min(self.out.capacity() - self.out.len())
+    }
+
+    /// Seals the next `len` bytes of `content`; there must be room.
+    fn record(
+        &mut self,
+        content_type: ContentType,
+        len: usize,
+        content: &mut Cursor<'_, '_>,
+    ) -> Result<(), Error> {
+        let on_wire = u16::try_from(len + 1 + TAG_LEN)
+            .map_err(|_| Error::RecordSize { len, max: self.fragment })?;
+        let begin = self.out.len();
+        let [high, low] = on_wire.to_be_bytes();
+        let header = [ContentType::ApplicationData.to_byte(), 3, 3, high, low];
+        self.out.extend_from_slice(&header);
+        content.take(len, &mut self.out);
+        self.out.push(content_type.to_byte());
+        match self.key.seal(self.sequence, &header, &mut self.out[begin + RECORD_HEADER_LEN..]) {
+            Ok(tag) => self.out.extend_from_slice(&tag),
+            Err(_) => {
+                self.out.truncate(begin);
+                return Err(Error::SealingFailed);
+            }
+        }
+        self.sequence += 1;
+        self.meter.set(self.sequence);
+        Ok(())
+    }
+}
+
+/// A place in a list of slices.
+struct Cursor<'a, 'b> {
+    bufs: &'a [IoSlice<'b>],
+    /// Bytes of the first slice already taken.
+    skip: usize,
+}
+
+impl<'a, 'b> Cursor<'a, 'b> {
+    fn new(bufs: &'a [IoSlice<'b>], skip: usize) -> Self {
+        let mut cursor = Self { bufs, skip };
+        cursor.drop_empty();
+        cursor
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bufs.is_empty()
+    }
+
+    /// How many bytes are left, counted no further than `max`.
+    fn left_at_most(&self, max: usize) -> usize {
+        let mut left = 0;
+        for buf in self.bufs {
+            left += buf.len();
+            if left >= max + self.skip {
+                return max;
+            }
+        }
+        left - self.skip
+    }
+
+    /// Appends the next `len` bytes to `out`.
+    fn take(&mut self, mut len: usize, out: &mut Vec<u8>) {
+        while len > 0 {
+            let Some(rest) = self.bufs.first().and_then(|buf| buf.get(self.skip..)) else { return };
+            let part = &rest[..rest.len().min(len)];
+            out.extend_from_slice(part);
+            self.skip += part.len();
+            len -= part.len();
+            self.drop_empty();
+        }
+    }
+
+    fn drop_empty(&mut self) {
+        while let Some((first, rest)) = self.bufs.split_first() {
+            if self.skip < first.len() {
+                break;
+            }
+            self.skip -= first.len();
+            self.bufs = rest;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a connection turned out to be.
+
+use std::fmt;
+use std::io;
+
+use crate::cipher::CipherSuite;
+use crate::crypto::Group;
+use crate::keys::Established;
+use crate::observe::Conf;
+
+/// Who seals or opens the records of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SealedBy {
+    /// The kernel, on the processor.
+    Kernel,
+    /// The network card.
+    Nic,
+    /// This process.
+    Process,
+}
+
+impl fmt::Display for SealedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "the kernel",
+            Self::Nic => "the network card",
+            Self::Process => "this process",
+        })
+    }
+}
+
+/// Why it is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The kernel took the key, and says itself who uses it.
+    Told,
+    /// The kernel took the key; whether a network card uses it could not be asked, so it is assumed that
+    /// none does.
+    SoftwareAssumed {
+        /// Why it could not be asked.
+        reason: String,
+    },
+    /// The caller wanted it so.
+    Asked,
+    /// The kernel has no TLS, or may not load it: `TCP_ULP` gave ENOENT.
+    NoModule,
+    /// The kernel refused `TCP_ULP` for another reason.
+    UlpRefused {
+        /// errno
+        errno: i32,
+    },
+    /// The kernel has TLS, but did not take the key.
+    KeyRefused {
+        /// The suite that it was for.
+        suite: CipherSuite,
+        /// errno
+        errno: i32,
+    },
+    /// The kernel has TLS, but does not tell how many records a key was used for, so nobody could keep to
+    /// the key's limit.
+    NoRecordCount,
+}
+
+impl Why {
+    /// What an operator can do so that the kernel does it.
+    pub fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::NoModule => Some("modprobe tls"),
+            Self::KeyRefused { errno: libc::ENOENT, .. } => Some("modprobe gcm"),
+            Self::NoRecordCount => Some("Linux 6.0 or later tells"),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn from_ulp(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => Self::NoModule,
+            errno => Self::UlpRefused { errno: errno.unwrap_or(0) },
+        }
+    }
+
+    pub(crate) fn from_key(suite: CipherSuite, error: &io::Error) -> Self {
+        Self::KeyRefused { suite, errno: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = |errno: &i32| io::Error::from_raw_os_error(*errno);
+        match self {
+            Self::Told => f.write_str("as the kernel itself says")?,
+            Self::SoftwareAssumed { reason } => {
+                write!(f, "in software, as far as can be told: {reason}")?;
+            }
+            Self::Asked => f.write_str("as configured")?,
+            Self::NoModule => f.write_str("the kernel has no TLS: module tls is not loaded")?,
+            Self::UlpRefused { errno } => write!(f, "the kernel refused TLS: {}", error(errno))?,
+            Self::KeyRefused { suite, errno: libc::ENOENT } => {
+                write!(f, "the kernel has TLS but not the cipher of {}", suite.name())?;
+            }
+            Self::KeyRefused { suite, errno } => {
+                write!(f, "the kernel refused a key of {}: {}", suite.name(), error(errno))?;
+            }
+            Self::NoRecordCount => f.write_str("the kernel does not tell how many records a key has sealed")?,
+        }
+        match self.mend() {
+            Some(mend) => write!(f, "; {mend}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Who seals or opens the records of one direction, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Direction {
+    /// Who does it.
+    pub by: SealedBy,
+    /// Why it is so.
+    pub why: Why,
+}
+
+impl Direction {
+    pub(crate) fn process(why: Why) -> Self {
+        Self { by: SealedBy::Process, why }
+    }
+
+    /// In the kernel, and there as `conf` says.
+    pub(crate) fn kernel(conf: Result<Conf, &str>) -> Self {
+        match conf {
+            Ok(Conf::Hardware) => Self { by: SealedBy::Nic, why: Why::Told },
+            Ok(Conf::Software) => Self { by: SealedBy::Kernel, why: Why::Told },
+            Ok(other) => {
+                let reason = format!("sock_diag says {other}");
+                Self { by: SealedBy::Kernel, why: Why::SoftwareAssumed { reason } }
+            }
+            Err(reason) => {
+                Self { by: SealedBy::Kernel, why: Why::SoftwareAssumed { reason: reason.to_owned() } }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Why::Told => write!(f, "{}", self.by),
+            _ => write!(f, "{} ({})", self.by, self.why),
+        }
+    }
+}
+
+/// What a connection turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// The suite agreed on.
+    pub suite: CipherSuite,
+    /// The group of the key agreement.
+    pub group: Group,
+    /// The PSK identity that both ends use.
+    pub psk_identity: Vec<u8>,
+    /// Who seals what this end sends.
+    pub send: Direction,
+    /// Who opens what the peer sends.
+    pub receive: Direction,
+}
+
+impl Info {
+    pub(crate) fn new(keys: &Established, send: Direction, receive: Direction) -> Self {
+        Self {
+            suite: keys.suite,
+            group: keys.group,
+            psk_identity: keys.psk_identity.clone(),
+            send,
+            receive,
+        }
+    }
+
+    /// The version of TLS: the only one there is here.
+    pub fn version(&self) -> &'static str {
+        "TLS 1.3"
+    }
+}

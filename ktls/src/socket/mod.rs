@@ -1,0 +1,241 @@
+//! TLS 1.3 on a TCP socket.
+//!
+//! ```text
+//!                 Socket
+//!           SendHalf    RecvHalf        each usable by a thread of its own
+//!          /   |             |   \
+//!    Sealer  kernel      kernel  Opener  each direction by itself
+//!          \   |             |   /
+//!              one file descriptor
+//! ```
+
+mod handshake;
+mod info;
+mod options;
+mod recv;
+mod send;
+mod shared;
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use info::{Direction, Info, SealedBy, Why};
+pub use options::{Layer, Options, Wait};
+pub use recv::RecvHalf;
+pub use send::SendHalf;
+
+use crate::error::Error;
+use crate::event::{Event, Flow};
+use crate::handshake::{ClientConfig, ServerConfig};
+use crate::keys::Established;
+use crate::observe::{Conf, SocketTls};
+use crate::probe::probe;
+use crate::record::kernel;
+use crate::record::process::{Opener, Sealer};
+use crate::sys;
+use recv::Opening;
+use send::Sealing;
+use shared::Shared;
+
+/// A TCP connection with TLS 1.3 on it.
+///
+/// [`connect`](Self::connect) and [`accept`](Self::accept) do the handshake; data then goes through the
+/// two [`halves`](Self::halves), or through `std::io::Read` and `Write`, which wait. Dropping it closes
+/// the connection without close_notify: call [`SendHalf::close_notify`] first.
+#[derive(Debug)]
+pub struct Socket {
+    send: SendHalf,
+    recv: RecvHalf,
+    info: Info,
+}
+
+impl Socket {
+    /// Does a client's handshake over `stream`, and installs the keys as `options` say. `deadline` bounds
+    /// the whole handshake.
+    ///
+    /// Reads record by record, so nothing that follows the handshake is read with it.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`], [`Error::Io`] (`TimedOut` at the deadline), or
+    /// [`Error::KernelTlsUnavailable`].
+    pub fn connect(
+        stream: TcpStream,
+        config: &ClientConfig,
+        options: &Options,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Error> {
+        stream.set_nonblocking(false)?;
+        let keys = handshake::connect(stream.as_fd(), config, deadline)?;
+        Self::from_established(stream, keys, options)
+    }
+
+    /// Does a server's handshake over `stream`; else as [`connect`](Self::connect).
+    pub fn accept(
+        stream: TcpStream,
+        config: &ServerConfig,
+        options: &Options,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Error> {
+        stream.set_nonblocking(false)?;
+        let keys = handshake::accept(stream.as_fd(), config, deadline)?;
+        Self::from_established(stream, keys, options)
+    }
+
+    /// Takes over after a handshake: the next byte from and to the wire must be the first of a record
+    /// with sequence number 0. The descriptor is made blocking.
+    ///
+    /// # Errors
+    /// [`Error::KernelTlsUnavailable`] where [`Layer::Kernel`] was asked for; [`Error::Io`].
+    pub fn from_established(stream: TcpStream, keys: Established, options: &Options) -> Result<Self, Error> {
+        stream.set_nonblocking(false)?;
+        let (sealing, opening) = install(&stream, &keys, options)?;
+        // Nothing below can fail: the kernel may have keys now.
+        let conf = SocketConf::ask(&stream, sealing.is_ok() || opening.is_ok());
+        let send = match &sealing {
+            Ok(_) => Direction::kernel(conf.tx()),
+            Err(why) => Direction::process(why.clone()),
+        };
+        let receive = match &opening {
+            Ok(_) => Direction::kernel(conf.rx()),
+            Err(why) => Direction::process(why.clone()),
+        };
+        let info = Info::new(&keys, send, receive);
+        let sealing = match sealing {
+            Ok(kernel) => Sealing::Kernel(kernel),
+            Err(_) => {
+                let meter = options.meter(Flow::Send);
+                Sealing::Process(Sealer::new(keys.tx, keys.max_send_fragment, meter))
+            }
+        };
+        let opening = match opening {
+            Ok(kernel) => Opening::Kernel(kernel),
+            Err(_) => Opening::Process(Opener::new(keys.rx, options.meter(Flow::Receive))),
+        };
+        let shared = Arc::new(Shared::new(stream));
+        let send = SendHalf::new(Arc::clone(&shared), sealing, info.send.by);
+        let recv = RecvHalf::new(shared, opening, info.receive.by);
+        Ok(Self { send, recv, info })
+    }
+
+    /// What the connection turned out to be.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Both halves, for one thread.
+    pub fn halves(&mut self) -> (&mut SendHalf, &mut RecvHalf) {
+        (&mut self.send, &mut self.recv)
+    }
+
+    /// Both halves, for a thread each. The descriptor is closed with the second of them.
+    pub fn into_halves(self) -> (SendHalf, RecvHalf) {
+        (self.send, self.recv)
+    }
+
+    /// The TCP socket, for addresses and options. Reading from it or writing to it breaks the connection.
+    pub fn tcp(&self) -> &TcpStream {
+        self.send.tcp()
+    }
+
+    /// What happened in either direction since the last call.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.recv.take_event().or_else(|| self.send.take_event())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.send.as_fd()
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buf)])
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(self.recv.recv_vectored(bufs, Wait::Block)?)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(self.send.send_vectored(bufs, Wait::Block)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send.flush(Wait::Block)?;
+        Ok(())
+    }
+}
+
+type Installed = (Result<kernel::Sender, Why>, Result<kernel::Receiver, Why>);
+
+/// Gives the kernel each direction's key where that is wanted and works, else says why not. Where one
+/// direction is refused, the socket is as good as before for the other.
+fn install(stream: &TcpStream, keys: &Established, options: &Options) -> Result<Installed, Error> {
+    let fd = stream.as_fd();
+    let (send, receive) = match refusal(fd, options.layer) {
+        Some(why) => (Err(why.clone()), Err(why)),
+        None => {
+            let why = |error: io::Error| Why::from_key(keys.suite, &error);
+            let meter = options.meter(Flow::Send);
+            let send = kernel::Sender::install(fd, keys.tx.clone(), keys.max_send_fragment, meter);
+            let meter = options.meter(Flow::Receive);
+            let receive = kernel::Receiver::install(fd, keys.rx.clone(), meter);
+            (send.map_err(why), receive.map_err(why))
+        }
+    };
+    if options.layer == Layer::Kernel {
+        if let Err(why) = &send {
+            return Err(Error::KernelTlsUnavailable { direction: Flow::Send, why: why.clone() });
+        }
+        if let Err(why) = &receive {
+            return Err(Error::KernelTlsUnavailable { direction: Flow::Receive, why: why.clone() });
+        }
+    }
+    Ok((send, receive))
+}
+
+/// Why the kernel is not to be tried at all. Without keys the socket stays plain TCP.
+fn refusal(fd: BorrowedFd<'_>, layer: Layer) -> Option<Why> {
+    if layer == Layer::Process {
+        return Some(Why::Asked);
+    }
+    if let Err(error) = sys::tls::attach(fd) {
+        return Some(Why::from_ulp(&error));
+    }
+    (!probe().counts_records).then_some(Why::NoRecordCount)
+}
+
+/// Where the kernel keeps the keys, or why it does not tell.
+struct SocketConf(Result<SocketTls, String>);
+
+impl SocketConf {
+    fn ask(stream: &TcpStream, has_key: bool) -> Self {
+        if !has_key {
+            return Self(Err(String::new()));
+        }
+        let addresses = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
+        Self(match addresses {
+            Ok((local, peer)) => SocketTls::ask(local, peer).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn tx(&self) -> Result<Conf, &str> {
+        self.0.as_ref().map(|tls| tls.tx.unwrap_or(Conf::Base)).map_err(String::as_str)
+    }
+
+    fn rx(&self) -> Result<Conf, &str> {
+        self.0.as_ref().map(|tls| tls.rx.unwrap_or(Conf::Base)).map_err(String::as_str)
+    }
+}

@@ -1,0 +1,355 @@
+//! The receiving half of a connection.
+
+use std::fmt;
+use std::io::IoSliceMut;
+use std::net::TcpStream;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use crate::alert::Alert;
+use crate::error::Error;
+use crate::event::Event;
+use crate::handshake::{self, PostHandshake};
+use crate::record::budget::{Budget, Meter};
+use crate::record::kernel::{self, Got};
+use crate::record::process::Opener;
+use crate::record::{BadRecord, ContentType};
+use crate::socket::shared::Shared;
+use crate::socket::{SealedBy, Wait};
+use crate::sys;
+
+/// The size of the buffer behind [`RecvHalf::fill_buf`] where the kernel opens, in bytes.
+const KERNEL_BUFFER: usize = 64 * 1024;
+
+/// Who opens.
+pub(super) enum Opening {
+    Process(Opener),
+    Kernel(kernel::Receiver),
+}
+
+/// The receiving half of a [`Socket`](crate::Socket): one thread owns it.
+pub struct RecvHalf {
+    shared: Arc<Shared>,
+    opening: Opening,
+    sealed_by: SealedBy,
+    post: PostHandshake,
+    /// The peer's close_notify has come.
+    closed: bool,
+    failed: Option<Error>,
+    event: Option<Event>,
+    /// Behind `fill_buf` where the kernel opens: made at its first call.
+    buffer: Vec<u8>,
+    buffered: Range<usize>,
+}
+
+impl RecvHalf {
+    pub(super) fn new(shared: Arc<Shared>, opening: Opening, sealed_by: SealedBy) -> Self {
+        Self {
+            shared,
+            opening,
+            sealed_by,
+            post: PostHandshake::new(),
+            closed: false,
+            failed: None,
+            event: None,
+            buffer: Vec::new(),
+            buffered: 0..0,
+        }
+    }
+
+    /// Receives application data and gives its length: 0 only after the peer's close_notify (or for
+    /// empty `bufs`). One call may bring many records. Where the kernel opens, they go straight into
+    /// `bufs`; where this process does, they are copied once.
+    ///
+    /// # Errors
+    /// [`Error::Io`] of the kind `WouldBlock` when there is nothing yet; [`Error::Truncated`] when the
+    /// stream ends without close_notify; others end this half. Data that came before an error is given
+    /// first.
+    pub fn recv_vectored(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
+        if let Opening::Kernel(_) = self.opening {
+            if self.buffered.is_empty() {
+                return self.receive_by_kernel(bufs, wait);
+            }
+        }
+        let mut copied = 0;
+        for buf in bufs {
+            let mut at = 0;
+            while at < buf.len() {
+                // Only the first byte is worth waiting, or even a system call.
+                let part = match self.data((copied == 0).then_some(wait)) {
+                    Ok(part) if part.is_empty() => return Ok(copied),
+                    Ok(part) => part,
+                    Err(_) if copied > 0 => return Ok(copied),
+                    Err(error) => return Err(error),
+                };
+                let rest = buf.get_mut(at..).unwrap_or_default();
+                let n = part.len().min(rest.len());
+                rest[..n].copy_from_slice(&part[..n]);
+                self.consume(n);
+                at += n;
+                copied += n;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Gives application data in place, and receives some first if there is none: empty only after the
+    /// peer's close_notify. Where this process opens, it is the rest of one record and not copied; where
+    /// the kernel does, it is in a buffer of this half.
+    ///
+    /// # Errors
+    /// As [`recv_vectored`](Self::recv_vectored).
+    pub fn fill_buf(&mut self, wait: Wait) -> Result<&[u8], Error> {
+        self.data(Some(wait))
+    }
+
+    /// Takes `n` bytes off what [`fill_buf`](Self::fill_buf) gives.
+    pub fn consume(&mut self, n: usize) {
+        match &mut self.opening {
+            Opening::Process(opener) => opener.consume(n),
+            Opening::Kernel(_) => self.buffered.start = self.buffered.end.min(self.buffered.start + n),
+        }
+    }
+
+    /// Whether this process opens the records, so that [`fill_buf`](Self::fill_buf) is the door without
+    /// a copy.
+    pub fn opens_in_process(&self) -> bool {
+        matches!(self.opening, Opening::Process(_))
+    }
+
+    /// Whether received bytes wait in this half: then the descriptor need not be readable for the next
+    /// call to give data.
+    pub fn has_buffered(&self) -> bool {
+        match &self.opening {
+            Opening::Process(opener) => !opener.plaintext().is_empty() || !opener.is_between_records(),
+            Opening::Kernel(_) => !self.buffered.is_empty(),
+        }
+    }
+
+    /// Whether the peer's close_notify has come.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Who opens.
+    pub fn sealed_by(&self) -> SealedBy {
+        self.sealed_by
+    }
+
+    /// How far the present key has been used.
+    pub fn budget(&self) -> Budget {
+        match &self.opening {
+            Opening::Process(opener) => opener.meter().budget(),
+            Opening::Kernel(kernel) => kernel.meter().budget(),
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_event(&mut self) -> Option<Event> {
+        let meter: &mut Meter = match &mut self.opening {
+            Opening::Process(opener) => opener.meter_mut(),
+            Opening::Kernel(kernel) => kernel.meter_mut(),
+        };
+        meter.take_event().or_else(|| self.event.take())
+    }
+
+    /// The TCP socket, for addresses and options. Reading from it breaks the connection.
+    pub fn tcp(&self) -> &TcpStream {
+        self.shared.tcp()
+    }
+
+    /// The data at hand; if there is none, and `wait` allows it, what comes.
+    fn data(&mut self, wait: Option<Wait>) -> Result<&[u8], Error> {
+        match self.opening {
+            Opening::Process(_) => {
+                self.open_data(wait)?;
+            }
+            Opening::Kernel(_) => {
+                if let (true, Some(wait)) = (self.buffered.is_empty(), wait) {
+                    let mut buffer = std::mem::take(&mut self.buffer);
+                    buffer.resize(KERNEL_BUFFER, 0);
+                    let result = self.receive_by_kernel(&mut [IoSliceMut::new(&mut buffer)], wait);
+                    self.buffer = buffer;
+                    self.buffered = 0..result?;
+                }
+            }
+        }
+        Ok(match &self.opening {
+            Opening::Process(opener) => opener.plaintext(),
+            Opening::Kernel(_) => self.buffer.get(self.buffered.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Opens records until there is data, or none can be had.
+    fn open_data(&mut self, wait: Option<Wait>) -> Result<(), Error> {
+        loop {
+            let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
+            if !opener.plaintext().is_empty() {
+                return Ok(());
+            }
+            if self.closed {
+                return Ok(());
+            }
+            self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))?;
+            match opener.next_record() {
+                Ok(Some(content_type)) => {
+                    let result = self.take_record(content_type);
+                    self.latch(result)?;
+                }
+                Ok(None) => {
+                    let Some(wait) = wait else { return Ok(()) };
+                    let result = sys::msg::receive_plain(self.shared.fd(), opener.space(), wait);
+                    match result {
+                        Ok(0) => return self.latch(Err(Error::Truncated)),
+                        Ok(n) => opener.filled(n),
+                        Err(error) => return self.latch(Err(error.into())),
+                    }
+                }
+                Err(error) => return self.latch(Err(error)),
+            }
+        }
+    }
+
+    /// Deals with the record that the opener has just opened.
+    fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
+        let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
+        if content_type == ContentType::ApplicationData {
+            return not_between_parts(&self.post);
+        }
+        let content = opener.plaintext();
+        let effect = control(&mut self.post, content_type, content)?;
+        opener.consume(content.len());
+        if let Effect::KeyUpdate { .. } = effect {
+            opener.rekey();
+        }
+        self.follow(effect)
+    }
+
+    fn receive_by_kernel(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
+        loop {
+            if self.closed {
+                return Ok(0);
+            }
+            self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))?;
+            let result = self.kernel_step(bufs, wait);
+            if let Some(n) = self.latch(result)? {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// One record of control, or data.
+    fn kernel_step(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Option<usize>, Error> {
+        let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
+        let fd = self.shared.fd();
+        match kernel.receive(fd, bufs, wait)? {
+            Got::Data(n) => {
+                not_between_parts(&self.post)?;
+                Ok(Some(n))
+            }
+            Got::End => Err(Error::Truncated),
+            Got::Control(content_type) => {
+                let effect = control(&mut self.post, content_type, kernel.control())?;
+                if let Effect::KeyUpdate { .. } = effect {
+                    kernel.replace_key(fd)?;
+                }
+                self.follow(effect)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn follow(&mut self, effect: Effect) -> Result<(), Error> {
+        match effect {
+            Effect::None => Ok(()),
+            Effect::Closed => {
+                self.closed = true;
+                Ok(())
+            }
+            Effect::KeyUpdate { requested } => {
+                self.event = Some(Event::PeerUpdatedKey);
+                if requested {
+                    self.shared.owe_key_update();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            if !error.is_passing() {
+                self.failed = Some(error.again());
+                if let Error::Alert(alert) = error {
+                    self.shared.alert_received(*alert);
+                }
+                if let Some(alert) = error.alert_for_peer() {
+                    self.shared.owe_alert(alert);
+                }
+            }
+        }
+        result
+    }
+}
+
+impl AsFd for RecvHalf {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.fd()
+    }
+}
+
+impl fmt::Debug for RecvHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvHalf")
+            .field("tcp", self.shared.tcp())
+            .field("sealed_by", &self.sealed_by)
+            .field("closed", &self.closed)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a control record asks for.
+enum Effect {
+    None,
+    Closed,
+    KeyUpdate { requested: bool },
+}
+
+/// Application data may not stand between the parts of a handshake message (RFC 8446, section 5.1).
+fn not_between_parts(post: &PostHandshake) -> Result<(), Error> {
+    if post.is_partial() {
+        return Err(BadRecord::Interleaved { content_type: ContentType::ApplicationData }.into());
+    }
+    Ok(())
+}
+
+fn control(post: &mut PostHandshake, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
+    match content_type {
+        ContentType::Alert => {
+            let &[_, alert] = content else {
+                return Err(BadRecord::AlertLength { len: content.len() }.into());
+            };
+            match Alert(alert) {
+                Alert::CLOSE_NOTIFY => Ok(Effect::Closed),
+                // Only a close_notify can follow it (RFC 8446, section 6.1).
+                Alert::USER_CANCELED => Ok(Effect::None),
+                alert => Err(Error::Alert(alert)),
+            }
+        }
+        ContentType::Handshake => {
+            let mut effect = Effect::None;
+            for event in post.read(content)? {
+                if let handshake::Event::KeyUpdate { requested } = event {
+                    effect = Effect::KeyUpdate { requested };
+                }
+            }
+            Ok(effect)
+        }
+        ContentType::ApplicationData => Ok(Effect::None),
+    }
+}

@@ -1,0 +1,386 @@
+//! The sending half of a connection.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use crate::alert::Alert;
+use crate::error::Error;
+use crate::event::Event;
+use crate::handshake::key_update_message;
+use crate::record::ContentType;
+use crate::record::budget::{Budget, Meter};
+use crate::record::kernel;
+use crate::record::process::Sealer;
+use crate::socket::shared::Shared;
+use crate::socket::{SealedBy, Wait};
+use crate::sys;
+
+/// How much of a file is read at once where it cannot go by sendfile(2), in bytes.
+const FILE_CHUNK: usize = 64 * 1024;
+
+/// Who seals.
+pub(super) enum Sealing {
+    Process(Sealer),
+    Kernel(kernel::Sender),
+}
+
+/// How far close_notify has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Open,
+    Sealed,
+    Sent,
+}
+
+/// The sending half of a [`Socket`](crate::Socket): one thread owns it.
+///
+/// Where this process seals the records, accepted bytes may still wait to be sent: after
+/// [`Wait::Now`], look at [`has_pending`](Self::has_pending) and [`flush`](Self::flush) when the
+/// descriptor is writable.
+pub struct SendHalf {
+    shared: Arc<Shared>,
+    sealing: Sealing,
+    sealed_by: SealedBy,
+    closing: Closing,
+    failed: Option<Error>,
+    file_chunk: Vec<u8>,
+}
+
+impl SendHalf {
+    pub(super) fn new(shared: Arc<Shared>, sealing: Sealing, sealed_by: SealedBy) -> Self {
+        Self { shared, sealing, sealed_by, closing: Closing::Open, failed: None, file_chunk: Vec::new() }
+    }
+
+    /// Sends application data and gives the number of plaintext bytes accepted, which may be fewer than
+    /// all. With [`Wait::Block`] what was accepted was also sent, but for an error in between.
+    ///
+    /// # Errors
+    /// [`Error::Io`] of the kind `WouldBlock` when nothing could be accepted;
+    /// [`Error::BudgetExhausted`] when the key may seal nothing more; others end this half.
+    pub fn send_vectored(&mut self, bufs: &[IoSlice<'_>], wait: Wait) -> Result<usize, Error> {
+        self.ready(wait)?;
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
+        let result = match &mut self.sealing {
+            Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
+            Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
+        };
+        self.latch(result)
+    }
+
+    /// Sends what is pending, and says whether all of it has gone; with [`Wait::Now`] that may be
+    /// `false`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; any but a retryable one ends this half.
+    pub fn flush(&mut self, wait: Wait) -> Result<bool, Error> {
+        self.check_failed()?;
+        let result = self.write_out(wait);
+        self.latch(result)
+    }
+
+    /// Whether sealed bytes wait to be sent. The kernel's own layer keeps none here.
+    pub fn has_pending(&self) -> bool {
+        match &self.sealing {
+            Sealing::Process(sealer) => !sealer.pending().is_empty(),
+            Sealing::Kernel(_) => false,
+        }
+    }
+
+    /// Sends `len` bytes of `file` from `offset`, and gives the number of bytes accepted: fewer than
+    /// `len` as with [`send_vectored`](Self::send_vectored), 0 at the end of the file.
+    ///
+    /// The kernel's layer takes the file's pages without a copy where it may wait; with [`Wait::Now`],
+    /// which sendfile(2) does not have, and in the process's layer the file is read.
+    ///
+    /// # Errors
+    /// As [`send_vectored`](Self::send_vectored), and those of reading the file, which end nothing.
+    pub fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        wait: Wait,
+    ) -> Result<usize, Error> {
+        self.ready(wait)?;
+        if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
+            let result = kernel.send_file(self.shared.fd(), file, offset, len);
+            return self.latch(result);
+        }
+        let mut chunk = std::mem::take(&mut self.file_chunk);
+        chunk.resize(FILE_CHUNK, 0);
+        let mut taken = 0;
+        let result = loop {
+            let want = (len - taken).min(FILE_CHUNK);
+            let part = chunk.get_mut(..want).unwrap_or_default();
+            let read = match sys::msg::read_at(file, part, offset.saturating_add(taken as u64)) {
+                Ok(0) => break Ok(taken),
+                Ok(read) => read,
+                Err(error) => break Err(Error::Io(error)),
+            };
+            match self.send_vectored(&[IoSlice::new(part.get(..read).unwrap_or_default())], wait) {
+                Ok(sent) => {
+                    taken += sent;
+                    if sent < read || taken == len {
+                        break Ok(taken);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.file_chunk = chunk;
+        match result {
+            Err(_) if taken > 0 => Ok(taken),
+            other => other,
+        }
+    }
+
+    /// Sends `content` as one record of its own type and length. A handshake or alert record is the
+    /// caller's own business: use [`update_key`](Self::update_key) and
+    /// [`close_notify`](Self::close_notify) for the usual ones.
+    ///
+    /// # Errors
+    /// [`Error::RecordSize`] when it is longer than the peer takes; else as
+    /// [`send_vectored`](Self::send_vectored).
+    pub fn send_record(
+        &mut self,
+        content_type: ContentType,
+        content: &[u8],
+        wait: Wait,
+    ) -> Result<(), Error> {
+        self.ready(wait)?;
+        let result = self.record(content_type, content, wait);
+        self.latch(result)
+    }
+
+    /// Tells the peer that the key changes (RFC 8446, section 4.6.3), and changes it; `request` asks the
+    /// peer for the same. Linux NVMe peers end the connection at a KeyUpdate.
+    ///
+    /// # Errors
+    /// [`Error::RekeyUnsupported`], before anything is sent, where the kernel seals and cannot change a
+    /// key; else as [`send_vectored`](Self::send_vectored).
+    pub fn update_key(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
+        self.ready(wait)?;
+        let result = self.send_key_update(request, wait);
+        self.latch(result)
+    }
+
+    /// Sends close_notify, after all that was accepted before, and says whether it has gone: with
+    /// [`Wait::Now`] that may be `false`, and the call is repeated when the descriptor is writable.
+    /// Nothing else can be sent after the first call that got it sealed; receiving goes on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; any but a retryable one ends this half.
+    pub fn close_notify(&mut self, wait: Wait) -> Result<bool, Error> {
+        self.check_failed()?;
+        if self.closing == Closing::Sent {
+            return Ok(true);
+        }
+        if self.closing == Closing::Open {
+            match self.record(ContentType::Alert, &Alert::CLOSE_NOTIFY.to_bytes(), wait) {
+                Ok(()) => self.closing = Closing::Sealed,
+                Err(error) if error.is_would_block() && wait == Wait::Now => return Ok(false),
+                Err(error) => return self.latch(Err(error)),
+            }
+        }
+        let result = self.write_out(wait);
+        let gone = self.latch(result)?;
+        if gone {
+            self.closing = Closing::Sent;
+        }
+        Ok(gone)
+    }
+
+    /// Who seals.
+    pub fn sealed_by(&self) -> SealedBy {
+        self.sealed_by
+    }
+
+    /// How far the present key has been used.
+    pub fn budget(&self) -> Budget {
+        match &self.sealing {
+            Sealing::Process(sealer) => sealer.meter().budget(),
+            Sealing::Kernel(kernel) => kernel.meter().budget(),
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.meter().take_event()
+    }
+
+    /// The TCP socket, for addresses and options. Writing to it breaks the connection.
+    pub fn tcp(&self) -> &TcpStream {
+        self.shared.tcp()
+    }
+
+    fn meter(&mut self) -> &mut Meter {
+        match &mut self.sealing {
+            Sealing::Process(sealer) => sealer.meter_mut(),
+            Sealing::Kernel(kernel) => kernel.meter_mut(),
+        }
+    }
+
+    /// Refuses where nothing can be sent any more, and does what the receiving half has left to do.
+    fn ready(&mut self, wait: Wait) -> Result<(), Error> {
+        self.check_failed()?;
+        if self.closing != Closing::Open {
+            return Err(Error::SendClosed);
+        }
+        if let Some(alert) = self.shared.received_alert() {
+            return self.latch(Err(Error::Alert(alert)));
+        }
+        if let Some(alert) = self.shared.alert_owed() {
+            // If it cannot be sent now, the peer learns of the end by the FIN.
+            let _ = self.record(ContentType::Alert, &alert.to_bytes(), Wait::Now);
+            let _ = self.write_out(Wait::Now);
+            return self.latch(Err(Error::PeerAtFault(alert)));
+        }
+        if self.shared.is_key_update_owed() {
+            self.shared.key_update_paid();
+            let result = self.send_key_update(false, wait);
+            if result.is_err() {
+                self.shared.owe_key_update();
+            }
+            return self.latch(result);
+        }
+        Ok(())
+    }
+
+    fn send_key_update(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
+        let message = key_update_message(request);
+        if let Sealing::Kernel(kernel) = &mut self.sealing {
+            return kernel.update_key(self.shared.fd(), &message, wait);
+        }
+        self.seal_record(ContentType::Handshake, &message, wait)?;
+        if let Sealing::Process(sealer) = &mut self.sealing {
+            sealer.rekey();
+        }
+        self.send_sealed(wait)
+    }
+
+    fn record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<(), Error> {
+        self.seal_record(content_type, content, wait)?;
+        self.send_sealed(wait)
+    }
+
+    /// Seals one record, or in the kernel's layer sends it.
+    fn seal_record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<(), Error> {
+        loop {
+            match &mut self.sealing {
+                Sealing::Kernel(kernel) => {
+                    return kernel.send_record(self.shared.fd(), content_type, content, wait);
+                }
+                Sealing::Process(sealer) => {
+                    if sealer.seal_record(content_type, content)? {
+                        return Ok(());
+                    }
+                }
+            }
+            if !self.write_out(wait)? {
+                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+            }
+        }
+    }
+
+    /// Sends what is sealed as far as it goes: what stays is pending, which is no error.
+    fn send_sealed(&mut self, wait: Wait) -> Result<(), Error> {
+        match self.write_out(wait) {
+            Err(error) if !error.is_retryable() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_out(&mut self, wait: Wait) -> Result<bool, Error> {
+        match &mut self.sealing {
+            Sealing::Process(sealer) => Ok(write_out(self.shared.fd(), sealer, wait)?),
+            Sealing::Kernel(_) => Ok(true),
+        }
+    }
+
+    fn check_failed(&self) -> Result<(), Error> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
+    }
+
+    fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            if !error.is_passing() {
+                self.failed = Some(error.again());
+            }
+        }
+        result
+    }
+}
+
+impl AsFd for SendHalf {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.fd()
+    }
+}
+
+impl fmt::Debug for SendHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendHalf")
+            .field("tcp", self.shared.tcp())
+            .field("sealed_by", &self.sealed_by)
+            .field("closing", &self.closing)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seals and sends in turns until all is accepted or the socket takes no more.
+fn seal_and_send(
+    fd: BorrowedFd<'_>,
+    sealer: &mut Sealer,
+    bufs: &[IoSlice<'_>],
+    wait: Wait,
+) -> Result<usize, Error> {
+    let mut taken = 0;
+    loop {
+        let sealed = match sealer.seal(bufs, taken) {
+            Ok(sealed) => sealed,
+            Err(_) if taken > 0 => return Ok(taken),
+            Err(error) => return Err(error),
+        };
+        taken += sealed;
+        let all_gone = match write_out(fd, sealer, wait) {
+            Ok(all_gone) => all_gone,
+            // A timeout or a signal: what was accepted stays accepted.
+            Err(error) if taken > 0 && Error::from(io::Error::from(error.kind())).is_retryable() => {
+                return Ok(taken);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if sealed == 0 && all_gone {
+            return Ok(taken);
+        }
+        if !all_gone {
+            // Part of it may have gone, so that there is room for more.
+            taken += sealer.seal(bufs, taken).unwrap_or(0);
+            if taken == 0 {
+                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+            }
+            return Ok(taken);
+        }
+    }
+}
+
+/// Sends what is pending, and says whether all of it has gone.
+fn write_out(fd: BorrowedFd<'_>, sealer: &mut Sealer, wait: Wait) -> io::Result<bool> {
+    loop {
+        let pending = sealer.pending();
+        if pending.is_empty() {
+            return Ok(true);
+        }
+        match sys::msg::send(fd, &[IoSlice::new(pending)], None, wait) {
+            Ok(n) => sealer.sent(n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! sendmsg(2), recvmsg(2), sendfile(2), poll(2), with the content types of TLS records beside the data.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use ktls_sys::tls;
+
+use super::check;
+use crate::socket::Wait;
+
+/// The most slices that one call takes (`UIO_MAXIOV`).
+const MAX_SLICES: usize = 1024;
+/// Room for one control message with one byte, and for a second one in case the kernel adds any.
+const CONTROL_LEN: usize = 64;
+
+/// Control data with the alignment that `cmsghdr` asks for.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_LEN]);
+
+fn flags(wait: Wait) -> libc::c_int {
+    match wait {
+        Wait::Now => libc::MSG_DONTWAIT,
+        Wait::Block => 0,
+    }
+}
+
+fn empty_header() -> libc::msghdr {
+    // SAFETY: msghdr is made of integers and pointers, for which zero is a valid value; musl's has
+    // private padding, so it cannot be written out.
+    unsafe { mem::zeroed() }
+}
+
+/// Sends `bufs` and gives the number of bytes taken. On a socket with `TLS_TX`, `record_type` makes
+/// them a record of that type; elsewhere it must be `None`. There is never a SIGPIPE.
+pub(crate) fn send(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    record_type: Option<u8>,
+    wait: Wait,
+) -> io::Result<usize> {
+    let mut control = Control([0; CONTROL_LEN]);
+    let mut header = empty_header();
+    header.msg_iov = bufs.as_ptr().cast_mut().cast();
+    header.msg_iovlen = bufs.len().min(MAX_SLICES) as _;
+    if let Some(record_type) = record_type {
+        put_record_type(&mut header, &mut control, record_type);
+    }
+    // SAFETY: an IoSlice is an iovec by its documentation, so msg_iov points to msg_iovlen of them, each
+    // naming readable memory; msg_control is null or points into `control`. All of them outlive the
+    // call, and sendmsg writes to none.
+    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags(wait) | libc::MSG_NOSIGNAL) })
+}
+
+/// Writes the one control message `TLS_SET_RECORD_TYPE` into `control` and points `header` to it.
+fn put_record_type(header: &mut libc::msghdr, control: &mut Control, record_type: u8) {
+    // SAFETY: CMSG_SPACE and CMSG_LEN only compute; they are unsafe in `libc` without a reason.
+    let space = unsafe { libc::CMSG_SPACE(1) };
+    // SAFETY: as above.
+    let len = unsafe { libc::CMSG_LEN(1) };
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = space as _;
+    // SAFETY: msg_control points to msg_controllen bytes of `control`, which hold at least one cmsghdr.
+    let cmsg = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: `cmsg` is the start of `control`: not null, aligned by Control's repr, large enough, and
+    // nothing else refers to it now.
+    let message = unsafe { &mut *cmsg };
+    message.cmsg_level = tls::SOL_TLS;
+    message.cmsg_type = tls::TLS_SET_RECORD_TYPE;
+    message.cmsg_len = len as _;
+    // SAFETY: CMSG_DATA computes the address after the header, inside of `control`.
+    let data = unsafe { libc::CMSG_DATA(cmsg) };
+    // SAFETY: `data` points to the one byte of data, for which CMSG_SPACE(1) made room.
+    unsafe { data.write(record_type) };
+}
+
+/// What recvmsg(2) gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// Bytes written to the buffers.
+    pub(crate) len: usize,
+    /// The content type of the record, or records, that they are from; `None` without `TLS_RX`, and at
+    /// the end of the stream.
+    pub(crate) record_type: Option<u8>,
+    /// The kernel had no room for the content type.
+    pub(crate) cut: bool,
+    /// A control record ends here.
+    pub(crate) end_of_record: bool,
+}
+
+/// Receives into `bufs`.
+pub(crate) fn receive(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    wait: Wait,
+) -> io::Result<Received> {
+    let mut control = Control([0; CONTROL_LEN]);
+    let mut header = empty_header();
+    header.msg_iov = bufs.as_mut_ptr().cast();
+    header.msg_iovlen = bufs.len().min(MAX_SLICES) as _;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL_LEN as _;
+    // SAFETY: an IoSliceMut is an iovec by its documentation, so msg_iov points to msg_iovlen of them,
+    // each naming memory that is ours to write; msg_control points to CONTROL_LEN writable bytes. All
+    // of them outlive the call.
+    let len = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags(wait)) })?;
+    Ok(Received {
+        len,
+        record_type: record_type(&header),
+        cut: header.msg_flags & libc::MSG_CTRUNC != 0,
+        end_of_record: header.msg_flags & libc::MSG_EOR != 0,
+    })
+}
+
+/// The byte of the control message `TLS_GET_RECORD_TYPE`; others are passed over.
+fn record_type(header: &libc::msghdr) -> Option<u8> {
+    // SAFETY: msg_control points to msg_controllen bytes that the kernel filled with whole messages.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    loop {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or an aligned header inside the control data.
+        let message = unsafe { next.as_ref() }?;
+        // SAFETY: CMSG_LEN only computes.
+        let len = unsafe { libc::CMSG_LEN(1) };
+        if message.cmsg_level == tls::SOL_TLS
+            && message.cmsg_type == tls::TLS_GET_RECORD_TYPE
+            && message.cmsg_len as usize >= len as usize
+        {
+            // SAFETY: CMSG_DATA computes the address after the header.
+            let data = unsafe { libc::CMSG_DATA(next) };
+            // SAFETY: the length just checked says that one byte of data is there.
+            return Some(unsafe { data.read() });
+        }
+        // SAFETY: `next` is a header of this `header`'s control data.
+        next = unsafe { libc::CMSG_NXTHDR(header, next) };
+    }
+}
+
+/// Receives into one buffer of a socket without `TLS_RX`.
+pub(crate) fn receive_plain(fd: BorrowedFd<'_>, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+    let (data, len) = (buf.as_mut_ptr(), buf.len());
+    // SAFETY: `data` points to `len` bytes that are ours to write for the length of the call.
+    check(unsafe { libc::recv(fd.as_raw_fd(), data.cast(), len, flags(wait)) })
+}
+
+/// Sends `len` bytes of `file` from `offset` by sendfile(2), which waits as the descriptor is set, and
+/// gives the number of bytes taken: 0 at the end of the file. There is never a SIGPIPE.
+pub(crate) fn send_file(
+    fd: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    let mut offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let _guard = PipeSignal::hold()?;
+    // SAFETY: `offset` is a valid off_t for the length of the call; no other memory is involved.
+    check(unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut offset, len) })
+}
+
+/// Reads from `file` at `offset` by pread(2), without moving the file's own position.
+pub(crate) fn read_at(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (data, len) = (buf.as_mut_ptr(), buf.len());
+    // SAFETY: `data` points to `len` bytes that are ours to write for the length of the call.
+    check(unsafe { libc::pread(file.as_raw_fd(), data.cast(), len, offset) })
+}
+
+/// Waits until `fd` is ready for `events` (`POLLIN`, `POLLOUT`) or `deadline` has passed, which is an
+/// error of the kind `TimedOut`.
+pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short, deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        let timeout = match deadline {
+            None => -1,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left == Duration::ZERO {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                // Rounded up, so that a rest of less than a millisecond is not a busy loop.
+                libc::c_int::try_from(left.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
+            }
+        };
+        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+        // SAFETY: `poll` is one pollfd, and stays for the length of the call.
+        match check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Keeps SIGPIPE from this thread while sendfile(2), which has no MSG_NOSIGNAL, may raise it.
+struct PipeSignal {
+    set: libc::sigset_t,
+    before: libc::sigset_t,
+    /// One was pending already: it is somebody else's, and stays.
+    was_pending: bool,
+}
+
+impl PipeSignal {
+    fn hold() -> io::Result<Self> {
+        // SAFETY: a sigset_t is an array of integers; sigemptyset below gives it its meaning.
+        let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+        // SAFETY: `set` is a sigset_t to write to.
+        unsafe { libc::sigemptyset(&mut set) };
+        // SAFETY: `set` was initialised, and SIGPIPE is a signal.
+        unsafe { libc::sigaddset(&mut set, libc::SIGPIPE) };
+        let mut before = set;
+        let mut pending = set;
+        // SAFETY: `pending` is a sigset_t to write to.
+        unsafe { libc::sigpending(&mut pending) };
+        // SAFETY: `pending` was filled in by the call above, or is still `set`.
+        let was_pending = unsafe { libc::sigismember(&pending, libc::SIGPIPE) } == 1;
+        // SAFETY: both are valid sets; `before` takes the mask of this thread.
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut before) } {
+            0 => Ok(Self { set, before, was_pending }),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+impl Drop for PipeSignal {
+    fn drop(&mut self) {
+        if !self.was_pending {
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `set` and `now` are valid for the length of the call; no siginfo is asked for.
+            unsafe { libc::sigtimedwait(&self.set, ptr::null_mut(), &now) };
+        }
+        // SAFETY: `before` is the mask that this thread had; no old mask is asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
+    }
+}
