@@ -227,7 +227,7 @@ impl Error {
             }
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
-            Tls { source, .. } if source.is_kernel_fault() => Blame::Kernel,
+            Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             _ => Blame::Peer,
         }
     }
@@ -259,7 +259,7 @@ impl Error {
             ErrorKind::Host(e) => return e.hint(),
             ErrorKind::Key(e) => return e.hint(),
             ErrorKind::KeyFile(e) => return e.hint(),
-            ErrorKind::Tls { source, .. } => return source.hint(),
+            ErrorKind::Tls { source, .. } => return source.hint().map(str::to_owned),
             ErrorKind::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
                 io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",

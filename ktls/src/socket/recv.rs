@@ -107,6 +107,14 @@ impl RecvHalf {
         self.data(Some(wait))
     }
 
+    /// The application data that [`fill_buf`](Self::fill_buf) would give without receiving any.
+    pub fn buffered(&self) -> &[u8] {
+        match &self.opening {
+            Opening::Process(opener) => opener.plaintext(),
+            Opening::Kernel(_) => self.buffer.get(self.buffered.clone()).unwrap_or_default(),
+        }
+    }
+
     /// Takes `n` bytes off what [`fill_buf`](Self::fill_buf) gives.
     pub fn consume(&mut self, n: usize) {
         match &mut self.opening {
@@ -178,10 +186,7 @@ impl RecvHalf {
                 }
             }
         }
-        Ok(match &self.opening {
-            Opening::Process(opener) => opener.plaintext(),
-            Opening::Kernel(_) => self.buffer.get(self.buffered.clone()).unwrap_or_default(),
-        })
+        Ok(self.buffered())
     }
 
     /// Opens records until there is data, or none can be had.

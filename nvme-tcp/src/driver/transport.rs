@@ -7,14 +7,7 @@ use std::sync::Arc;
 
 use nix::sys::socket::{MsgFlags, recvmsg, sendmsg};
 
-/// Whether a call may wait for the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// Do what can be done now.
-    Now,
-    /// Wait, at most for the socket's own time limit.
-    Block,
-}
+pub use ktls::Wait;
 
 /// Why a stream gives or takes no more bytes.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +16,21 @@ pub enum TransportError {
     /// The socket failed.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
+    /// TLS failed.
+    #[error("the TLS connection failed: {0}")]
+    Tls(ktls::Error),
     /// The peer closed its direction.
     #[error("the peer closed the connection")]
     Closed,
+}
+
+impl From<ktls::Error> for TransportError {
+    fn from(error: ktls::Error) -> Self {
+        match error {
+            ktls::Error::Io(error) => Self::Io(error),
+            error => Self::Tls(error),
+        }
+    }
 }
 
 /// The sending half.
@@ -33,6 +38,8 @@ pub enum TransportError {
 pub enum SendHalf {
     /// TCP as it is.
     Plain(Arc<TcpStream>),
+    /// TLS.
+    Tls(Box<ktls::SendHalf>),
 }
 
 /// The receiving half.
@@ -40,6 +47,8 @@ pub enum SendHalf {
 pub enum RecvHalf {
     /// TCP as it is.
     Plain(Arc<TcpStream>),
+    /// TLS.
+    Tls(Box<ktls::RecvHalf>),
 }
 
 /// Both halves of a plain connection.
@@ -48,12 +57,19 @@ pub fn plain(stream: TcpStream) -> (SendHalf, RecvHalf) {
     (SendHalf::Plain(stream.clone()), RecvHalf::Plain(stream))
 }
 
+/// Both halves of a TLS connection.
+pub fn tls(socket: ktls::Socket) -> (SendHalf, RecvHalf) {
+    let (send, recv) = socket.into_halves();
+    (SendHalf::Tls(Box::new(send)), RecvHalf::Tls(Box::new(recv)))
+}
+
 /// `None` where the call would have had to wait longer.
-fn or_would_block(result: io::Result<usize>) -> Result<Option<usize>, TransportError> {
-    match result {
-        Ok(n) => Ok(Some(n)),
-        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
-        Err(e) => Err(e.into()),
+fn unless_blocked<T>(result: Result<T, impl Into<TransportError>>) -> Result<Option<T>, TransportError> {
+    use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    match result.map_err(Into::into) {
+        Ok(value) => Ok(Some(value)),
+        Err(TransportError::Io(e)) if matches!(e.kind(), WouldBlock | TimedOut | Interrupted) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -64,15 +80,17 @@ impl SendHalf {
             Self::Plain(stream) => {
                 let flags = MsgFlags::MSG_NOSIGNAL | dont_wait(wait);
                 let sent = sendmsg::<()>(stream.as_raw_fd(), bufs, &[], flags, None);
-                or_would_block(sent.map_err(io::Error::from))
+                unless_blocked(sent.map_err(io::Error::from))
             }
+            Self::Tls(half) => unless_blocked(half.send_vectored(bufs, wait)),
         }
     }
 
     /// Sends what was taken and is still held back; whether all of it is gone.
-    pub fn flush(&mut self, _wait: Wait) -> Result<bool, TransportError> {
+    pub fn flush(&mut self, wait: Wait) -> Result<bool, TransportError> {
         match self {
             Self::Plain(_) => Ok(true),
+            Self::Tls(half) => Ok(unless_blocked(half.flush(wait))?.unwrap_or(false)),
         }
     }
 
@@ -80,6 +98,7 @@ impl SendHalf {
     pub fn has_pending(&self) -> bool {
         match self {
             Self::Plain(_) => false,
+            Self::Tls(half) => half.has_pending(),
         }
     }
 
@@ -87,37 +106,55 @@ impl SendHalf {
     pub fn take_budget_alarm(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
+            Self::Tls(half) => matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. })),
+        }
+    }
+
+    /// Tells the peer that this end sends no more: close_notify with TLS. As far as the socket takes it now.
+    pub fn close_notify(&mut self) {
+        if let Self::Tls(half) = self {
+            // The connection ends in any case.
+            drop(half.close_notify(Wait::Now));
         }
     }
 
     /// Ends both directions of the socket at once; whoever waits on it wakes up.
     pub fn shutdown(&self) {
+        // It may be over already.
+        drop(self.tcp().shutdown(Shutdown::Both));
+    }
+
+    fn tcp(&self) -> &TcpStream {
         match self {
-            // It may be over already.
-            Self::Plain(stream) => drop(stream.shutdown(Shutdown::Both)),
+            Self::Plain(stream) => stream,
+            Self::Tls(half) => half.tcp(),
         }
     }
 }
 
 impl AsFd for SendHalf {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Plain(stream) => stream.as_fd(),
-        }
+        self.tcp().as_fd()
     }
 }
 
 impl RecvHalf {
     /// Receives into `bufs`; `None` where nothing came in time.
-    pub fn recv(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Option<usize>, TransportError> {
-        match self {
+    pub fn recv(
+        &mut self,
+        bufs: &mut [IoSliceMut<'_>],
+        wait: Wait,
+    ) -> Result<Option<usize>, TransportError> {
+        let received = match self {
             Self::Plain(stream) => {
                 let received = recvmsg::<()>(stream.as_raw_fd(), bufs, None, dont_wait(wait));
-                match or_would_block(received.map(|message| message.bytes).map_err(io::Error::from))? {
-                    Some(0) => Err(TransportError::Closed),
-                    n => Ok(n),
-                }
+                unless_blocked(received.map(|message| message.bytes).map_err(io::Error::from))
             }
+            Self::Tls(half) => unless_blocked(half.recv_vectored(bufs, wait)),
+        };
+        match received? {
+            Some(0) => Err(TransportError::Closed),
+            n => Ok(n),
         }
     }
 
@@ -125,21 +162,19 @@ impl RecvHalf {
     pub fn opens_in_process(&self) -> bool {
         match self {
             Self::Plain(_) => false,
+            Self::Tls(half) => half.opens_in_process(),
         }
     }
 
-    /// Plaintext that was opened in the process, at least a byte of it; `None` where nothing came in time,
-    /// or where [`opens_in_process`](Self::opens_in_process) is not so.
-    pub fn fill(&mut self, _wait: Wait) -> Result<Option<&[u8]>, TransportError> {
+    /// Opens records in the process until there is [plaintext](Self::opened), receiving if need be; whether
+    /// there is.
+    pub fn fill(&mut self, wait: Wait) -> Result<bool, TransportError> {
         match self {
-            Self::Plain(_) => Ok(None),
-        }
-    }
-
-    /// Whether the key that opens what is received has come close to its record limit; told once.
-    pub fn take_budget_alarm(&mut self) -> bool {
-        match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) => Ok(false),
+            Self::Tls(half) => match unless_blocked(half.fill_buf(wait))? {
+                Some([]) => Err(TransportError::Closed),
+                bytes => Ok(bytes.is_some()),
+            },
         }
     }
 
@@ -147,13 +182,22 @@ impl RecvHalf {
     pub fn opened(&self) -> &[u8] {
         match self {
             Self::Plain(_) => &[],
+            Self::Tls(half) => half.buffered(),
         }
     }
 
     /// The first `n` bytes of [`opened`](Self::opened) are done with.
-    pub fn consume(&mut self, _n: usize) {
+    pub fn consume(&mut self, n: usize) {
+        if let Self::Tls(half) = self {
+            half.consume(n);
+        }
+    }
+
+    /// Whether the key that opens what is received has come close to its record limit; told once.
+    pub fn take_budget_alarm(&mut self) -> bool {
         match self {
-            Self::Plain(_) => {}
+            Self::Plain(_) => false,
+            Self::Tls(half) => matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. })),
         }
     }
 }
@@ -162,6 +206,7 @@ impl AsFd for RecvHalf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Plain(stream) => stream.as_fd(),
+            Self::Tls(half) => half.tcp().as_fd(),
         }
     }
 }

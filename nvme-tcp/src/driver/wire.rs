@@ -121,8 +121,7 @@ impl Intake {
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
         if self.half.opens_in_process() {
-            let opened = self.half.fill(wait)?;
-            return Ok(if opened.is_some() { Received::Buffered } else { Received::Nothing });
+            return Ok(if self.half.fill(wait)? { Received::Buffered } else { Received::Nothing });
         }
         self.start = 0;
         self.end = 0;
