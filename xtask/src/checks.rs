@@ -6,24 +6,27 @@ use std::time::Duration;
 use crate::process;
 use crate::tally::Tally;
 use crate::timed;
-use crate::workspace::{Workspace, answers};
+use crate::workspace::Workspace;
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
+const POSSIBLE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// One check: a name, the command, and what tells that its tool is there.
+/// One check.
 struct Check {
     name: &'static str,
     command: Command,
-    tool: Command,
-    /// How to get the tool.
+    /// Succeeds where the check can be made: its tool is there, and what the tool needs.
+    possible: Command,
+    /// What is to be done where it cannot.
     mend: &'static str,
 }
 
 /// Runs every check; each is one line in the tally.
 pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
-    for mut check in all(workspace) {
-        if !answers(&mut check.tool) {
-            tally.skipped.push(format!("{}: not installed ({})", check.name, check.mend));
+    for check in all(workspace) {
+        let possible = process::kept(&check.possible, POSSIBLE_DEADLINE);
+        if !possible.is_ok_and(|(ended, _)| ended.success()) {
+            tally.skipped.push(format!("{}: cannot be had here ({})", check.name, check.mend));
             continue;
         }
         match timed(check.name, || process::shown(&check.command, DEADLINE)) {
@@ -49,27 +52,51 @@ fn all(workspace: &Workspace) -> Vec<Check> {
         package.args(["-p", &public.name]);
     }
 
+    let version = |program: &str| {
+        let mut command = Command::new(program);
+        command.arg("--version");
+        command
+    };
+
     vec![
         Check {
             name: "format",
             command: cargo(&["fmt", "--all", "--check"]),
-            tool: cargo(&["fmt"]),
+            possible: cargo(&["fmt", "--version"]),
             mend: "rustup component add rustfmt",
         },
         Check {
             name: "clippy",
             command: cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-            tool: cargo(&["clippy"]),
+            possible: cargo(&["clippy", "--version"]),
             mend: "rustup component add clippy",
         },
-        Check { name: "rustdoc", command: doc, tool: Command::new("rustdoc"), mend: "part of Rust" },
-        Check { name: "package", command: package, tool: cargo(&[]), mend: "part of Rust" },
-        Check { name: "typos", command: typos, tool: Command::new("typos"), mend: "cargo install typos-cli" },
+        Check {
+            name: "rustdoc",
+            command: doc,
+            possible: version("rustdoc"),
+            mend: "it is part of Rust: put it on the PATH",
+        },
+        Check {
+            name: "package",
+            command: package,
+            possible: cargo(&["--version"]),
+            mend: "it is part of Rust",
+        },
+        Check { name: "typos", command: typos, possible: version("typos"), mend: "cargo install typos-cli" },
         Check {
             name: "cargo-deny",
-            command: cargo(&["deny", "--workspace", "check"]),
-            tool: cargo(&["deny"]),
+            command: cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"]),
+            possible: cargo(&["deny", "--version"]),
             mend: "cargo install cargo-deny",
+        },
+        // By itself, because the database comes over the network: that it cannot be reached says nothing
+        // of the sources.
+        Check {
+            name: "cargo-deny advisories",
+            command: cargo(&["deny", "--workspace", "check", "advisories"]),
+            possible: cargo(&["deny", "fetch", "db"]),
+            mend: "cargo install cargo-deny, and a network that reaches github.com",
         },
     ]
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Result, process};
+use crate::Result;
 
 /// One package of the workspace.
 pub(crate) struct Package {
@@ -77,9 +76,4 @@ fn cargo() -> Command {
         }
     }
     command
-}
-
-/// Whether `cargo NAME` or the program itself can be called.
-pub(crate) fn answers(command: &mut Command) -> bool {
-    process::kept(command.arg("--version"), Duration::from_secs(30)).is_ok_and(|(ended, _)| ended.success())
 }

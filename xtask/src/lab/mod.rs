@@ -133,14 +133,14 @@ fn read_step(results: &Path, step: &Step, report: &mut TestReport) -> Result<()>
         report.passed += 1;
     }
     if !well {
-        println!("{output}");
+        let end = match code.trim() {
+            "" => "was not run to its end".to_owned(),
+            "124" => format!("ended at its deadline of {} s", uml::STEP_DEADLINE.as_secs()),
+            "137" => "killed: by its deadline, or by the lab's kernel for want of memory".to_owned(),
+            code => format!("exit code {code}"),
+        };
+        println!("{output}\numl:{}: {end}", step.name);
         if report.failed.len() == failed {
-            let end = match code.trim() {
-                "" => "was not run to its end".to_owned(),
-                "124" => format!("ended at its deadline of {} s", uml::STEP_DEADLINE.as_secs()),
-                "137" => "killed: by its deadline, or by the lab's kernel for want of memory".to_owned(),
-                code => format!("exit code {code}"),
-            };
             report.failed.push(format!("{}: {end}", step.name));
         }
     }
