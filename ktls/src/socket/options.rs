@@ -1,7 +1,7 @@
 //! What a caller can choose.
 
-use crate::record::budget::{DEFAULT_ALARM, DEFAULT_LIMIT, Meter};
 use crate::event::Flow;
+use crate::record::budget::{DEFAULT_ALARM, DEFAULT_LIMIT, Meter};
 
 /// Who is to seal and open the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

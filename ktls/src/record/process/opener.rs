@@ -5,9 +5,9 @@ use std::ops::Range;
 use crate::cipher::TAG_LEN;
 use crate::crypto::RecordKey;
 use crate::error::Error;
+use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
 use crate::keys::TrafficSecret;
 use crate::record::budget::Meter;
-use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 
 /// The size of the buffer that the wire is read into: large, for few system calls.
