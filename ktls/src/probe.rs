@@ -159,8 +159,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> io::Result<Self> {
-        let addresses: [SocketAddr; 2] =
-            [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
+        let addresses: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
         let listener = TcpListener::bind(&addresses[..])?;
         let a = TcpStream::connect(listener.local_addr()?)?;
         loop {
@@ -229,7 +228,10 @@ mod tests {
     fn explains_what_is_missing_and_the_mend() {
         let probe = Probe::nothing(Why::NoModule);
         let [sentence] = &probe.explain()[..] else { panic!("one sentence") };
-        assert!(sentence.contains("module tls is not loaded") && sentence.contains("modprobe tls"), "{sentence}");
+        assert!(
+            sentence.contains("module tls is not loaded") && sentence.contains("modprobe tls"),
+            "{sentence}"
+        );
     }
 
     #[test]

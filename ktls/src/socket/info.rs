@@ -103,7 +103,9 @@ impl fmt::Display for Why {
             Self::KeyRefused { suite, errno } => {
                 write!(f, "the kernel refused a key of {}: {}", suite.name(), error(errno))?;
             }
-            Self::NoRecordCount => f.write_str("the kernel does not tell how many records a key has sealed")?,
+            Self::NoRecordCount => {
+                f.write_str("the kernel does not tell how many records a key has sealed")?
+            }
         }
         match self.mend() {
             Some(mend) => write!(f, "; {mend}"),
@@ -169,13 +171,7 @@ pub struct Info {
 
 impl Info {
     pub(crate) fn new(keys: &Established, send: Direction, receive: Direction) -> Self {
-        Self {
-            suite: keys.suite,
-            group: keys.group,
-            psk_identity: keys.psk_identity.clone(),
-            send,
-            receive,
-        }
+        Self { suite: keys.suite, group: keys.group, psk_identity: keys.psk_identity.clone(), send, receive }
     }
 
     /// The version of TLS: the only one there is here.

@@ -217,12 +217,17 @@ impl RecvHalf {
     /// Deals with the record that the opener has just opened.
     fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
-        if content_type == ContentType::ApplicationData {
-            return not_between_parts(&self.post);
-        }
-        let content = opener.plaintext();
-        let effect = control(&mut self.post, content_type, content)?;
-        opener.consume(content.len());
+        let effect = if content_type == ContentType::ApplicationData {
+            match not_between_parts(&self.post) {
+                Ok(()) => return Ok(()),
+                Err(error) => Err(error),
+            }
+        } else {
+            control(&mut self.post, content_type, opener.plaintext())
+        };
+        // Whatever came of it, it is not data for the caller.
+        opener.consume(usize::MAX);
+        let effect = effect?;
         if let Effect::KeyUpdate { .. } = effect {
             opener.rekey();
         }
