@@ -35,6 +35,8 @@ with_both_layers!(
     a_peer_that_wants_small_records_gets_them,
     the_send_budget_warns_and_refuses,
     the_receive_budget_warns_and_refuses,
+    a_large_send_stops_at_the_limit,
+    a_part_of_a_record_is_not_buffered_data,
     a_file_goes_in_whole,
     a_record_of_its_own_keeps_its_type,
     padding_is_no_data,
@@ -359,6 +361,50 @@ fn the_receive_budget_warns_and_refuses(layer: Layer) {
     };
     assert_eq!((got, events), (16, 1));
     assert!(matches!(error, Error::BudgetExhausted { direction: Flow::Receive, limit: 16 }), "{error}");
+}
+
+fn a_large_send_stops_at_the_limit(layer: Layer) {
+    let options = Options::new().layer(layer).record_limit(20);
+    let (mut socket, mut peer) = with_peer_and(&options, 16_384);
+    let data = pattern(100 * 16_384);
+    let reader = std::thread::spawn(move || {
+        let mut got = 0;
+        while let Some((ContentType::ApplicationData, part)) = peer.receive() {
+            got += part.len();
+        }
+        got
+    });
+    let (send, _) = socket.halves();
+    // A part of one record, so that the rest of the budget is 19.
+    send_all(send, &data[..100]);
+    let (mut sent, mut events) = (100, 0);
+    let error = loop {
+        match send.send_vectored(&[IoSlice::new(&data[sent..])], Wait::Block) {
+            Ok(n) => sent += n,
+            Err(error) => break error,
+        }
+        events += usize::from(send.take_event().is_some());
+    };
+    assert!(matches!(error, Error::BudgetExhausted { .. }), "{error}");
+    events += usize::from(send.take_event().is_some());
+    assert_eq!((sent, events), (100 + 19 * 16_384, 1));
+    assert!(send.close_notify(Wait::Block).unwrap());
+    assert_eq!(reader.join().unwrap(), sent);
+}
+
+fn a_part_of_a_record_is_not_buffered_data(layer: Layer) {
+    let (mut socket, mut peer) = with_peer(layer);
+    let (_, recv) = socket.halves();
+    assert!(peer.sealer.seal_record(ContentType::ApplicationData, b"data").unwrap());
+    let bytes = peer.sealer.pending().to_vec();
+    peer.send_raw(&bytes[..10]);
+    assert!(recv.fill_buf(Wait::Now).unwrap_err().is_would_block());
+    assert!(!recv.has_buffered());
+    peer.send_raw(&bytes[10..]);
+    assert_eq!(recv.fill_buf(Wait::Block).unwrap(), b"data");
+    assert!(recv.has_buffered());
+    recv.consume(4);
+    assert!(!recv.has_buffered());
 }
 
 fn a_file_goes_in_whole(layer: Layer) {

@@ -32,7 +32,7 @@ use crate::event::{Event, Flow};
 use crate::handshake::{ClientConfig, ServerConfig};
 use crate::keys::Established;
 use crate::observe::{Conf, SocketTls};
-use crate::probe::probe;
+use crate::probe::{Probe, probe};
 use crate::record::kernel;
 use crate::record::process::{Opener, Sealer};
 use crate::sys;
@@ -107,12 +107,12 @@ impl Socket {
             Ok(kernel) => Sealing::Kernel(kernel),
             Err(_) => {
                 let meter = options.meter(Flow::Send);
-                Sealing::Process(Sealer::new(keys.tx, keys.max_send_fragment, meter))
+                Sealing::Process(Box::new(Sealer::new(keys.tx, keys.max_send_fragment, meter)))
             }
         };
         let opening = match opening {
             Ok(kernel) => Opening::Kernel(kernel),
-            Err(_) => Opening::Process(Opener::new(keys.rx, options.meter(Flow::Receive))),
+            Err(_) => Opening::Process(Box::new(Opener::new(keys.rx, options.meter(Flow::Receive)))),
         };
         let shared = Arc::new(Shared::new(stream));
         let send = SendHalf::new(Arc::clone(&shared), sealing, info.send.by);
@@ -213,7 +213,11 @@ fn required(layer: Layer, direction: Flow, refused: Option<&Why>) -> Result<(), 
 /// Makes the socket one that may get keys; without keys it stays plain TCP.
 fn attach(fd: BorrowedFd<'_>) -> Result<(), Why> {
     sys::tls::attach(fd).map_err(|error| Why::from_ulp(&error))?;
-    if probe().counts_records { Ok(()) } else { Err(Why::NoRecordCount) }
+    match probe() {
+        Probe { missing: Some(why), .. } => Err(why),
+        Probe { counts_records: false, .. } => Err(Why::NoRecordCount),
+        Probe { .. } => Ok(()),
+    }
 }
 
 /// Where the kernel keeps the keys, or why it does not tell.

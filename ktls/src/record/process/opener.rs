@@ -82,6 +82,15 @@ impl Opener {
         self.wire.is_empty()
     }
 
+    /// Whether [`next_record`](Self::next_record) has something to say without more bytes: a whole record
+    /// is there, or a header that is wrong.
+    pub fn has_record(&self) -> bool {
+        let wire = &self.buf[self.wire.clone()];
+        let Some((&[outer_type, _, _, high, low], rest)) = wire.split_first_chunk() else { return false };
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        outer_type != ContentType::ApplicationData.to_byte() || len > MAX_CIPHERTEXT_LEN || rest.len() >= len
+    }
+
     /// Opens the next record and gives its type, or `None` when more bytes are needed. What was not
     /// consumed of the last record is lost.
     ///
