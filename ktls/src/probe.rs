@@ -76,13 +76,12 @@ impl Probe {
 
     /// Tries it now.
     pub fn run() -> Self {
-        let refused = |error: io::Error| Self::nothing(Why::from_ulp(&error));
         let first = match Pair::new() {
             Ok(pair) => pair,
-            Err(error) => return refused(error),
+            Err(error) => return Self::nothing(Why::not_tried(&error)),
         };
         if let Err(error) = sys::tls::attach(first.a.as_fd()) {
-            return refused(error);
+            return Self::nothing(Why::from_ulp(&error));
         }
         let mut probe = Self { missing: None, ..Self::nothing(Why::Asked) };
         for suite in CipherSuite::ALL {
@@ -98,7 +97,7 @@ impl Probe {
                     probe.suites.push(SuiteProbe { suite, send, receive });
                 }
                 Err(error) => {
-                    let why = Why::from_ulp(&error);
+                    let why = Why::not_tried(&error);
                     probe.suites.push(SuiteProbe { suite, send: Some(why.clone()), receive: Some(why) });
                 }
             }

@@ -111,7 +111,7 @@ impl Sealer {
 
     /// Notes that the first `n` bytes of [`pending`](Self::pending) were sent.
     pub fn sent(&mut self, n: usize) {
-        self.start = self.out.len().min(self.start + n);
+        self.start = self.out.len().min(self.start.saturating_add(n));
         if self.start == self.out.len() {
             self.out.clear();
             self.start = 0;
