@@ -2,15 +2,25 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Instant;
 
 use clap::Args;
+use ktls::crypto::Digest;
+use nvme_tcp::Controller;
+use serde::Serialize;
 
 use crate::args::{HostArgs, QueueArgs, TlsArgs};
-use crate::exit::Failure;
-use crate::output::OutputArgs;
+use crate::connect;
+use crate::exit::{Exit, Failure};
+use crate::hashing::{self, Hashing};
+use crate::output::{self, Format, OutputArgs, Progress};
+use crate::report::{self, TlsReport};
 use crate::size;
+use crate::transfer;
 use crate::uri::{NamespaceUri, UriError};
 
 /// `copy`
@@ -114,6 +124,185 @@ impl CopyArgs {
                 .hint("copy by way of a pipe: nvme-tcp copy SRC - | nvme-tcp copy - DST".to_owned())),
         }
     }
+}
+
+/// What a copy did.
+#[derive(Debug, Serialize)]
+struct CopyReport {
+    /// Length of the image.
+    bytes: u64,
+    /// Zeros behind it, up to a whole block.
+    padding: u64,
+    seconds: f64,
+    mb_s: f64,
+    /// Whether it was read back and was the same; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    tls: Option<TlsReport>,
+}
+
+/// Copies.
+pub fn run(args: &CopyArgs) -> Result<(), Failure> {
+    let (report, what) = match args.direction()? {
+        Direction::In { file, namespace } => (copy_in(args, file, namespace)?, "copied in"),
+        Direction::Out { namespace, file } => (copy_out(args, namespace, file)?, "copied out"),
+    };
+    let text = |report: &CopyReport| {
+        let mut lines = format!("{what} {} bytes in {:.3} s, {} MB/s", report.bytes, report.seconds, report.mb_s);
+        if report.padding > 0 {
+            lines += &format!("\nfilled up with {} bytes of zeros to a whole block", report.padding);
+        }
+        if let Some(hash) = &report.sha256 {
+            lines += &format!("\nread back over a new connection: the same, SHA-256 {hash}");
+        }
+        if let Some(tls) = &report.tls {
+            lines += &format!("\n{}, {}: sent records sealed by {}, received opened by {}", tls.version, tls.suite, tls.tx_why, tls.rx_why);
+        }
+        lines
+    };
+    let to_stdout = matches!(&args.destination, Place::File(FilePlace::Stdio));
+    match (to_stdout, args.output.format()) {
+        // Standard output holds the image.
+        (true, Format::Normal) => output::talk(text(&report)),
+        (true, Format::Json) => {}
+        _ => args.output.print(&report, text)?,
+    }
+    Ok(())
+}
+
+fn copy_in(args: &CopyArgs, file: &FilePlace, uri: &NamespaceUri) -> Result<CopyReport, Failure> {
+    let (mut source, expected) = open_source(file)?;
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let mut hash = hashing::sha256();
+    let start = Instant::now();
+    let queues = queue_count(args);
+    let bytes = {
+        let progress = Progress::start("write", expected);
+        match args.verify {
+            true => {
+                let source = Hashing::new(&mut source, &mut hash);
+                transfer::upload(&controller, &namespace, source, expected, queues, &progress)?
+            }
+            false => transfer::upload(&controller, &namespace, &mut source, expected, queues, &progress)?,
+        }
+    };
+    namespace.flush()?;
+    let time = start.elapsed();
+    let tls = controller.info().tls.as_ref().map(TlsReport::new);
+    let padding = bytes.next_multiple_of(namespace.block_size().into()) - bytes;
+    controller.shutdown();
+    let mut report = CopyReport {
+        bytes,
+        padding,
+        seconds: time.as_secs_f64(),
+        mb_s: report::mb_s(bytes, time),
+        verified: None,
+        sha256: None,
+        tls,
+    };
+    if args.verify {
+        let written = hash.finish();
+        let read = read_back(args, uri, bytes)?;
+        if written.as_ref() != read.as_ref() {
+            let cause = format!(
+                "what was read back is not what was written: SHA-256 {} instead of {}",
+                report::hex(read.as_ref()),
+                report::hex(written.as_ref())
+            );
+            return Err(Failure::new(Exit::Io, cause));
+        }
+        report.verified = Some(true);
+        report.sha256 = Some(report::hex(written.as_ref()));
+    }
+    Ok(report)
+}
+
+fn read_back(args: &CopyArgs, uri: &NamespaceUri, bytes: u64) -> Result<Digest, Failure> {
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let mut hash = hashing::sha256();
+    {
+        let progress = Progress::start("verify", Some(bytes));
+        let sink = Hashing::new(io::sink(), &mut hash);
+        transfer::download(&controller, &namespace, sink, bytes, queue_count(args), &progress)?;
+    }
+    controller.shutdown();
+    Ok(hash.finish())
+}
+
+fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<CopyReport, Failure> {
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let bytes = args.length.unwrap_or(namespace.size());
+    let mut sink = open_sink(file)?;
+    let mut hash = hashing::sha256();
+    let start = Instant::now();
+    {
+        let progress = Progress::start("read", Some(bytes));
+        let queues = queue_count(args);
+        match args.verify {
+            true => {
+                let sink = Hashing::new(&mut sink, &mut hash);
+                transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            }
+            false => transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?,
+        }
+    }
+    sink.flush().map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {file}: {e}")))?;
+    let time = start.elapsed();
+    let tls = controller.info().tls.as_ref().map(TlsReport::new);
+    controller.shutdown();
+    let mut report = CopyReport {
+        bytes,
+        padding: 0,
+        seconds: time.as_secs_f64(),
+        mb_s: report::mb_s(bytes, time),
+        verified: None,
+        sha256: None,
+        tls,
+    };
+    if args.verify {
+        let first = hash.finish();
+        if first.as_ref() != read_back(args, uri, bytes)?.as_ref() {
+            return Err(Failure::new(Exit::Io, "a second reading gave other bytes than the first"));
+        }
+        report.verified = Some(true);
+        report.sha256 = Some(report::hex(first.as_ref()));
+    }
+    Ok(report)
+}
+
+fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
+    let queues = queue_count(args) as u16;
+    let options = connect::options(&uri.address, &uri.subsystem_nqn, &args.host, &args.tls, Some(&args.queues))?;
+    Ok(options.owned_queues(queues).connect()?)
+}
+
+fn queue_count(args: &CopyArgs) -> usize {
+    args.queues.nr_io_queues.unwrap_or(transfer::DEFAULT_QUEUES).into()
+}
+
+/// The bytes to copy in, and how many they are where that can be known.
+fn open_source(file: &FilePlace) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
+    let FilePlace::Path(path) = file else { return Ok((Box::new(io::stdin()), None)) };
+    let failed = |e| Failure::new(Exit::Io, format_args!("cannot read {}: {e}", path.display()));
+    let source = File::open(path).map_err(failed)?;
+    let metadata = source.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let expected = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(source), expected))
+}
+
+fn open_sink(file: &FilePlace) -> Result<Box<dyn Write + Send>, Failure> {
+    let FilePlace::Path(path) = file else { return Ok(Box::new(io::stdout())) };
+    let sink = File::create(path);
+    let sink = sink.map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {}: {e}", path.display())))?;
+    Ok(Box::new(sink))
 }
 
 #[cfg(test)]
