@@ -1,1 +1,4 @@
-//! Under construction.
+//! An embedded NVMe/TCP target.
+
+pub mod namespace;
+pub mod proto;
