@@ -164,7 +164,8 @@ impl Error {
     /// Whether a later call on the same direction could still make sense: after the budget is used up,
     /// what was sealed before can still be sent, and close_notify too.
     pub(crate) fn is_passing(&self) -> bool {
-        self.is_retryable() || matches!(self, Self::RecordSize { .. } | Self::SendClosed | Self::BudgetExhausted { .. })
+        self.is_retryable()
+            || matches!(self, Self::RecordSize { .. } | Self::SendClosed | Self::BudgetExhausted { .. })
     }
 }
 

@@ -76,13 +76,12 @@ impl Probe {
 
     /// Tries it now.
     pub fn run() -> Self {
-        let refused = |error: io::Error| Self::nothing(Why::from_ulp(&error));
         let first = match Pair::new() {
             Ok(pair) => pair,
-            Err(error) => return refused(error),
+            Err(error) => return Self::nothing(Why::not_tried(&error)),
         };
         if let Err(error) = sys::tls::attach(first.a.as_fd()) {
-            return refused(error);
+            return Self::nothing(Why::from_ulp(&error));
         }
         let mut probe = Self { missing: None, ..Self::nothing(Why::Asked) };
         for suite in CipherSuite::ALL {
@@ -98,7 +97,7 @@ impl Probe {
                     probe.suites.push(SuiteProbe { suite, send, receive });
                 }
                 Err(error) => {
-                    let why = Why::from_ulp(&error);
+                    let why = Why::not_tried(&error);
                     probe.suites.push(SuiteProbe { suite, send: Some(why.clone()), receive: Some(why) });
                 }
             }
@@ -159,8 +158,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> io::Result<Self> {
-        let addresses: [SocketAddr; 2] =
-            [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
+        let addresses: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
         let listener = TcpListener::bind(&addresses[..])?;
         let a = TcpStream::connect(listener.local_addr()?)?;
         loop {
@@ -229,7 +227,10 @@ mod tests {
     fn explains_what_is_missing_and_the_mend() {
         let probe = Probe::nothing(Why::NoModule);
         let [sentence] = &probe.explain()[..] else { panic!("one sentence") };
-        assert!(sentence.contains("module tls is not loaded") && sentence.contains("modprobe tls"), "{sentence}");
+        assert!(
+            sentence.contains("module tls is not loaded") && sentence.contains("modprobe tls"),
+            "{sentence}"
+        );
     }
 
     #[test]

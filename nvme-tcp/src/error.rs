@@ -246,9 +246,9 @@ impl Error {
     pub fn status(&self) -> Option<Status> {
         match self.kind() {
             ErrorKind::Status { status, .. }
-            | ErrorKind::BringUp(BringUpError::Refused { status, .. } | BringUpError::Failed { status, .. }) => {
-                Some(*status)
-            }
+            | ErrorKind::BringUp(
+                BringUpError::Refused { status, .. } | BringUpError::Failed { status, .. },
+            ) => Some(*status),
             _ => None,
         }
     }
@@ -293,7 +293,9 @@ impl Error {
             ErrorKind::Namespace { .. } => {
                 "format it without metadata and protection information, with 512- or 4096-byte blocks"
             }
-            ErrorKind::Lost(_) => "the target stopped or the network failed: what was not flushed may not be written",
+            ErrorKind::Lost(_) => {
+                "the target stopped or the network failed: what was not flushed may not be written"
+            }
             ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
             ErrorKind::Protocol(_) => "this is a fault of the target: report it with its name and version",
             _ => return None,

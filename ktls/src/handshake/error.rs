@@ -179,6 +179,10 @@ impl Error {
                 Alert::ILLEGAL_PARAMETER => {
                     "OpenSSL answers so when the keys differ: compare the key at both ends"
                 }
+                Alert::MISSING_EXTENSION => {
+                    "OpenSSL answers so when the server does not know this PSK identity and looks for \
+                     what a certificate needs"
+                }
                 Alert::HANDSHAKE_FAILURE => {
                     "the server does not know this PSK identity, or has no cipher suite or group in common"
                 }

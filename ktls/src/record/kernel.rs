@@ -304,9 +304,7 @@ impl Receiver {
     /// What net/tls means by its error numbers.
     fn explain(&self, error: io::Error) -> Error {
         match error.raw_os_error() {
-            Some(libc::EBADMSG) => {
-                BadRecord::NotAuthentic { sequence: self.key.meter.budget().used }.into()
-            }
+            Some(libc::EBADMSG) => BadRecord::NotAuthentic { sequence: self.key.meter.budget().used }.into(),
             Some(libc::EMSGSIZE) => BadRecord::TooLong { len: 0, max: MAX_FRAGMENT_LEN }.into(),
             Some(libc::EINVAL) => BadRecord::Header.into(),
             Some(libc::EIO) => BadRecord::Cut.into(),

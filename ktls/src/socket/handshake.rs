@@ -36,7 +36,11 @@ fn drive(
 ) -> Result<Established, Error> {
     let mut record = [0; RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN];
     loop {
-        send_all(fd, &handshake.take_output(), deadline)?;
+        match send_all(fd, &handshake.take_output(), deadline) {
+            // The peer has gone: what it said before tells why.
+            Err(error) if has_gone(&error) && !handshake.is_finished() => {}
+            result => result?,
+        }
         if handshake.is_finished() {
             return Ok(handshake.into_established()?);
         }
@@ -83,7 +87,7 @@ fn receive_exactly(fd: BorrowedFd<'_>, mut buf: &mut [u8], deadline: Option<Inst
             Ok(0) => return Ok(false),
             Ok(n) => buf = buf.get_mut(n..).unwrap_or_default(),
             // tlshd and others close with unread bytes, which makes the kernel send a RST.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+            Err(error) if has_gone(&error) => return Ok(false),
             Err(error) => wait_or_give_up(fd, error, libc::POLLIN, deadline)?,
         }
     }
@@ -98,6 +102,10 @@ fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Option<Instant>) -> 
         }
     }
     Ok(())
+}
+
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// Waits after `WouldBlock`; every other error is given back.

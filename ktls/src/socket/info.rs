@@ -51,6 +51,11 @@ pub enum Why {
         /// errno
         errno: i32,
     },
+    /// What the kernel's TLS can do could not be tried: no connection on loopback.
+    NotTried {
+        /// errno
+        errno: i32,
+    },
     /// The kernel has TLS, but did not take the key.
     KeyRefused {
         /// The suite that it was for.
@@ -69,6 +74,7 @@ impl Why {
         match self {
             Self::NoModule => Some("modprobe tls"),
             Self::KeyRefused { errno: libc::ENOENT, .. } => Some("modprobe gcm"),
+            Self::NotTried { .. } => Some("ip link set lo up"),
             Self::NoRecordCount => Some("Linux 6.0 or later tells"),
             _ => None,
         }
@@ -79,6 +85,10 @@ impl Why {
             Some(libc::ENOENT) => Self::NoModule,
             errno => Self::UlpRefused { errno: errno.unwrap_or(0) },
         }
+    }
+
+    pub(crate) fn not_tried(error: &io::Error) -> Self {
+        Self::NotTried { errno: error.raw_os_error().unwrap_or(0) }
     }
 
     pub(crate) fn from_key(suite: CipherSuite, error: &io::Error) -> Self {
@@ -97,13 +107,18 @@ impl fmt::Display for Why {
             Self::Asked => f.write_str("as configured")?,
             Self::NoModule => f.write_str("the kernel has no TLS: module tls is not loaded")?,
             Self::UlpRefused { errno } => write!(f, "the kernel refused TLS: {}", error(errno))?,
+            Self::NotTried { errno } => {
+                write!(f, "kernel TLS could not be tried on loopback: {}", error(errno))?;
+            }
             Self::KeyRefused { suite, errno: libc::ENOENT } => {
                 write!(f, "the kernel has TLS but not the cipher of {}", suite.name())?;
             }
             Self::KeyRefused { suite, errno } => {
                 write!(f, "the kernel refused a key of {}: {}", suite.name(), error(errno))?;
             }
-            Self::NoRecordCount => f.write_str("the kernel does not tell how many records a key has sealed")?,
+            Self::NoRecordCount => {
+                f.write_str("the kernel does not tell how many records a key has sealed")?
+            }
         }
         match self.mend() {
             Some(mend) => write!(f, "; {mend}"),
@@ -169,13 +184,7 @@ pub struct Info {
 
 impl Info {
     pub(crate) fn new(keys: &Established, send: Direction, receive: Direction) -> Self {
-        Self {
-            suite: keys.suite,
-            group: keys.group,
-            psk_identity: keys.psk_identity.clone(),
-            send,
-            receive,
-        }
+        Self { suite: keys.suite, group: keys.group, psk_identity: keys.psk_identity.clone(), send, receive }
     }
 
     /// The version of TLS: the only one there is here.

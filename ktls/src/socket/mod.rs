@@ -32,7 +32,7 @@ use crate::event::{Event, Flow};
 use crate::handshake::{ClientConfig, ServerConfig};
 use crate::keys::Established;
 use crate::observe::{Conf, SocketTls};
-use crate::probe::probe;
+use crate::probe::{Probe, probe};
 use crate::record::kernel;
 use crate::record::process::{Opener, Sealer};
 use crate::sys;
@@ -107,12 +107,12 @@ impl Socket {
             Ok(kernel) => Sealing::Kernel(kernel),
             Err(_) => {
                 let meter = options.meter(Flow::Send);
-                Sealing::Process(Sealer::new(keys.tx, keys.max_send_fragment, meter))
+                Sealing::Process(Box::new(Sealer::new(keys.tx, keys.max_send_fragment, meter)))
             }
         };
         let opening = match opening {
             Ok(kernel) => Opening::Kernel(kernel),
-            Err(_) => Opening::Process(Opener::new(keys.rx, options.meter(Flow::Receive))),
+            Err(_) => Opening::Process(Box::new(Opener::new(keys.rx, options.meter(Flow::Receive)))),
         };
         let shared = Arc::new(Shared::new(stream));
         let send = SendHalf::new(Arc::clone(&shared), sealing, info.send.by);
@@ -183,37 +183,41 @@ type Installed = (Result<kernel::Sender, Why>, Result<kernel::Receiver, Why>);
 /// direction is refused, the socket is as good as before for the other.
 fn install(stream: &TcpStream, keys: &Established, options: &Options) -> Result<Installed, Error> {
     let fd = stream.as_fd();
-    let (send, receive) = match refusal(fd, options.layer) {
-        Some(why) => (Err(why.clone()), Err(why)),
-        None => {
-            let why = |error: io::Error| Why::from_key(keys.suite, &error);
-            let meter = options.meter(Flow::Send);
-            let send = kernel::Sender::install(fd, keys.tx.clone(), keys.max_send_fragment, meter);
-            let meter = options.meter(Flow::Receive);
-            let receive = kernel::Receiver::install(fd, keys.rx.clone(), meter);
-            (send.map_err(why), receive.map_err(why))
-        }
-    };
-    if options.layer == Layer::Kernel {
-        if let Err(why) = &send {
-            return Err(Error::KernelTlsUnavailable { direction: Flow::Send, why: why.clone() });
-        }
-        if let Err(why) = &receive {
-            return Err(Error::KernelTlsUnavailable { direction: Flow::Receive, why: why.clone() });
-        }
-    }
+    let layers = [options.send_layer, options.receive_layer];
+    let kernel = if layers == [Layer::Process; 2] { Err(Why::Asked) } else { attach(fd) };
+    let may = |layer| if layer == Layer::Process { Err(Why::Asked) } else { kernel.clone() };
+    let why = |error: io::Error| Why::from_key(keys.suite, &error);
+    let send = may(options.send_layer).and_then(|()| {
+        let meter = options.meter(Flow::Send);
+        kernel::Sender::install(fd, keys.tx.clone(), keys.max_send_fragment, meter).map_err(why)
+    });
+    let receive = may(options.receive_layer).and_then(|()| {
+        let meter = options.meter(Flow::Receive);
+        kernel::Receiver::install(fd, keys.rx.clone(), meter).map_err(why)
+    });
+    // Required and refused: the connection ends here, whatever keys the kernel has by now.
+    required(options.send_layer, Flow::Send, send.as_ref().err())?;
+    required(options.receive_layer, Flow::Receive, receive.as_ref().err())?;
     Ok((send, receive))
 }
 
-/// Why the kernel is not to be tried at all. Without keys the socket stays plain TCP.
-fn refusal(fd: BorrowedFd<'_>, layer: Layer) -> Option<Why> {
-    if layer == Layer::Process {
-        return Some(Why::Asked);
+fn required(layer: Layer, direction: Flow, refused: Option<&Why>) -> Result<(), Error> {
+    match refused {
+        Some(why) if layer == Layer::Kernel => {
+            Err(Error::KernelTlsUnavailable { direction, why: why.clone() })
+        }
+        _ => Ok(()),
     }
-    if let Err(error) = sys::tls::attach(fd) {
-        return Some(Why::from_ulp(&error));
+}
+
+/// Makes the socket one that may get keys; without keys it stays plain TCP.
+fn attach(fd: BorrowedFd<'_>) -> Result<(), Why> {
+    sys::tls::attach(fd).map_err(|error| Why::from_ulp(&error))?;
+    match probe() {
+        Probe { missing: Some(why), .. } => Err(why),
+        Probe { counts_records: false, .. } => Err(Why::NoRecordCount),
+        Probe { .. } => Ok(()),
     }
-    (!probe().counts_records).then_some(Why::NoRecordCount)
 }
 
 /// Where the kernel keeps the keys, or why it does not tell.

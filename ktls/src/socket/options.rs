@@ -1,7 +1,7 @@
 //! What a caller can choose.
 
-use crate::record::budget::{DEFAULT_ALARM, DEFAULT_LIMIT, Meter};
 use crate::event::Flow;
+use crate::record::budget::{DEFAULT_ALARM, DEFAULT_LIMIT, Meter};
 
 /// Who is to seal and open the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,9 +10,9 @@ pub enum Layer {
     /// The kernel where it can, this process where it cannot, each direction by itself.
     #[default]
     Auto,
-    /// This process, in both directions.
+    /// This process.
     Process,
-    /// The kernel in both directions; else the connection fails with
+    /// The kernel; else the connection fails with
     /// [`Error::KernelTlsUnavailable`](crate::Error::KernelTlsUnavailable).
     Kernel,
 }
@@ -21,8 +21,10 @@ pub enum Layer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Who is to seal and open the records.
-    pub layer: Layer,
+    /// Who is to seal what this end sends.
+    pub send_layer: Layer,
+    /// Who is to open what the peer sends.
+    pub receive_layer: Layer,
     /// Records that one key may seal or open: 2^24.5 by default, the limit of AES-GCM (RFC 8446,
     /// section 5.5).
     pub record_limit: u64,
@@ -33,7 +35,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { layer: Layer::Auto, record_limit: DEFAULT_LIMIT, record_alarm: DEFAULT_ALARM }
+        Self {
+            send_layer: Layer::Auto,
+            receive_layer: Layer::Auto,
+            record_limit: DEFAULT_LIMIT,
+            record_alarm: DEFAULT_ALARM,
+        }
     }
 }
 
@@ -43,13 +50,28 @@ impl Options {
         Self::default()
     }
 
-    /// Sets [`Options::layer`].
-    pub fn layer(mut self, layer: Layer) -> Self {
-        self.layer = layer;
+    /// Sets the layer of both directions.
+    #[must_use]
+    pub fn layer(self, layer: Layer) -> Self {
+        self.send_layer(layer).receive_layer(layer)
+    }
+
+    /// Sets [`Options::send_layer`].
+    #[must_use]
+    pub fn send_layer(mut self, layer: Layer) -> Self {
+        self.send_layer = layer;
+        self
+    }
+
+    /// Sets [`Options::receive_layer`].
+    #[must_use]
+    pub fn receive_layer(mut self, layer: Layer) -> Self {
+        self.receive_layer = layer;
         self
     }
 
     /// Sets [`Options::record_limit`], and the alarm to 7/8 of it.
+    #[must_use]
     pub fn record_limit(mut self, records: u64) -> Self {
         self.record_limit = records;
         self.record_alarm = records / 8 * 7 + records % 8;
@@ -57,6 +79,7 @@ impl Options {
     }
 
     /// Sets [`Options::record_alarm`].
+    #[must_use]
     pub fn record_alarm(mut self, records: u64) -> Self {
         self.record_alarm = records;
         self

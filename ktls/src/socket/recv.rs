@@ -24,7 +24,7 @@ const KERNEL_BUFFER: usize = 64 * 1024;
 
 /// Who opens.
 pub(super) enum Opening {
-    Process(Opener),
+    Process(Box<Opener>),
     Kernel(kernel::Receiver),
 }
 
@@ -81,7 +81,7 @@ impl RecvHalf {
             while at < buf.len() {
                 // Only the first byte is worth waiting, or even a system call.
                 let part = match self.data((copied == 0).then_some(wait)) {
-                    Ok(part) if part.is_empty() => return Ok(copied),
+                    Ok([]) => return Ok(copied),
                     Ok(part) => part,
                     Err(_) if copied > 0 => return Ok(copied),
                     Err(error) => return Err(error),
@@ -129,11 +129,11 @@ impl RecvHalf {
         matches!(self.opening, Opening::Process(_))
     }
 
-    /// Whether received bytes wait in this half: then the descriptor need not be readable for the next
-    /// call to give data.
+    /// Whether this half has something for the next call that the descriptor does not show: poll(2) only
+    /// after this has said no.
     pub fn has_buffered(&self) -> bool {
         match &self.opening {
-            Opening::Process(opener) => !opener.plaintext().is_empty() || !opener.is_between_records(),
+            Opening::Process(opener) => !opener.plaintext().is_empty() || opener.has_record(),
             Opening::Kernel(_) => !self.buffered.is_empty(),
         }
     }
@@ -222,12 +222,17 @@ impl RecvHalf {
     /// Deals with the record that the opener has just opened.
     fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
-        if content_type == ContentType::ApplicationData {
-            return not_between_parts(&self.post);
-        }
-        let content = opener.plaintext();
-        let effect = control(&mut self.post, content_type, content)?;
-        opener.consume(content.len());
+        let effect = if content_type == ContentType::ApplicationData {
+            match not_between_parts(&self.post) {
+                Ok(()) => return Ok(()),
+                Err(error) => Err(error),
+            }
+        } else {
+            control(&mut self.post, content_type, opener.plaintext())
+        };
+        // Whatever came of it, it is not data for the caller.
+        opener.consume(usize::MAX);
+        let effect = effect?;
         if let Effect::KeyUpdate { .. } = effect {
             opener.rekey();
         }

@@ -23,7 +23,7 @@ const FILE_CHUNK: usize = 64 * 1024;
 
 /// Who seals.
 pub(super) enum Sealing {
-    Process(Sealer),
+    Process(Box<Sealer>),
     Kernel(kernel::Sender),
 }
 
@@ -108,8 +108,8 @@ impl SendHalf {
     ) -> Result<usize, Error> {
         self.ready(wait)?;
         if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
-            let result = kernel.send_file(self.shared.fd(), file, offset, len);
-            return self.latch(result);
+            // Not latched: it may be the file's error, and the socket's own comes again by itself.
+            return kernel.send_file(self.shared.fd(), file, offset, len);
         }
         let mut chunk = std::mem::take(&mut self.file_chunk);
         chunk.resize(FILE_CHUNK, 0);
@@ -235,6 +235,9 @@ impl SendHalf {
             return self.latch(Err(Error::Alert(alert)));
         }
         if let Some(alert) = self.shared.alert_owed() {
+            // A record that the kernel could not open is an error of the whole socket, until it is asked
+            // for: so it is asked for, else the alert could not be sent.
+            let _ = self.shared.tcp().take_error();
             // If it cannot be sent now, the peer learns of the end by the FIN.
             let _ = self.record(ContentType::Alert, &alert.to_bytes(), Wait::Now);
             let _ = self.write_out(Wait::Now);

@@ -91,11 +91,7 @@ pub(crate) struct Received {
 }
 
 /// Receives into `bufs`.
-pub(crate) fn receive(
-    fd: BorrowedFd<'_>,
-    bufs: &mut [IoSliceMut<'_>],
-    wait: Wait,
-) -> io::Result<Received> {
+pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> io::Result<Received> {
     let mut control = Control([0; CONTROL_LEN]);
     let mut header = empty_header();
     header.msg_iov = bufs.as_mut_ptr().cast();
@@ -168,7 +164,11 @@ pub(crate) fn read_at(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::
 
 /// Waits until `fd` is ready for `events` (`POLLIN`, `POLLOUT`) or `deadline` has passed, which is an
 /// error of the kind `TimedOut`.
-pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: libc::c_short, deadline: Option<Instant>) -> io::Result<()> {
+pub(crate) fn wait_for(
+    fd: BorrowedFd<'_>,
+    events: libc::c_short,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
     loop {
         let timeout = match deadline {
             None => -1,

@@ -3,6 +3,9 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod connection;
+pub mod process;
+
 use ktls::cipher::CipherSuite;
 use ktls::crypto::Hash;
 use ktls::handshake::{

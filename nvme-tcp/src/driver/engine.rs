@@ -1,12 +1,14 @@
 //! One queue's core, its memory and its socket, put together: what the shared and the owned queue both are.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::bell::Bell;
 use super::loan::{Loan, Place};
 use super::transport::Wait;
 use super::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
 use crate::error::{Error, ErrorKind};
-use crate::proto::{Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
+use crate::proto::{CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
 use crate::spec::command::Sqe;
 
 /// A command that is done, with the memory that was lent to it.
@@ -34,16 +36,18 @@ pub(crate) struct Engine {
     outlet: Outlet,
     negotiated: Option<Negotiated>,
     finished: Vec<Finished>,
-    /// Since its last command went in, nothing of the wire is known to be wrong.
+    /// The socket took no more at the last flush.
     blocked: bool,
+    /// Rung when a key's record budget runs low.
+    bell: Arc<Bell>,
 }
 
 impl Engine {
-    pub(crate) fn new(connection: Connection, depth: u32, outlet: Outlet) -> Self {
+    pub(crate) fn new(connection: Connection, depth: u32, outlet: Outlet, bell: Arc<Bell>) -> Self {
         let mut loans = Vec::new();
         loans.resize_with(depth as usize, Loan::default);
         let finished = Vec::with_capacity(depth as usize);
-        Self { connection, loans, outlet, negotiated: None, finished, blocked: false }
+        Self { connection, loans, outlet, negotiated: None, finished, blocked: false, bell }
     }
 
     /// What ICReq and ICResp agreed, once they have.
@@ -97,10 +101,11 @@ impl Engine {
     /// Sends what the socket takes now.
     pub(crate) fn flush(&mut self) -> Result<Flush, Error> {
         let loans = &self.loans;
-        let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
         while self.connection.wants().write {
             self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
-            match self.outlet.send(self.connection.segments(), bytes, Wait::Now)? {
+            let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
+            let sent = self.outlet.send(self.connection.segments(), bytes, Wait::Now)?;
+            match sent {
                 Some(n) => self.connection.sent(n),
                 None => {
                     self.blocked = true;
@@ -109,6 +114,9 @@ impl Engine {
             }
         }
         self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
+        if self.outlet.half_mut().take_budget_alarm() {
+            self.bell.ring(|calls| calls.budget_low = true);
+        }
         Ok(if self.blocked { Flush::Blocked } else { Flush::Done })
     }
 
@@ -122,10 +130,26 @@ impl Engine {
         }
     }
 
+    /// Receives what has come, for an owner of both ends; whether anything had.
+    pub(crate) fn receive(&mut self, intake: &mut Intake) -> Result<bool, Error> {
+        let place = match self.connection.door() {
+            Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
+                self.loans.get_mut(usize::from(at.slot)).map(|loan| loan.bytes_mut(at))
+            }
+            _ => None,
+        };
+        let received = intake.receive(place, Wait::Now)?;
+        self.received(received, intake)?;
+        Ok(received != Received::Nothing)
+    }
+
     /// Takes what a receive brought.
     pub(crate) fn received(&mut self, received: Received, intake: &mut Intake) -> Result<(), Error> {
         if let Received::InPlace(n) = received {
             self.connection.advance(n);
+        }
+        if intake.half_mut().take_budget_alarm() {
+            self.bell.ring(|calls| calls.budget_low = true);
         }
         loop {
             let mut input = intake.bytes();
@@ -184,14 +208,15 @@ impl Engine {
         self.finished.drain(..)
     }
 
-    /// Ends the connection for good. What was lent is not touched from here on, and is given back: the slots
-    /// that were in use.
+    /// Ends the connection for good. What was lent is not touched from here on, and is given back: each slot
+    /// that was in use, with its loan.
     ///
     /// No thread may be inside [`Intake::receive`] for this queue.
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) -> Vec<(u16, Loan)> {
         self.outlet.half().shutdown();
-        for loan in &mut self.loans {
-            *loan = Loan::default();
-        }
+        let slots = self.connection.abandon().into_iter().map(CommandId::slot);
+        slots
+            .map(|slot| (slot, self.loans.get_mut(usize::from(slot)).map(std::mem::take).unwrap_or_default()))
+            .collect()
     }
 }

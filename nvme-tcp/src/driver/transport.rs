@@ -140,11 +140,7 @@ impl AsFd for SendHalf {
 
 impl RecvHalf {
     /// Receives into `bufs`; `None` where nothing came in time.
-    pub fn recv(
-        &mut self,
-        bufs: &mut [IoSliceMut<'_>],
-        wait: Wait,
-    ) -> Result<Option<usize>, TransportError> {
+    pub fn recv(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Option<usize>, TransportError> {
         let received = match self {
             Self::Plain(stream) => {
                 let received = recvmsg::<()>(stream.as_raw_fd(), bufs, None, dont_wait(wait));

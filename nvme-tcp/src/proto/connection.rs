@@ -271,7 +271,7 @@ impl Connection {
         let common = self.layout.common_header(PduType::CapsuleCmd, Flags::empty(), carried);
         let payload = in_capsule.then_some(Payload { slot: id.slot(), offset: 0, len });
         self.transmit.push(&self.layout, &CapsuleCmd { common, sqe }, payload);
-        if in_capsule && let Some(slot) = self.slots.get(id) {
+        if let Some(slot) = self.slots.get(id).filter(|_| in_capsule) {
             slot.unsent = 1;
             slot.moved = len;
         }
@@ -285,6 +285,21 @@ impl Connection {
         let Some(slot) = self.slots.get(id) else { return true };
         slot.cancelled = true;
         slot.unsent == 0
+    }
+
+    /// Gives the connection up: nothing is sent or received any more. The commands that were outstanding; their
+    /// buffers are free.
+    pub fn abandon(&mut self) -> Vec<CommandId> {
+        self.state = State::Over;
+        self.transmit = Transmit::default();
+        self.incoming = None;
+        self.answered.clear();
+        self.events.clear();
+        let outstanding: Vec<_> = self.slots.iter().map(|(id, _)| id).collect();
+        for id in &outstanding {
+            self.slots.release(*id);
+        }
+        outstanding
     }
 
     /// The first command whose deadline is not after `now`.

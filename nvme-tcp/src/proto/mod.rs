@@ -12,6 +12,7 @@ mod slots;
 mod transmit;
 mod violation;
 
+pub(crate) use association::refused;
 pub use association::{AdminCommand, BringUp, BringUpError, ControllerTraits, Settings, Step};
 pub use connection::{
     ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Negotiated,

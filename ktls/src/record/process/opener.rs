@@ -5,9 +5,9 @@ use std::ops::Range;
 use crate::cipher::TAG_LEN;
 use crate::crypto::RecordKey;
 use crate::error::Error;
+use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
 use crate::keys::TrafficSecret;
 use crate::record::budget::Meter;
-use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 
 /// The size of the buffer that the wire is read into: large, for few system calls.
@@ -82,12 +82,21 @@ impl Opener {
         self.wire.is_empty()
     }
 
+    /// Whether [`next_record`](Self::next_record) has something to say without more bytes: a whole record
+    /// is there, or a header that is wrong.
+    pub fn has_record(&self) -> bool {
+        let wire = &self.buf[self.wire.clone()];
+        let Some((&[outer_type, _, _, high, low], rest)) = wire.split_first_chunk() else { return false };
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        outer_type != ContentType::ApplicationData.to_byte() || len > MAX_CIPHERTEXT_LEN || rest.len() >= len
+    }
+
     /// Opens the next record and gives its type, or `None` when more bytes are needed. What was not
     /// consumed of the last record is lost.
     ///
     /// # Errors
     /// [`Error::BadRecord`] for what the peer did wrong, [`Error::BudgetExhausted`] when the key may
-    /// open nothing more. After either, nothing further can be opened.
+    /// open no more data. After either, nothing further can be opened.
     pub fn next_record(&mut self) -> Result<Option<ContentType>, Error> {
         self.open = 0..0;
         let wire = &mut self.buf[self.wire.clone()];
@@ -105,7 +114,6 @@ impl Opener {
             return Err(BadRecord::TooShort { len, min: MIN_CIPHERTEXT }.into());
         }
         let Some(body) = rest.get_mut(..len) else { return Ok(None) };
-        self.meter.check()?;
         let inner = self
             .key
             .open(self.sequence, header, body)
@@ -117,6 +125,10 @@ impl Opener {
         let at = inner.iter().rposition(|&byte| byte != 0).ok_or(BadRecord::NoContentType)?;
         let got = inner[at];
         let content_type = ContentType::from_byte(got).ok_or(BadRecord::InnerType { got })?;
+        if content_type == ContentType::ApplicationData {
+            // Beyond the limit only what ends or renews the key is taken: of that there is little.
+            self.meter.check()?;
+        }
         match content_type {
             ContentType::ApplicationData if at > 0 => self.idle = 0,
             ContentType::ApplicationData => self.idle += 1,
@@ -141,7 +153,7 @@ impl Opener {
 
     /// Takes `n` bytes off [`plaintext`](Self::plaintext).
     pub fn consume(&mut self, n: usize) {
-        self.open.start = self.open.end.min(self.open.start + n);
+        self.open.start = self.open.end.min(self.open.start.saturating_add(n));
     }
 
     /// Changes to the peer's next key (RFC 8446, section 7.2), after its KeyUpdate.

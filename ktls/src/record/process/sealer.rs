@@ -5,10 +5,10 @@ use std::io::IoSlice;
 use crate::cipher::TAG_LEN;
 use crate::crypto::RecordKey;
 use crate::error::Error;
-use crate::keys::TrafficSecret;
-use crate::record::budget::Meter;
 use crate::handshake::{MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
+use crate::keys::TrafficSecret;
 use crate::record::ContentType;
+use crate::record::budget::Meter;
 
 /// The most sealed bytes that wait to be sent; application data beyond it is not accepted.
 pub const MAX_PENDING: usize = 256 * 1024;
@@ -111,7 +111,7 @@ impl Sealer {
 
     /// Notes that the first `n` bytes of [`pending`](Self::pending) were sent.
     pub fn sent(&mut self, n: usize) {
-        self.start = self.out.len().min(self.start + n);
+        self.start = self.out.len().min(self.start.saturating_add(n));
         if self.start == self.out.len() {
             self.out.clear();
             self.start = 0;
@@ -147,8 +147,8 @@ impl Sealer {
         len: usize,
         content: &mut Cursor<'_, '_>,
     ) -> Result<(), Error> {
-        let on_wire = u16::try_from(len + 1 + TAG_LEN)
-            .map_err(|_| Error::RecordSize { len, max: self.fragment })?;
+        let on_wire =
+            u16::try_from(len + 1 + TAG_LEN).map_err(|_| Error::RecordSize { len, max: self.fragment })?;
         let begin = self.out.len();
         let [high, low] = on_wire.to_be_bytes();
         let header = [ContentType::ApplicationData.to_byte(), 3, 3, high, low];

@@ -231,6 +231,8 @@ fn the_limit_stops_data_and_not_the_end() {
         assert_eq!(opener.next_record().unwrap(), Some(ContentType::ApplicationData));
     }
     assert!(opener.meter_mut().take_event().is_some());
+    assert_eq!(opener.next_record().unwrap(), Some(ContentType::Alert));
+    feed(&mut opener, &raw_record(4, b"more\x17"));
     assert!(matches!(opener.next_record(), Err(Error::BudgetExhausted { limit: 3, .. })));
 }
 

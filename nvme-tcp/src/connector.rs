@@ -1,0 +1,224 @@
+//! Opens connections: TCP, TLS with one identity at a time, ICReq and ICResp.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ktls::handshake::{ClientConfig, Psk};
+
+use crate::driver::bell::Bell;
+use crate::driver::shared::TICK;
+use crate::driver::transport::{self, TransportError, Wait};
+use crate::driver::wire::{Intake, Outlet};
+use crate::driver::{Engine, Flush};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Options, Security};
+use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
+use crate::psk::{Derivation, IdentityVersion, TlsPsk, candidates};
+
+/// What TLS turned out to be on a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// Version, suite, group, PSK identity, and who seals the records of each direction, and why.
+    pub info: ktls::Info,
+    /// Which version of the PSK identity the target took.
+    pub identity_version: IdentityVersion,
+    /// Which derivation of the key it was.
+    pub derivation: Derivation,
+}
+
+/// A connection that takes commands.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) intake: Intake,
+    pub(crate) negotiated: Negotiated,
+    pub(crate) tls: Option<TlsFacts>,
+}
+
+/// Opens every connection of one controller, the first and those of each later association.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    options: Options,
+    candidates: Vec<TlsPsk>,
+    /// The candidate that the target took last: it is tried first.
+    winner: AtomicUsize,
+    bell: Arc<Bell>,
+}
+
+impl Connector {
+    pub(crate) fn new(options: Options, bell: Arc<Bell>) -> Result<Self> {
+        let candidates = match &options.security {
+            Security::Plain => Vec::new(),
+            Security::Tls { keys, policy } => {
+                candidates(keys, &options.host.nqn, &options.subsystem_nqn, *policy)?
+            }
+        };
+        if candidates.is_empty() && matches!(options.security, Security::Tls { .. }) {
+            return Err(Error::invalid("no key gives a PSK identity that the policy allows"));
+        }
+        Ok(Self { options, candidates, winner: AtomicUsize::new(0), bell })
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What an association asks of the controller.
+    pub(crate) fn settings(&self) -> Settings {
+        let options = &self.options;
+        Settings {
+            host_nqn: options.host.nqn.clone(),
+            host_id: options.host.id,
+            subsystem_nqn: options.subsystem_nqn.clone(),
+            keep_alive: options.keep_alive,
+            admin_entries: 32,
+            io_queues: options.io_queues.saturating_add(options.owned_queues),
+            io_entries: options.queue_size,
+        }
+    }
+
+    /// Opens a connection for a queue of `entries`, ready for Connect.
+    pub(crate) fn open(&self, entries: u32) -> Result<Opened> {
+        let deadline = Instant::now() + self.options.connect_timeout;
+        let (halves, tls) = match self.options.security {
+            Security::Plain => (transport::plain(self.tcp(deadline)?), None),
+            Security::Tls { .. } => self.tls(deadline)?,
+        };
+        let (send, recv) = halves;
+        let options = &self.options;
+        let depth = entries.saturating_sub(1).max(1);
+        let connection = Connection::new(ConnectionConfig {
+            depth,
+            header_digest: options.header_digest,
+            data_digest: options.data_digest,
+            digests_optional: options.digests_optional,
+            maxr2t: options.maxr2t,
+            hpda: options.hpda,
+        });
+        let mut engine = Engine::new(connection, depth, Outlet::new(send), self.bell.clone());
+        let mut intake = Intake::new(recv);
+        let negotiated = self.initialize(&mut engine, &mut intake, deadline, tls.is_some())?;
+        Ok(Opened { engine, intake, negotiated, tls })
+    }
+
+    fn tcp(&self, deadline: Instant) -> Result<TcpStream> {
+        let address = &self.options.address;
+        let failed = |source| Error::from(ErrorKind::Connect { address: address.clone(), source });
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for candidate in address.as_str().to_socket_addrs().map_err(failed)? {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            match TcpStream::connect_timeout(&candidate, left) {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(failed)?;
+                    stream.set_read_timeout(Some(TICK.min(self.options.timeout))).map_err(failed)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    /// One identity for each TCP connection: servers in the field give up at the first they do not know.
+    fn tls(
+        &self,
+        deadline: Instant,
+    ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>)> {
+        let count = self.candidates.len();
+        let first = self.winner.load(Ordering::Relaxed);
+        let mut failure = None;
+        for index in (0..count).map(|n| (first + n) % count) {
+            let psk = &self.candidates[index];
+            match self.handshake(psk, deadline) {
+                Ok(socket) => {
+                    self.winner.store(index, Ordering::Relaxed);
+                    let tls = TlsFacts {
+                        info: socket.info().clone(),
+                        identity_version: psk.version(),
+                        derivation: psk.derivation(),
+                    };
+                    return Ok((transport::tls(socket), Some(tls)));
+                }
+                Err(error) => {
+                    let again =
+                        matches!(error.kind(), ErrorKind::Tls { source, .. } if may_be_the_identity(source));
+                    // The first candidate is the one that should have worked: its error tells most.
+                    let error = failure.get_or_insert(error).clone();
+                    if !again {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::invalid("there is no PSK identity to try")))
+    }
+
+    fn handshake(&self, psk: &TlsPsk, deadline: Instant) -> Result<ktls::Socket> {
+        let failed = |source| Error::from(ErrorKind::Tls { address: self.options.address.clone(), source });
+        let stream = self.tcp(deadline)?;
+        let identity = psk.identity().as_bytes().to_vec();
+        let psk = Psk::new(identity, psk.secret().clone(), psk.hash()).map_err(|e| failed(e.into()))?;
+        let socket =
+            ktls::Socket::connect(stream, &ClientConfig::new(psk), &self.options.tls_options, Some(deadline));
+        socket.map_err(failed)
+    }
+
+    fn initialize(
+        &self,
+        engine: &mut Engine,
+        intake: &mut Intake,
+        deadline: Instant,
+        tls: bool,
+    ) -> Result<Negotiated> {
+        let address = || self.options.address.clone();
+        loop {
+            let flushed = engine.flush()?;
+            if let Some(negotiated) = engine.negotiated() {
+                return Ok(negotiated);
+            }
+            if Instant::now() >= deadline {
+                let after = self.options.connect_timeout;
+                return Err(ErrorKind::Timeout { what: "ICReq", after }.into());
+            }
+            debug_assert_eq!(flushed, Flush::Done, "an ICReq fits every socket buffer");
+            let received = match intake.receive(None, Wait::Block) {
+                Ok(received) => received,
+                Err(TransportError::Closed) => {
+                    return Err(ErrorKind::NoIcResp { address: address(), tls }.into());
+                }
+                Err(TransportError::Io(e)) if e.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(ErrorKind::NoIcResp { address: address(), tls }.into());
+                }
+                Err(TransportError::Tls(source)) => {
+                    return Err(ErrorKind::Tls { address: address(), source }.into());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            // A TLS record begins with its type, 20 to 23, and version 3.x.
+            if !tls && matches!(intake.bytes(), [20..=23, 3, ..]) {
+                return Err(ErrorKind::PeerSpeaksTls { address: address() }.into());
+            }
+            engine.received(received, intake)?;
+        }
+    }
+}
+
+/// Whether another identity might fare better: the peer gave up during the handshake, by alert or without.
+fn may_be_the_identity(error: &ktls::Error) -> bool {
+    use ktls::handshake::Error as Handshake;
+    match error {
+        ktls::Error::Handshake(error) => matches!(
+            error,
+            Handshake::AlertReceived { .. }
+                | Handshake::Closed { .. }
+                | Handshake::FinishedMismatch
+                | Handshake::BadRecordMac
+        ),
+        ktls::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        _ => false,
+    }
+}

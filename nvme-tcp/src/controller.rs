@@ -1,0 +1,228 @@
+//! A controller: generations of associations behind one handle.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use zerocopy::FromBytes;
+
+use crate::association::Association;
+use crate::connector::{Connector, TlsFacts};
+use crate::driver::bell::Bell;
+use crate::driver::shared::Buffer;
+use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::housekeeping;
+use crate::namespace::Namespace;
+use crate::options::Options;
+use crate::proto::{ControllerTraits, Negotiated};
+use crate::queue::Queue;
+use crate::spec::command::{Sqe, admin};
+use crate::spec::completion::Status;
+use crate::spec::identify::{self, IDENTIFY_LEN};
+
+/// A connected controller. It may be shared between threads; one thread of its own sends keep-alives and
+/// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+#[derive(Debug)]
+pub struct Controller {
+    inner: Arc<Inner>,
+    housekeeper: Option<JoinHandle<()>>,
+}
+
+/// What namespaces and queues share with their controller.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) connector: Connector,
+    /// The association that new commands go to.
+    current: RwLock<Arc<Association>>,
+    /// Earlier ones that still have commands outstanding.
+    draining: Mutex<Vec<Arc<Association>>>,
+    generations: AtomicU64,
+    /// Held while the next association is brought up: one at a time.
+    replacing: Mutex<()>,
+    pub(crate) bell: Arc<Bell>,
+}
+
+/// What a controller and the connections to it turned out to be, as of its present association.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ControllerInfo {
+    /// What the controller says of itself.
+    pub traits: ControllerTraits,
+    /// What ICReq and ICResp agreed.
+    pub negotiated: Negotiated,
+    /// What TLS is, on a connection that has it.
+    pub tls: Option<TlsFacts>,
+    /// How many associations there were before this one.
+    pub generation: u64,
+}
+
+impl Inner {
+    /// The association for new commands.
+    pub(crate) fn current(&self) -> Arc<Association> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Brings up the next association, sends new commands there, and lets the old one drain.
+    pub(crate) fn replace(&self) -> Result<()> {
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = Arc::new(Association::establish(&self.connector, generation)?);
+        let old = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        Ok(())
+    }
+
+    /// Every association there is, the present one last.
+    pub(crate) fn associations(&self) -> Vec<Arc<Association>> {
+        let mut all = self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.push(self.current());
+        all
+    }
+
+    /// Shuts down the associations that nobody uses any more.
+    pub(crate) fn reap(&self) {
+        let idle: Vec<_> = {
+            let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+            let (idle, busy) =
+                draining.drain(..).partition(|association| Arc::strong_count(association) == 1);
+            *draining = busy;
+            idle
+        };
+        for association in idle {
+            association.shut_down();
+        }
+    }
+}
+
+impl Controller {
+    pub(crate) fn connect(options: Options) -> Result<Self> {
+        let bell = Arc::new(Bell::default());
+        let connector = Connector::new(options, bell.clone())?;
+        let first = Association::establish(&connector, 0)?;
+        let inner = Arc::new(Inner {
+            connector,
+            current: RwLock::new(Arc::new(first)),
+            draining: Mutex::default(),
+            generations: AtomicU64::new(0),
+            replacing: Mutex::default(),
+            bell,
+        });
+        let housekeeper = Some(housekeeping::start(inner.clone())?);
+        Ok(Self { inner, housekeeper })
+    }
+
+    /// What the controller and the connections to it turned out to be.
+    pub fn info(&self) -> ControllerInfo {
+        let association = self.inner.current();
+        ControllerInfo {
+            traits: association.traits.clone(),
+            negotiated: association.negotiated,
+            tls: association.tls.clone(),
+            generation: association.generation,
+        }
+    }
+
+    /// The IDs of the namespaces that this host may use, in ascending order.
+    ///
+    /// # Errors
+    /// The command failed, or the association is lost.
+    pub fn namespaces(&self) -> Result<Vec<u32>> {
+        let mut found: Vec<u32> = Vec::new();
+        loop {
+            let after = found.last().copied().unwrap_or(0);
+            let page = self.identify(identify::CNS_ACTIVE_NAMESPACES, after)?;
+            let ids =
+                page.chunks_exact(4).filter_map(|id| id.first_chunk()).map(|id| u32::from_le_bytes(*id));
+            let before = found.len();
+            // A list ends with a zero; what does not ascend would go round for ever.
+            found.extend(ids.take_while(|id| *id != 0).filter(|id| *id > after));
+            if found.len() - before < IDENTIFY_LEN / 4 {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// A namespace, to read and write.
+    ///
+    /// # Errors
+    /// There is none of this ID, or it has metadata or protection information, which would be misread.
+    pub fn namespace(&self, nsid: u32) -> Result<Namespace> {
+        let data = self.identify(identify::CNS_NAMESPACE, nsid).map_err(|error| match error.status() {
+            Some(status) if status.is(Status::INVALID_NAMESPACE) => {
+                ErrorKind::Namespace { nsid, refusal: NamespaceRefusal::Missing }.into()
+            }
+            _ => error,
+        })?;
+        let identify = identify::IdentifyNamespace::ref_from_bytes(&data)
+            .map_err(|_| Error::invalid("an Identify structure has another length"))?;
+        Namespace::new(self.inner.clone(), nsid, identify)
+    }
+
+    /// An Identify data structure: `cns` for `nsid`.
+    ///
+    /// # Errors
+    /// The command failed, or the association is lost.
+    pub fn identify(&self, cns: u8, nsid: u32) -> Result<Vec<u8>> {
+        let mut data = vec![0; IDENTIFY_LEN];
+        self.admin_read("Identify", admin::identify(cns, nsid), &mut data)?;
+        Ok(data)
+    }
+
+    /// `buffer.len()` bytes (a multiple of 4) of log page `lid` from `offset` on.
+    ///
+    /// # Errors
+    /// The command failed, or the association is lost.
+    pub fn get_log_page(&self, lid: u8, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let len = u32::try_from(buffer.len()).ok().filter(|len| *len > 0 && len % 4 == 0);
+        let len = len.ok_or_else(|| Error::invalid("a log page is read in multiples of 4 bytes"))?;
+        self.admin_read("Get Log Page", admin::get_log_page(lid, 0, offset, len), buffer)
+    }
+
+    fn admin_read(&self, name: &'static str, sqe: Sqe, buffer: &mut [u8]) -> Result<()> {
+        self.inner.current().admin(name, sqe, Buffer::Read(buffer)).map(drop)
+    }
+
+    /// A queue of its own for one thread, on one of the I/O queues that
+    /// [`Options::owned_queues`] reserved.
+    ///
+    /// # Errors
+    /// All of them are in use, or the connection failed.
+    pub fn queue(&self) -> Result<Queue> {
+        Queue::open(self.inner.clone())
+    }
+
+    /// Brings up a new association with new keys, sends new commands there and shuts the old one down when
+    /// its last command is done. A dead association is replaced in the same way.
+    ///
+    /// # Errors
+    /// The new one did not come up; the old one is still used.
+    pub fn reconnect(&self) -> Result<()> {
+        self.inner.replace()?;
+        self.inner.bell.ring(|calls| calls.look = true);
+        Ok(())
+    }
+
+    /// Shuts the controller down in good order and closes every connection.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.inner.bell.ring(|calls| calls.stop = true);
+        if let Some(housekeeper) = self.housekeeper.take() {
+            // It does not panic; if it did, the connections are closed all the same.
+            drop(housekeeper.join());
+        }
+        for association in self.inner.associations() {
+            association.shut_down();
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if self.housekeeper.is_some() {
+            self.end();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The one thread of a controller: keep-alives, draining associations, record budgets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::association::Association;
+use crate::controller::Inner;
+use crate::driver::shared::Buffer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::proto::{KeepAlive, KeepAliveAction};
+use crate::spec::command::admin;
+
+/// The longest rest: by then an association that has drained is shut down.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Starts the thread; it ends when the bell says stop.
+pub(crate) fn start(inner: Arc<Inner>) -> Result<JoinHandle<()>> {
+    let builder = thread::Builder::new().name("nvme-tcp-keep-alive".to_owned());
+    builder.spawn(move || run(&inner)).map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))
+}
+
+fn run(inner: &Inner) {
+    let mut timers = HashMap::new();
+    loop {
+        let now = Instant::now();
+        let mut next = now + LONGEST_REST;
+        let associations = inner.associations();
+        timers.retain(|generation, _| associations.iter().any(|a| a.generation == *generation));
+        let draining = associations.len() > 1;
+        for association in associations {
+            let timer =
+                timers.entry(association.generation).or_insert_with(|| timer(inner, &association, now));
+            next = next.min(tend(&association, timer, now, inner.connector.options().keep_alive));
+        }
+        inner.reap();
+        if draining {
+            // The commands on an old association end without ringing.
+            next = next.min(now + Duration::from_millis(50));
+        }
+        let calls = inner.bell.wait(next.saturating_duration_since(Instant::now()));
+        if calls.stop {
+            return;
+        }
+        if calls.budget_low {
+            // Where no new association comes up, the old one serves until its limit, and then says so.
+            drop(inner.replace());
+        }
+    }
+}
+
+fn timer(inner: &Inner, association: &Association, now: Instant) -> KeepAlive {
+    let traits = &association.traits;
+    let kato = if traits.keep_alive { inner.connector.options().keep_alive } else { Duration::ZERO };
+    KeepAlive::new(kato, traits.traffic_based_keep_alive, now)
+}
+
+/// Sends a keep-alive if one is due; says when to look again. A lost association is closed.
+fn tend(association: &Association, timer: &mut KeepAlive, now: Instant, kato: Duration) -> Instant {
+    if let Some(error) = association.death() {
+        association.close(&error);
+        return now + LONGEST_REST;
+    }
+    if association.take_traffic() {
+        timer.traffic();
+    }
+    match timer.poll(now) {
+        KeepAliveAction::Wait(until) => until,
+        KeepAliveAction::Send => {
+            timer.sent(now);
+            match association.admin("Keep Alive", admin::keep_alive(), Buffer::None) {
+                Ok(_) => timer.answered(),
+                Err(error) => association.close(&error),
+            }
+            Instant::now()
+        }
+        KeepAliveAction::Lost => {
+            association.close(&ErrorKind::Timeout { what: "Keep Alive", after: kato }.into());
+            now + LONGEST_REST
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A namespace: bytes at offsets.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use zerocopy::IntoBytes;
+
+use crate::association::{Association, check};
+use crate::controller::Inner;
+use crate::driver::shared::{Buffer, Request, SharedQueue};
+use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::spec::command::nvm::{self, DsmRange};
+use crate::spec::command::{Sqe, nvm::MAX_BLOCKS};
+use crate::spec::identify::{IdentifyNamespace, ONCS_DSM, ONCS_WRITE_ZEROES};
+
+/// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
+const MAX_TRANSFER: u64 = 1 << 20;
+
+/// A namespace of a controller. It may be shared between threads, and goes on with the controller's next
+/// association when one takes over.
+///
+/// Offsets and lengths are in bytes and must be multiples of [`block_size`](Self::block_size). Each call
+/// splits its data into commands, keeps as many of them in flight as its queue takes, and returns when all are
+/// done. A thread stays with one of the I/O queues.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    inner: Arc<Inner>,
+    nsid: u32,
+    block_shift: u8,
+    blocks: u64,
+    read_only: bool,
+}
+
+impl Namespace {
+    pub(crate) fn new(inner: Arc<Inner>, nsid: u32, identify: &IdentifyNamespace) -> Result<Self> {
+        let refuse = |refusal| Err(ErrorKind::Namespace { nsid, refusal }.into());
+        let format = identify.format();
+        if identify.nsze.get() == 0 {
+            return refuse(NamespaceRefusal::Missing);
+        }
+        if identify.dps & 0b111 != 0 {
+            return refuse(NamespaceRefusal::Protection(identify.dps & 0b111));
+        }
+        if format.metadata != 0 {
+            return refuse(NamespaceRefusal::Metadata(format.metadata));
+        }
+        if !(9..=16).contains(&format.data_shift) {
+            return refuse(NamespaceRefusal::BlockSize(format.data_shift));
+        }
+        let blocks = identify.nsze.get().min(u64::MAX >> format.data_shift);
+        let read_only = identify.nsattr & 1 != 0;
+        Ok(Self { inner, nsid, block_shift: format.data_shift, blocks, read_only })
+    }
+
+    /// NSID.
+    pub fn id(&self) -> u32 {
+        self.nsid
+    }
+
+    /// The size of a block in bytes, a power of two from 512 to 65,536.
+    pub fn block_size(&self) -> u32 {
+        1 << self.block_shift
+    }
+
+    /// The size of the namespace in bytes.
+    pub fn size(&self) -> u64 {
+        self.blocks << self.block_shift
+    }
+
+    /// Whether it is write protected.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The most data that one command moves, in bytes: MDTS, in whole blocks.
+    pub fn max_transfer(&self) -> usize {
+        self.max_transfer_of(&self.inner.current())
+    }
+
+    fn max_transfer_of(&self, association: &Association) -> usize {
+        let most = u64::from(MAX_BLOCKS) << self.block_shift;
+        let limit = association.traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
+        (limit >> self.block_shift << self.block_shift).max(self.block_size().into()) as usize
+    }
+
+    /// The first block and the number of blocks of `len` bytes at `offset`.
+    pub(crate) fn blocks_at(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+        let block_size = self.block_size();
+        for (what, value) in [("offset", offset), ("length", len)] {
+            if value % u64::from(block_size) != 0 {
+                return Err(ErrorKind::Unaligned { what, value, block_size }.into());
+            }
+        }
+        let end = offset.saturating_add(len);
+        if end > self.size() {
+            return Err(ErrorKind::OutOfRange { offset, end, size: self.size() }.into());
+        }
+        Ok((offset >> self.block_shift, len >> self.block_shift))
+    }
+
+    /// Fills `buffer` with what stands at `offset`.
+    ///
+    /// # Errors
+    /// Not whole blocks, outside the namespace, a command failed, or the association is lost. What `buffer`
+    /// holds then is not defined.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        let association = self.inner.current();
+        let step = self.max_transfer_of(&association);
+        let mut at = slba;
+        let requests = buffer.chunks_mut(step).map(|piece| {
+            let count = (piece.len() >> self.block_shift) as u32;
+            let sqe = nvm::read(self.nsid, at, count);
+            at += u64::from(count);
+            Request { sqe, buffer: Buffer::Read(piece) }
+        });
+        queue_of_this_thread(&association)?.execute(requests, |cqe, fault| check("Read", cqe, fault))
+    }
+
+    /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). What stands in the range then is not defined, block by block the old or
+    /// the new.
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        let association = self.inner.current();
+        let step = self.max_transfer_of(&association);
+        let mut at = slba;
+        let requests = buffer.chunks(step).map(|piece| {
+            let count = (piece.len() >> self.block_shift) as u32;
+            let sqe = nvm::write(self.nsid, at, count);
+            at += u64::from(count);
+            Request { sqe, buffer: Buffer::Write(piece) }
+        });
+        queue_of_this_thread(&association)?.execute(requests, |cqe, fault| check("Write", cqe, fault))
+    }
+
+    /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
+    /// write cache.
+    ///
+    /// # Errors
+    /// The command failed, or the association is lost.
+    pub fn flush(&self) -> Result<()> {
+        let association = self.inner.current();
+        if !association.traits.volatile_write_cache {
+            return Ok(());
+        }
+        self.run(&association, "Flush", [nvm::flush(self.nsid)])
+    }
+
+    /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
+    /// no such command.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
+        let (slba, count) = self.blocks_at(offset, len)?;
+        let association = self.inner.current();
+        if association.traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
+            return self.write_zero_blocks(offset, len);
+        }
+        let end = slba + count;
+        let commands = (slba..end)
+            .step_by(MAX_BLOCKS as usize)
+            .map(|at| nvm::write_zeroes(self.nsid, at, (end - at).min(MAX_BLOCKS.into()) as u32));
+        self.run(&association, "Write Zeroes", commands)
+    }
+
+    fn write_zero_blocks(&self, offset: u64, len: u64) -> Result<()> {
+        let zeros = vec![0; self.max_transfer().min(len as usize)];
+        let mut at = 0;
+        while at < len {
+            let piece = (len - at).min(zeros.len() as u64);
+            self.write_at(&zeros[..piece as usize], offset + at)?;
+            at += piece;
+        }
+        Ok(())
+    }
+
+    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
+    /// deallocate). What they read as then is the controller's to choose. Does nothing where the controller
+    /// has no such command.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
+        let (slba, count) = self.blocks_at(offset, len)?;
+        let association = self.inner.current();
+        if association.traits.optional_commands & ONCS_DSM == 0 || count == 0 {
+            return Ok(());
+        }
+        let end = slba + count;
+        let ranges: Vec<DsmRange> = (slba..end)
+            .step_by(u32::MAX as usize)
+            .map(|at| DsmRange {
+                attributes: 0.into(),
+                nlb: ((end - at).min(u32::MAX.into()) as u32).into(),
+                slba: at.into(),
+            })
+            .collect();
+        for ranges in ranges.chunks(nvm::MAX_DSM_RANGES) {
+            let sqe = nvm::deallocate(self.nsid, ranges.len() as u32);
+            let request = Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) };
+            queue_of_this_thread(&association)?
+                .execute([request], |cqe, fault| check("Dataset Management", cqe, fault))?;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        association: &Association,
+        name: &'static str,
+        commands: impl IntoIterator<Item = Sqe>,
+    ) -> Result<()> {
+        let requests = commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None });
+        queue_of_this_thread(association)?.execute(requests, |cqe, fault| check(name, cqe, fault))
+    }
+}
+
+/// The I/O queue that this thread stays with: threads spread over the queues in the order they come.
+fn queue_of_this_thread(association: &Association) -> Result<&SharedQueue> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    let mine = MINE.with(|mine| {
+        let index = mine.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
+        mine.set(Some(index));
+        index
+    });
+    let count = association.io.len().max(1);
+    association
+        .io
+        .get(mine % count)
+        .ok_or_else(|| Error::invalid("the controller was connected without I/O queues"))
+}

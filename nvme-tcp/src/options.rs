@@ -1,0 +1,195 @@
+//! What a caller wants of a controller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::controller::Controller;
+use crate::error::{Error, Result};
+use crate::host::HostIdentity;
+use crate::nqn;
+use crate::psk::{ConfiguredKey, Policy};
+
+/// Whether the connections are TLS. There is no third way: nothing falls back to plain text.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Plain NVMe/TCP.
+    Plain,
+    /// TLS 1.3 with one of these keys on every connection.
+    Tls {
+        /// The configured keys, the preferred first.
+        keys: Arc<[ConfiguredKey]>,
+        /// Which identities may be tried.
+        policy: Policy,
+    },
+}
+
+/// How to connect, and to what. The defaults do for a copy over a local network.
+///
+/// ```no_run
+/// use nvme_tcp::{Options, host::HostIdentity, psk::ConfiguredKey};
+///
+/// # fn main() -> nvme_tcp::Result<()> {
+/// let key = ConfiguredKey::from_file("/etc/nvme/image.key")?;
+/// let controller = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+///     .tls(key)
+///     .io_queues(4)
+///     .connect()?;
+/// let namespace = controller.namespace(1)?;
+/// let mut first = vec![0; 4096];
+/// namespace.read_at(&mut first, 0)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) address: String,
+    pub(crate) subsystem_nqn: String,
+    pub(crate) host: HostIdentity,
+    pub(crate) security: Security,
+    pub(crate) tls_options: ktls::Options,
+    pub(crate) io_queues: u16,
+    pub(crate) owned_queues: u16,
+    pub(crate) queue_size: u32,
+    pub(crate) header_digest: bool,
+    pub(crate) data_digest: bool,
+    pub(crate) digests_optional: bool,
+    pub(crate) keep_alive: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) maxr2t: u32,
+    pub(crate) hpda: u8,
+}
+
+/// The most commands that one queue can have outstanding: a command ID has 12 bits for the slot.
+const MAX_QUEUE_SIZE: u32 = 4096;
+
+impl Options {
+    /// Connects to `address` ("host:port", "[v6]:port") for the subsystem `subsystem_nqn` as `host`, in plain.
+    pub fn new(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: HostIdentity) -> Self {
+        Self {
+            address: address.into(),
+            subsystem_nqn: subsystem_nqn.into(),
+            host,
+            security: Security::Plain,
+            tls_options: ktls::Options::default(),
+            io_queues: 1,
+            owned_queues: 0,
+            queue_size: 128,
+            header_digest: false,
+            data_digest: false,
+            digests_optional: false,
+            keep_alive: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            maxr2t: 0,
+            hpda: 0,
+        }
+    }
+
+    /// Requires TLS with this key.
+    #[must_use]
+    pub fn tls(self, key: ConfiguredKey) -> Self {
+        self.security(Security::Tls { keys: Arc::new([key]), policy: Policy::ALL })
+    }
+
+    /// Sets whether and how the connections are TLS.
+    #[must_use]
+    pub fn security(self, security: Security) -> Self {
+        Self { security, ..self }
+    }
+
+    /// Sets who seals the records, and how many for each key.
+    #[must_use]
+    pub fn tls_options(self, tls_options: ktls::Options) -> Self {
+        Self { tls_options, ..self }
+    }
+
+    /// I/O queues, each a connection of its own; the controller may grant fewer. 1 by default; 0 for admin
+    /// commands only.
+    #[must_use]
+    pub fn io_queues(self, io_queues: u16) -> Self {
+        Self { io_queues, ..self }
+    }
+
+    /// I/O queues kept for [`Controller::queue`]. None by default.
+    #[must_use]
+    pub fn owned_queues(self, owned_queues: u16) -> Self {
+        Self { owned_queues, ..self }
+    }
+
+    /// Entries in each I/O queue, 2 to 4,096; the controller may grant fewer. One entry less than that can be
+    /// outstanding. 128 by default.
+    #[must_use]
+    pub fn queue_size(self, queue_size: u32) -> Self {
+        Self { queue_size, ..self }
+    }
+
+    /// Asks for CRC-32C over headers and over data.
+    #[must_use]
+    pub fn digests(self, header: bool, data: bool) -> Self {
+        Self { header_digest: header, data_digest: data, ..self }
+    }
+
+    /// Goes on without a digest that the controller declines. Off by default.
+    #[must_use]
+    pub fn digests_optional(self, digests_optional: bool) -> Self {
+        Self { digests_optional, ..self }
+    }
+
+    /// KATO, the keep-alive timeout; zero turns it off. 10 s by default.
+    #[must_use]
+    pub fn keep_alive(self, keep_alive: Duration) -> Self {
+        Self { keep_alive, ..self }
+    }
+
+    /// How long a command may take. 30 s by default.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// How long a connection may take to come up, TLS handshake and ICResp included. 10 s by default.
+    #[must_use]
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// R2Ts that the controller may have outstanding for one command, 0-based. 0 by default, as in Linux.
+    #[must_use]
+    pub fn maxr2t(self, maxr2t: u32) -> Self {
+        Self { maxr2t, ..self }
+    }
+
+    /// HPDA: received data begins at a multiple of (n + 1) x 4 bytes, n from 0 to 31. 0 by default.
+    #[must_use]
+    pub fn hpda(self, hpda: u8) -> Self {
+        Self { hpda, ..self }
+    }
+
+    /// Connects: brings up a controller with its I/O queues.
+    ///
+    /// # Errors
+    /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
+    /// subsystem, or did not come up.
+    pub fn connect(self) -> Result<Controller> {
+        self.check()?;
+        Controller::connect(self)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        for name in [&self.subsystem_nqn, &self.host.nqn] {
+            nqn::validate(name).map_err(|e| Error::invalid(e.to_string()))?;
+        }
+        if self.hpda > 31 {
+            return Err(Error::invalid(format!("HPDA is {}, expected 0 to 31", self.hpda)));
+        }
+        if !(2..=MAX_QUEUE_SIZE).contains(&self.queue_size) {
+            let size = self.queue_size;
+            return Err(Error::invalid(format!("queue size is {size}, expected 2 to {MAX_QUEUE_SIZE}")));
+        }
+        if matches!(&self.security, Security::Tls { keys, .. } if keys.is_empty()) {
+            return Err(Error::invalid("TLS is required and no key is given"));
+        }
+        Ok(())
+    }
+}
