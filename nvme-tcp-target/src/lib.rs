@@ -10,6 +10,7 @@
 //! ```
 
 mod controller;
+mod fault;
 mod hub;
 mod keys;
 mod memory;
@@ -18,11 +19,14 @@ pub mod proto;
 mod session;
 mod statistics;
 mod subsystem;
+mod target;
 
 pub use controller::AssociationEnd;
+pub use fault::{Fault, FaultPlan, Field};
 pub use hub::{Config, Hub};
 pub use keys::{KeyRing, PskNames};
 pub use namespace::{Backend, Namespace, NamespaceError};
 pub use session::{Origin, Session, SessionEnd};
 pub use statistics::Statistics;
 pub use subsystem::{Subsystem, SubsystemError};
+pub use target::{Close, Listener, Refusal, StartError, Target, TargetBuilder, TargetEvent};

@@ -3,7 +3,7 @@
 use ktls::crypto::{Hash, Hasher};
 use nvme_tcp::spec::command::{Sqe, admin};
 use nvme_tcp::spec::completion::Status;
-use nvme_tcp::spec::identify::{self, *};
+use nvme_tcp::spec::identify::*;
 use nvme_tcp::spec::log_page::{EVENT_DISCOVERY, EVENT_NAMESPACE, LPA_EXTENDED};
 use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
@@ -176,9 +176,9 @@ impl Controller {
             list.extend([kind, id.len() as u8, 0, 0]);
             list.extend(id);
         };
-        add(identify::descriptor::UUID, &uuid(&self.subsystem_nqn, nsid));
-        add(identify::descriptor::NGUID, &stable_id(&self.subsystem_nqn, nsid, "NGUID"));
-        add(identify::descriptor::CSI, &[0]);
+        add(descriptor::UUID, &uuid(&self.subsystem_nqn, nsid));
+        add(descriptor::NGUID, &stable_id(&self.subsystem_nqn, nsid, "NGUID"));
+        add(descriptor::CSI, &[0]);
         list.resize(IDENTIFY_LEN, 0);
         list
     }
