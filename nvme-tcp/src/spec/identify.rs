@@ -15,6 +15,12 @@ pub const CNS_CONTROLLER: u8 = 0x01;
 pub const CNS_ACTIVE_NAMESPACES: u8 = 0x02;
 /// CNS 03h: a namespace's identification descriptors.
 pub const CNS_DESCRIPTORS: u8 = 0x03;
+/// CNS 05h: what a command set adds to a namespace.
+pub const CNS_COMMAND_SET_NAMESPACE: u8 = 0x05;
+/// CNS 06h: what a command set adds to the controller.
+pub const CNS_COMMAND_SET_CONTROLLER: u8 = 0x06;
+/// CNS 08h: a namespace, as far as it is the same for each command set.
+pub const CNS_INDEPENDENT_NAMESPACE: u8 = 0x08;
 
 /// CNTRLTYPE: an I/O controller.
 pub const CONTROLLER_IO: u8 = 1;
@@ -216,6 +222,39 @@ impl IdentifyNamespace {
     }
 }
 
+/// CNS 08h: a namespace, as far as it is the same for each command set.
+#[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct IdentifyIndependentNamespace {
+    /// NSFEAT: features.
+    pub nsfeat: u8,
+    /// NMIC: multi-path and sharing.
+    pub nmic: u8,
+    /// RESCAP: reservation capabilities.
+    pub rescap: u8,
+    /// FPI: format progress.
+    pub fpi: u8,
+    /// ANAGRPID: ANA group.
+    pub anagrpid: U32,
+    /// NSATTR: bit 0 for write protected.
+    pub nsattr: u8,
+    reserved_9: u8,
+    /// NVMSETID: NVM set.
+    pub nvmsetid: U16,
+    /// ENDGID: endurance group.
+    pub endgid: U16,
+    /// NSTAT: bit 0 for ready.
+    pub nstat: u8,
+    reserved_15: [u8; 4081],
+}
+
+impl IdentifyIndependentNamespace {
+    /// All zero.
+    pub fn zeroed() -> Box<Self> {
+        Box::new(Self::new_zeroed())
+    }
+}
+
 /// An LBA format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LbaFormat {
@@ -246,6 +285,8 @@ const _: () = {
     assert!(offset_of!(IdentifyController, ioccsz) == 1792);
     assert!(offset_of!(IdentifyController, dctype) == 1806);
     assert!(size_of::<IdentifyNamespace>() == IDENTIFY_LEN);
+    assert!(size_of::<IdentifyIndependentNamespace>() == IDENTIFY_LEN);
+    assert!(offset_of!(IdentifyIndependentNamespace, nstat) == 14);
     assert!(offset_of!(IdentifyNamespace, noiob) == 46);
     assert!(offset_of!(IdentifyNamespace, anagrpid) == 92);
     assert!(offset_of!(IdentifyNamespace, nsattr) == 99);

@@ -9,6 +9,7 @@ pub mod completion;
 pub mod digest;
 pub mod discovery_log;
 pub mod identify;
+pub mod log_page;
 pub mod pdu;
 pub mod property;
 pub mod sgl;

@@ -1,0 +1,134 @@
+//! Connect: who may have which queue of which controller (Base, section 6.3).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::Waker;
+use std::time::Instant;
+
+use nvme_tcp::nqn;
+use nvme_tcp::spec::command::Sqe;
+use nvme_tcp::spec::command::fabrics::{
+    CATTR_DISABLE_SQFC, CNTLID_DYNAMIC, CONNECT_DATA_LEN, ConnectData, ConnectFields, InvalidParameter,
+};
+use nvme_tcp::spec::completion::Status;
+use zerocopy::FromBytes;
+
+use super::event::Events;
+use super::{Answer, Controller, State, keep_alive};
+use crate::hub::Hub;
+use crate::keys::PskNames;
+
+/// What is known of a connection that asks for a queue.
+#[derive(Debug)]
+pub(crate) struct Connecting<'a> {
+    /// Whom the PSK identity named; `None` without TLS.
+    pub(crate) names: Option<&'a PskNames>,
+    pub(crate) waker: &'a Waker,
+    pub(crate) now: Instant,
+}
+
+/// A queue that was granted.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) controller: Arc<Controller>,
+    pub(crate) qid: u16,
+    pub(crate) entries: u32,
+    pub(crate) flow_control: bool,
+}
+
+fn invalid(parameter: InvalidParameter) -> Answer {
+    let result = parameter.to_dw0().into();
+    Answer { result, ..Answer::refused(Status::CONNECT_INVALID_PARAMETERS) }
+}
+
+/// The NQN in a field of Connect's data: up to its NUL, and valid.
+fn name(field: &[u8]) -> Option<&str> {
+    let end = field.iter().position(|byte| *byte == 0)?;
+    let name = std::str::from_utf8(field.get(..end)?).ok()?;
+    nqn::validate(name).ok().map(|()| name)
+}
+
+impl Connected {
+    /// Carries out a Connect command with its `data`.
+    pub(crate) fn new(hub: &Hub, sqe: &Sqe, data: &[u8], by: &Connecting<'_>) -> Result<Self, Answer> {
+        let fields = ConnectFields::read(sqe);
+        if fields.recfmt != 0 {
+            return Err(Answer::refused(Status::CONNECT_INCOMPATIBLE_FORMAT));
+        }
+        let data = data
+            .get(..CONNECT_DATA_LEN)
+            .filter(|_| data.len() == CONNECT_DATA_LEN)
+            .and_then(|data| ConnectData::ref_from_bytes(data).ok())
+            .ok_or(Answer::refused(Status::SGL_LENGTH_INVALID))?;
+        let entries = u32::from(fields.sqsize) + 1;
+        if fields.sqsize == 0 || entries > hub.config.queue_entries {
+            return Err(invalid(InvalidParameter::SQSIZE));
+        }
+        let subsystem_nqn = name(&data.subnqn).ok_or(invalid(InvalidParameter::SUBNQN))?;
+        let host_nqn = name(&data.hostnqn).ok_or(invalid(InvalidParameter::HOSTNQN))?;
+        if by.names.is_some_and(|names| names.host != host_nqn || names.subsystem != subsystem_nqn) {
+            return Err(Answer::refused(Status::CONNECT_INVALID_HOST));
+        }
+        let subsystem = if subsystem_nqn == nqn::DISCOVERY_NQN {
+            None
+        } else {
+            let found = hub.subsystem(subsystem_nqn).ok_or(invalid(InvalidParameter::SUBNQN))?;
+            if !found.allows(host_nqn) {
+                return Err(Answer::refused(Status::CONNECT_INVALID_HOST));
+            }
+            Some(found)
+        };
+        let controller = if fields.qid == 0 {
+            if data.cntlid.get() != CNTLID_DYNAMIC {
+                return Err(invalid(InvalidParameter::CNTLID));
+            }
+            hub.add_controller(|cntlid| Controller {
+                cntlid,
+                subsystem,
+                subsystem_nqn: subsystem_nqn.to_owned(),
+                host_nqn: host_nqn.to_owned(),
+                host_id: data.hostid,
+                started: by.now,
+                last_seen: AtomicU64::new(0),
+                alive: AtomicBool::new(true),
+                state: State {
+                    cc: 0,
+                    csts: 0,
+                    kato: keep_alive(fields.kato),
+                    granted: hub.config.io_queues,
+                    queues: [(0, by.waker.clone())].into(),
+                    events: Events::default(),
+                }
+                .into(),
+            })
+            .ok_or(Answer { status: Status::CONNECT_CONTROLLER_BUSY, ..Answer::SUCCESS })?
+        } else {
+            let controller = hub
+                .controller(data.cntlid.get())
+                .filter(|found| {
+                    found.host_nqn == host_nqn
+                        && found.host_id == data.hostid
+                        && found.subsystem_nqn == subsystem_nqn
+                })
+                .ok_or(invalid(InvalidParameter::CNTLID))?;
+            controller.add_queue(fields.qid, by.waker)?;
+            controller
+        };
+        let flow_control = fields.attributes & CATTR_DISABLE_SQFC == 0;
+        Ok(Self { controller, qid: fields.qid, entries, flow_control })
+    }
+}
+
+impl Controller {
+    fn add_queue(&self, qid: u16, waker: &Waker) -> Result<(), Answer> {
+        let mut state = self.lock();
+        if self.subsystem.is_none() || qid > state.granted {
+            return Err(invalid(InvalidParameter::QID));
+        }
+        if !state.is_ready() || state.queues.contains_key(&qid) {
+            return Err(Answer::refused(Status::COMMAND_SEQUENCE_ERROR));
+        }
+        state.queues.insert(qid, waker.clone());
+        Ok(())
+    }
+}

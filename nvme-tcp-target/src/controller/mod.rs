@@ -1,0 +1,162 @@
+//! Controllers: what a host's association is on this side, without I/O.
+
+mod admin;
+mod connect;
+mod event;
+mod identify;
+mod io;
+mod log_page;
+mod property;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use nvme_tcp::spec::completion::Status;
+
+use crate::subsystem::Exported;
+use event::Events;
+
+pub(crate) use admin::{NOT_ABORTED, Outcome};
+pub(crate) use connect::{Connected, Connecting};
+pub(crate) use identify::{MAX_EVENT_REQUESTS, MAX_NSID};
+pub(crate) use io::execute as execute_io;
+
+/// What a command is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: Status,
+    pub(crate) result: u64,
+    /// How many bytes of the command's memory go to the host.
+    pub(crate) data: u32,
+}
+
+impl Answer {
+    pub(crate) const SUCCESS: Self = Self { status: Status::SUCCESS, result: 0, data: 0 };
+
+    pub(crate) fn result(result: u64) -> Self {
+        Self { result, ..Self::SUCCESS }
+    }
+
+    /// A failure that the same command would meet again.
+    pub(crate) fn refused(status: Status) -> Self {
+        Self { status: status.with_do_not_retry(), ..Self::SUCCESS }
+    }
+}
+
+/// One association: a host, a subsystem, and the queues between them.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    pub(crate) cntlid: u16,
+    /// `None` for a discovery controller.
+    pub(crate) subsystem: Option<Arc<Exported>>,
+    pub(crate) subsystem_nqn: String,
+    pub(crate) host_nqn: String,
+    pub(crate) host_id: [u8; 16],
+    started: Instant,
+    /// When the last command came, in ms since `started`.
+    last_seen: AtomicU64,
+    alive: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// CC and CSTS.
+    cc: u32,
+    csts: u32,
+    /// Zero for none.
+    kato: Duration,
+    /// How many I/O queues the host may connect.
+    granted: u16,
+    /// Which queues are connected, the admin queue among them, and how to wake their owners.
+    queues: BTreeMap<u16, Waker>,
+    events: Events,
+}
+
+/// Why a controller's queue is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssociationEnd {
+    /// No command came within KATO.
+    #[error("no keep-alive came within {} ms", .0.as_millis())]
+    KeepAliveExpired(Duration),
+    /// The admin queue is gone, the controller was reset, or its subsystem was removed.
+    #[error("the association is over")]
+    Ended,
+}
+
+impl Controller {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Ends the association: each of its queues finds out at its next command, and is woken up for it.
+    pub(crate) fn end(&self) {
+        self.alive.store(false, Ordering::Release);
+        for waker in self.lock().queues.values() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A command came: with traffic based keep-alive, each counts.
+    pub(crate) fn seen(&self, now: Instant) {
+        let ms = now.saturating_duration_since(self.started).as_millis() as u64;
+        self.last_seen.fetch_max(ms, Ordering::Relaxed);
+    }
+
+    /// When the keep-alive timer runs out; `None` without one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let kato = self.lock().kato;
+        let seen = self.started + Duration::from_millis(self.last_seen.load(Ordering::Relaxed));
+        (!kato.is_zero()).then(|| seen + kato)
+    }
+
+    /// Whether queue `qid`, which `waker` wakes, has to end.
+    pub(crate) fn check(&self, qid: u16, waker: &Waker, now: Instant) -> Result<(), AssociationEnd> {
+        if !self.is_alive() || !self.lock().has_queue(qid, waker) {
+            return Err(AssociationEnd::Ended);
+        }
+        match self.deadline() {
+            Some(deadline) if qid == 0 && now >= deadline => {
+                Err(AssociationEnd::KeepAliveExpired(self.lock().kato))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Queue `qid`, which `waker` wakes, is gone.
+    pub(crate) fn disconnected(&self, qid: u16, waker: &Waker) {
+        let mut state = self.lock();
+        if state.has_queue(qid, waker) {
+            state.queues.remove(&qid);
+        }
+    }
+
+    /// Whether it is enabled and ready, as commands besides Fabrics commands need it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.lock().is_ready()
+    }
+}
+
+impl State {
+    /// Whether the queue is still this one, and not one that took its number after a reset.
+    fn has_queue(&self, qid: u16, waker: &Waker) -> bool {
+        self.queues.get(&qid).is_some_and(|held| held.will_wake(waker))
+    }
+}
+
+/// KATO counts in these steps: KAS.
+const KEEP_ALIVE_STEP: Duration = Duration::from_millis(100);
+
+/// KATO of `ms`, rounded up to what this controller counts in.
+fn keep_alive(ms: u32) -> Duration {
+    let step = KEEP_ALIVE_STEP.as_millis() as u32;
+    Duration::from_millis(u64::from(ms.div_ceil(step)) * u64::from(step))
+}

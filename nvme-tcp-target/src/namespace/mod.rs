@@ -1,0 +1,240 @@
+//! Namespaces: what a subsystem serves, block by block.
+
+mod file;
+mod ram;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nvme_tcp::spec::identify::LbaFormat;
+
+pub use file::File;
+pub use ram::Ram;
+
+/// Where a namespace's bytes are. The methods are called from many threads at once, with ranges inside of
+/// [`size`](Self::size).
+pub trait Backend: Send + Sync + 'static {
+    /// How many bytes there are. It never changes.
+    fn size(&self) -> u64;
+
+    /// Fills `data` with what is at `offset`.
+    ///
+    /// # Errors
+    /// The bytes cannot be read.
+    fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Stores `data` at `offset`.
+    ///
+    /// # Errors
+    /// The bytes cannot be stored; [`io::ErrorKind::StorageFull`] and
+    /// [`io::ErrorKind::ReadOnlyFilesystem`] are told to the host as such.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes what was stored before outlive a power failure, as far as the backend can.
+    ///
+    /// # Errors
+    /// It may not outlive one.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Makes `len` bytes at `offset` read as zeros; their storage may be given back if `deallocate`.
+    ///
+    /// # Errors
+    /// As for [`write_at`](Self::write_at).
+    fn write_zeroes(&self, offset: u64, len: u64, deallocate: bool) -> io::Result<()>;
+
+    /// Gives the storage of `len` bytes at `offset` back; they read as zeros from then on.
+    ///
+    /// # Errors
+    /// As for [`write_at`](Self::write_at).
+    fn deallocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_zeroes(offset, len, true)
+    }
+}
+
+/// Why a namespace cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NamespaceError {
+    /// The file cannot be opened, made or measured.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory, a device or something else.
+    #[error("{}: this is not a regular file", path.display())]
+    NotRegular {
+        /// What it is called.
+        path: PathBuf,
+    },
+    /// Another process serves it.
+    #[error("{}: another process has it locked", path.display())]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The block size is one that is not supported.
+    #[error("a block size of {0} bytes is not supported: use 512 or 4096")]
+    BlockSize(u32),
+    /// It is not a whole number of blocks, or none at all.
+    #[error("{size} bytes are not a whole number (at least one) of {block_size}-byte blocks")]
+    Size {
+        /// How many bytes there are.
+        size: u64,
+        /// The block size in bytes.
+        block_size: u32,
+    },
+}
+
+#[derive(Debug)]
+enum Source {
+    Ram(u64),
+    File { path: PathBuf, size: Option<u64> },
+    Backend(BackendBox),
+}
+
+struct BackendBox(Box<dyn Backend>);
+
+impl fmt::Debug for BackendBox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({} bytes)", self.0.size())
+    }
+}
+
+/// A namespace that is to be served: where its bytes are, and how they are shown to hosts.
+#[derive(Debug)]
+pub struct Namespace {
+    source: Source,
+    shape: Shape,
+}
+
+/// How a namespace is shown to hosts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) block_size: u32,
+    pub(crate) read_only: bool,
+    pub(crate) metadata_bytes: u16,
+    pub(crate) protection: u8,
+}
+
+impl Namespace {
+    fn new(source: Source) -> Self {
+        let shape = Shape { block_size: 512, read_only: false, metadata_bytes: 0, protection: 0 };
+        Self { source, shape }
+    }
+
+    /// `size` bytes of memory, all zero. Memory is taken when it is first written to.
+    pub fn ram(size: u64) -> Self {
+        Self::new(Source::Ram(size))
+    }
+
+    /// A regular file, locked while it is served. With a `size` in bytes it is made, or grown, to that size.
+    pub fn file(path: impl AsRef<Path>, size: Option<u64>) -> Self {
+        Self::new(Source::File { path: path.as_ref().to_owned(), size })
+    }
+
+    /// Something else that holds bytes.
+    pub fn backend(backend: impl Backend) -> Self {
+        Self::new(Source::Backend(BackendBox(Box::new(backend))))
+    }
+
+    /// The size of a logical block in bytes: 512 (the default) or 4,096.
+    #[must_use]
+    pub fn block_size(mut self, bytes: u32) -> Self {
+        self.shape.block_size = bytes;
+        self
+    }
+
+    /// Hosts may not write. A file is then opened for reading only.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.shape.read_only = true;
+        self
+    }
+
+    /// For tests: the format says that each block has this many bytes of metadata. No I/O command works then.
+    #[must_use]
+    pub fn metadata_bytes(mut self, bytes: u16) -> Self {
+        self.shape.metadata_bytes = bytes;
+        self
+    }
+
+    /// For tests: the format says that end-to-end protection of this type (1 to 3) is in use. No I/O command
+    /// works then.
+    #[must_use]
+    pub fn protection(mut self, kind: u8) -> Self {
+        self.shape.protection = kind & 0b111;
+        self
+    }
+
+    /// Opens what is behind it.
+    pub(crate) fn open(self) -> Result<Volume, NamespaceError> {
+        let block_size = self.shape.block_size;
+        if !matches!(block_size, 512 | 4096) {
+            return Err(NamespaceError::BlockSize(block_size));
+        }
+        let backend: Box<dyn Backend> = match self.source {
+            Source::Ram(size) => Box::new(Ram::new(size)),
+            Source::File { path, size } => Box::new(File::open(&path, size, self.shape.read_only)?),
+            Source::Backend(backend) => backend.0,
+        };
+        let size = backend.size();
+        if size == 0 || size % u64::from(block_size) != 0 {
+            return Err(NamespaceError::Size { size, block_size });
+        }
+        Ok(Volume { backend, shape: self.shape, blocks: size / u64::from(block_size) })
+    }
+}
+
+/// A namespace that is open.
+pub(crate) struct Volume {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) shape: Shape,
+    pub(crate) blocks: u64,
+}
+
+impl Volume {
+    pub(crate) fn format(&self) -> LbaFormat {
+        let data_shift = self.shape.block_size.trailing_zeros() as u8;
+        LbaFormat { metadata: self.shape.metadata_bytes, data_shift }
+    }
+
+    /// Whether its blocks hold data and nothing else, so that I/O commands work.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.shape.metadata_bytes == 0 && self.shape.protection == 0
+    }
+
+    /// The bytes of `count` blocks from `slba` on: offset and length; `None` where they do not all exist.
+    pub(crate) fn range(&self, slba: u64, count: u64) -> Option<(u64, u64)> {
+        let end = slba.checked_add(count)?;
+        let block = u64::from(self.shape.block_size);
+        (end <= self.blocks).then(|| (slba * block, count * block))
+    }
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volume").field("shape", &self.shape).field("blocks", &self.blocks).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_a_whole_number_of_supported_blocks() {
+        let wrong = Namespace::ram(1000).open().unwrap_err();
+        assert!(matches!(wrong, NamespaceError::Size { size: 1000, block_size: 512 }), "{wrong}");
+        assert!(Namespace::ram(0).open().is_err());
+        assert!(matches!(Namespace::ram(1024).block_size(1024).open(), Err(NamespaceError::BlockSize(1024))));
+        let volume = Namespace::ram(8192).block_size(4096).open().unwrap();
+        assert_eq!(volume.blocks, 2);
+        assert_eq!(volume.range(1, 1), Some((4096, 4096)));
+        assert_eq!(volume.range(1, 2), None);
+        assert_eq!(volume.range(u64::MAX, 2), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! One connection's work: its commands carried out, still without I/O.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use nvme_tcp::proto::{Door, Payload, Segment, Violation};
+use nvme_tcp::spec::command::{Sqe, fabrics};
+use nvme_tcp::spec::completion::Status;
+use nvme_tcp::spec::digest::crc32c;
+
+use crate::controller::{
+    Answer, AssociationEnd, Connected, Connecting, Controller, MAX_EVENT_REQUESTS, NOT_ABORTED, Outcome,
+    execute_io,
+};
+use crate::hub::Hub;
+use crate::keys::PskNames;
+use crate::memory::Memory;
+use crate::proto::{Connection, Event};
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The host broke the protocol; it is told by a C2HTermReq that is still to be sent.
+    #[error("the host broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The host says that this end broke the protocol.
+    #[error("the host gave the connection up: FES {fes}, FEI {fei}")]
+    Terminated {
+        /// FES of its H2CTermReq.
+        fes: u16,
+        /// FEI of its H2CTermReq.
+        fei: u32,
+    },
+    /// The association that the queue belongs to is over.
+    #[error(transparent)]
+    Association(#[from] AssociationEnd),
+    /// The host disconnected the queue.
+    #[error("the host disconnected the queue")]
+    Disconnected,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The address of this end, as the host reached it.
+    pub local: Option<IpAddr>,
+    /// Whom the PSK identity named, on a TLS connection.
+    pub names: Option<PskNames>,
+}
+
+#[derive(Debug)]
+enum Role {
+    /// No Connect yet.
+    New,
+    Queue {
+        controller: Arc<Controller>,
+        qid: u16,
+    },
+}
+
+/// One queue's connection with the memory of its commands, which it carries out where they arrive.
+///
+/// The call contract is that of [`Connection`], with the events dealt with:
+/// 1. [`consume`](Self::consume) what was received, or receive into [`memory_mut`](Self::memory_mut) where
+///    [`door`](Self::door) says so, and [`advance`](Self::advance).
+/// 2. [`poll`](Self::poll), also when the waker that it was made with is woken, and at
+///    [`deadline`](Self::deadline).
+/// 3. [`fill_digests`](Self::fill_digests), send [`segments`](Self::segments) with
+///    [`memory`](Self::memory) behind them, [`sent`](Self::sent).
+///
+/// After an `Err` what is to be sent is sent as far as it goes, and the connection closed.
+#[derive(Debug)]
+pub struct Session {
+    hub: Arc<Hub>,
+    connection: Connection,
+    memory: Memory,
+    origin: Origin,
+    waker: Waker,
+    role: Role,
+    /// The slots of held Asynchronous Event Requests, with their command IDs.
+    event_requests: Vec<(u16, u16)>,
+    end: Option<SessionEnd>,
+}
+
+impl Session {
+    /// A connection that awaits ICReq. `waker` is woken, from other threads, when [`poll`](Self::poll) has
+    /// something to do.
+    pub fn new(hub: Arc<Hub>, origin: Origin, waker: Waker) -> Self {
+        Self {
+            connection: Connection::new(hub.config.connection.clone()),
+            hub,
+            memory: Memory::new(),
+            origin,
+            waker,
+            role: Role::New,
+            event_requests: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// QID, once the queue is connected.
+    pub fn qid(&self) -> Option<u16> {
+        match self.role {
+            Role::New => None,
+            Role::Queue { qid, .. } => Some(qid),
+        }
+    }
+
+    /// The host's NQN, once the queue is connected.
+    pub fn host_nqn(&self) -> Option<&str> {
+        match &self.role {
+            Role::New => None,
+            Role::Queue { controller, .. } => Some(&controller.host_nqn),
+        }
+    }
+
+    /// Which door the next received bytes best come in by.
+    pub fn door(&mut self) -> Door {
+        self.connection.door()
+    }
+
+    /// The memory behind a payload.
+    pub fn memory(&self, payload: Payload) -> &[u8] {
+        self.memory.bytes(payload)
+    }
+
+    /// The memory behind a payload, to be received into.
+    pub fn memory_mut(&mut self, payload: Payload) -> &mut [u8] {
+        self.memory.bytes_mut(payload)
+    }
+
+    /// `n` bytes were received where [`door`](Self::door) said.
+    pub fn advance(&mut self, n: usize, now: Instant) -> Result<(), SessionEnd> {
+        self.connection.advance(n);
+        self.drain(now)
+    }
+
+    /// Takes all of `input` and carries out the commands in it.
+    pub fn consume(&mut self, mut input: &[u8], now: Instant) -> Result<(), SessionEnd> {
+        loop {
+            self.ended()?;
+            match self.connection.consume(&mut input) {
+                Ok(Some(event)) => self.handle(event, now),
+                Ok(None) => return self.ended(),
+                Err(violation) => {
+                    self.hub.counters.violations.add(1);
+                    self.end = Some(violation.into());
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        while let Some(event) = self.connection.next_event() {
+            self.handle(event, now);
+        }
+        self.ended()
+    }
+
+    fn ended(&self) -> Result<(), SessionEnd> {
+        self.end.clone().map_or(Ok(()), Err)
+    }
+
+    /// Does what is due without new bytes: answers held commands, notices that the association is over.
+    pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        self.drain(now)?;
+        let Role::Queue { controller, qid } = &self.role else { return Ok(()) };
+        let controller = controller.clone();
+        if let Err(end) = controller.check(*qid, &self.waker, now) {
+            self.end = Some(end.into());
+        }
+        while !self.event_requests.is_empty() {
+            let Some(event) = controller.take_event() else { break };
+            let (slot, _) = self.event_requests.remove(0);
+            self.answer(slot, Answer::result(event.into()));
+        }
+        self.drain(now)
+    }
+
+    /// When [`poll`](Self::poll) has something to do, whatever else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Queue { controller, qid: 0 } => controller.deadline(),
+            _ => None,
+        }
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn backlog(&self) -> usize {
+        self.connection.backlog()
+    }
+
+    /// Whether something is to be sent.
+    pub fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    /// Fills in the data digests of what is to be sent.
+    pub fn fill_digests(&mut self) {
+        let memory = &self.memory;
+        self.connection.fill_digests(|payload| crc32c(memory.bytes(payload)));
+    }
+
+    /// What to send, in order.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.connection.segments()
+    }
+
+    /// The first `n` bytes of [`segments`](Self::segments) were sent.
+    pub fn sent(&mut self, n: usize) {
+        self.connection.sent(n);
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::Open(_) => {}
+            Event::Want { slot, sqe, len } => match self.may_have(&sqe, len) {
+                Ok(()) => {
+                    self.memory.prepare(slot, len as usize);
+                    self.connection.grant(slot);
+                }
+                Err(status) => {
+                    self.hub.counters.commands.add(1);
+                    self.answer(slot, Answer::refused(status));
+                }
+            },
+            Event::Data { to, bytes } => {
+                let room = self.memory.bytes_mut(to);
+                debug_assert_eq!(room.len(), bytes.len(), "granted data has memory");
+                if room.len() == bytes.len() {
+                    room.copy_from_slice(bytes);
+                }
+            }
+            Event::CheckDigest { of, digest } => {
+                if crc32c(self.memory.bytes(of)) != digest {
+                    self.hub.counters.digest_errors.add(1);
+                    self.connection.digest_mismatch(of.slot);
+                }
+            }
+            Event::Command { slot, sqe } => self.execute(slot, &sqe, now),
+            Event::Free(slot) => self.memory.free(slot),
+            Event::Terminated(fes, fei) => self.end = Some(SessionEnd::Terminated { fes, fei }),
+        }
+    }
+
+    /// Whether a command's data may come at all: before there is memory for it.
+    fn may_have(&self, sqe: &Sqe, len: u32) -> Result<(), Status> {
+        match &self.role {
+            _ if len > self.hub.config.max_transfer => Err(Status::INVALID_FIELD),
+            Role::New if !is_connect(sqe) => Err(Status::COMMAND_SEQUENCE_ERROR),
+            Role::New if len as usize != fabrics::CONNECT_DATA_LEN => Err(Status::SGL_LENGTH_INVALID),
+            _ => Ok(()),
+        }
+    }
+
+    fn execute(&mut self, slot: u16, sqe: &Sqe, now: Instant) {
+        self.hub.counters.commands.add(1);
+        let answer = match &self.role {
+            Role::New if is_connect(sqe) => self.connect(slot, sqe, now),
+            Role::New => Answer::refused(Status::COMMAND_SEQUENCE_ERROR),
+            Role::Queue { controller, qid } => {
+                if !controller.is_alive() {
+                    self.end = Some(AssociationEnd::Ended.into());
+                    return;
+                }
+                controller.seen(now);
+                if sqe.opcode == fabrics::OPCODE {
+                    fabrics_command(controller, *qid, sqe, &self.hub)
+                } else if *qid == 0 {
+                    let outcome = controller.admin(sqe, &self.hub, self.origin.local);
+                    match self.admin(slot, sqe, outcome) {
+                        Some(answer) => answer,
+                        None => return,
+                    }
+                } else {
+                    self.io(slot, sqe)
+                }
+            }
+        };
+        self.answer(slot, answer);
+    }
+
+    fn io(&mut self, slot: u16, sqe: &Sqe) -> Answer {
+        let Role::Queue { controller, .. } = &self.role else {
+            return Answer::refused(Status::COMMAND_SEQUENCE_ERROR);
+        };
+        let Some(subsystem) = controller.subsystem.as_ref().filter(|_| controller.is_ready()) else {
+            return Answer::refused(Status::COMMAND_SEQUENCE_ERROR);
+        };
+        let memory = &mut self.memory;
+        execute_io(subsystem, sqe, self.hub.config.max_transfer, |len| memory.prepare(slot, len))
+    }
+
+    fn admin(&mut self, slot: u16, sqe: &Sqe, outcome: Outcome) -> Option<Answer> {
+        Some(match outcome {
+            Outcome::Answer(answer) => answer,
+            Outcome::Data(data) => {
+                self.memory.prepare(slot, data.len()).copy_from_slice(&data);
+                Answer { data: data.len() as u32, ..Answer::SUCCESS }
+            }
+            Outcome::Hold if self.event_requests.len() == MAX_EVENT_REQUESTS => {
+                Answer::refused(Status::AER_LIMIT_EXCEEDED)
+            }
+            Outcome::Hold => {
+                self.event_requests.push((slot, sqe.cid.get()));
+                // An event may wait for it already.
+                self.waker.wake_by_ref();
+                return None;
+            }
+            Outcome::Abort(cid) => {
+                let held = self.event_requests.iter().position(|(_, held)| *held == cid);
+                let Some(held) = held else { return Some(Answer::result(NOT_ABORTED)) };
+                let (held, _) = self.event_requests.remove(held);
+                self.answer(held, Answer { status: Status::ABORT_REQUESTED, ..Answer::SUCCESS });
+                Answer::SUCCESS
+            }
+        })
+    }
+
+    fn connect(&mut self, slot: u16, sqe: &Sqe, now: Instant) -> Answer {
+        let by = Connecting { names: self.origin.names.as_ref(), waker: &self.waker, now };
+        let len = sqe.sgl.length.get();
+        let data = self.memory.bytes(Payload { slot, offset: 0, len });
+        match Connected::new(&self.hub, sqe, data, &by) {
+            Ok(connected) => {
+                let Connected { controller, qid, entries, flow_control } = connected;
+                self.connection.connected(entries, flow_control, qid != 0);
+                let cntlid = controller.cntlid;
+                controller.seen(now);
+                self.role = Role::Queue { controller, qid };
+                Answer::result(cntlid.into())
+            }
+            Err(answer) => answer,
+        }
+    }
+
+    fn answer(&mut self, slot: u16, answer: Answer) {
+        if !answer.status.is_success() {
+            self.hub.counters.failed_commands.add(1);
+        }
+        self.connection.respond(slot, answer.status, answer.result, answer.data);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Role::Queue { controller, qid } = &self.role {
+            controller.disconnected(*qid, &self.waker);
+            if *qid == 0 {
+                self.hub.remove_controller(controller);
+            }
+        }
+    }
+}
+
+fn is_connect(sqe: &Sqe) -> bool {
+    sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == fabrics::CONNECT
+}
+
+/// Fabrics commands on a queue that is connected.
+fn fabrics_command(controller: &Controller, qid: u16, sqe: &Sqe, hub: &Hub) -> Answer {
+    match fabrics::kind(sqe) {
+        fabrics::CONNECT => Answer::refused(Status::COMMAND_SEQUENCE_ERROR),
+        fabrics::PROPERTY_GET if qid == 0 => controller.property_get(sqe, &hub.config),
+        fabrics::PROPERTY_SET if qid == 0 => controller.property_set(sqe),
+        _ => Answer::refused(Status::INVALID_OPCODE),
+    }
+}

@@ -1,0 +1,159 @@
+//! Subsystems: namespaces under one name, and the hosts that may see them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nvme_tcp::nqn::{self, NqnError};
+
+use crate::controller::MAX_NSID;
+use crate::namespace::{Namespace, NamespaceError, Volume};
+
+/// A subsystem that is to be served.
+#[derive(Debug)]
+pub struct Subsystem {
+    nqn: String,
+    hosts: BTreeSet<String>,
+    namespaces: Vec<(u32, Namespace)>,
+}
+
+/// Why a subsystem cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubsystemError {
+    /// Its name is none.
+    #[error("subsystem NQN {nqn:?}: {source}")]
+    Nqn {
+        /// The name.
+        nqn: String,
+        /// What is wrong with it.
+        source: NqnError,
+    },
+    /// A host's name is none.
+    #[error("host NQN {nqn:?}: {source}")]
+    HostNqn {
+        /// The name.
+        nqn: String,
+        /// What is wrong with it.
+        source: NqnError,
+    },
+    /// The name is taken.
+    #[error("{0:?} is the name of another subsystem")]
+    Duplicate(String),
+    /// There is no such subsystem.
+    #[error("there is no subsystem {0:?}")]
+    Unknown(String),
+    /// The namespace ID is not from 1 to 1,024, or is taken.
+    #[error("namespace ID {0} is taken, or not from 1 to {MAX_NSID}")]
+    Nsid(u32),
+    /// A namespace cannot be opened.
+    #[error("namespace {nsid}: {source}")]
+    Namespace {
+        /// Its ID.
+        nsid: u32,
+        /// What is wrong.
+        source: NamespaceError,
+    },
+}
+
+impl Subsystem {
+    /// A subsystem of this name without namespaces, for any host.
+    pub fn new(nqn: impl Into<String>) -> Self {
+        Self { nqn: nqn.into(), hosts: BTreeSet::new(), namespaces: Vec::new() }
+    }
+
+    /// Lets this host in, and none that is not named like that.
+    #[must_use]
+    pub fn allow_host(mut self, nqn: impl Into<String>) -> Self {
+        self.hosts.insert(nqn.into());
+        self
+    }
+
+    /// Adds a namespace with this ID, 1 to 1,024.
+    #[must_use]
+    pub fn namespace(mut self, nsid: u32, namespace: Namespace) -> Self {
+        self.namespaces.push((nsid, namespace));
+        self
+    }
+
+    pub(crate) fn open(self) -> Result<Exported, SubsystemError> {
+        let invalid = |source| SubsystemError::Nqn { nqn: self.nqn.clone(), source };
+        nqn::validate(&self.nqn).map_err(invalid)?;
+        if self.nqn == nqn::DISCOVERY_NQN {
+            return Err(SubsystemError::Duplicate(self.nqn));
+        }
+        for host in &self.hosts {
+            nqn::validate(host).map_err(|source| SubsystemError::HostNqn { nqn: host.clone(), source })?;
+        }
+        let subsystem = Exported {
+            nqn: self.nqn,
+            hosts: self.hosts,
+            volumes: RwLock::default(),
+            counters: Counters::default(),
+        };
+        for (nsid, namespace) in self.namespaces {
+            subsystem.add(nsid, namespace)?;
+        }
+        Ok(subsystem)
+    }
+}
+
+/// What a subsystem did.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) reads: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+}
+
+/// A subsystem that is served.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub(crate) nqn: String,
+    /// Empty for any host.
+    hosts: BTreeSet<String>,
+    volumes: RwLock<BTreeMap<u32, Arc<Volume>>>,
+    pub(crate) counters: Counters,
+}
+
+impl Exported {
+    pub(crate) fn allows(&self, host_nqn: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.contains(host_nqn)
+    }
+
+    pub(crate) fn volume(&self, nsid: u32) -> Option<Arc<Volume>> {
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&nsid).cloned()
+    }
+
+    pub(crate) fn nsids(&self) -> Vec<u32> {
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    pub(crate) fn add(&self, nsid: u32, namespace: Namespace) -> Result<(), SubsystemError> {
+        let free = (1..=MAX_NSID).contains(&nsid) && self.volume(nsid).is_none();
+        if !free {
+            return Err(SubsystemError::Nsid(nsid));
+        }
+        let volume = namespace.open().map_err(|source| SubsystemError::Namespace { nsid, source })?;
+        let mut volumes = self.volumes.write().unwrap_or_else(PoisonError::into_inner);
+        if volumes.contains_key(&nsid) {
+            return Err(SubsystemError::Nsid(nsid));
+        }
+        volumes.insert(nsid, Arc::new(volume));
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, nsid: u32) -> Result<(), SubsystemError> {
+        let mut volumes = self.volumes.write().unwrap_or_else(PoisonError::into_inner);
+        volumes.remove(&nsid).map(drop).ok_or(SubsystemError::Nsid(nsid))
+    }
+
+    /// Flushes every namespace; the first error, after all were tried.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let volumes: Vec<_> =
+            self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        volumes.iter().map(|volume| volume.backend.flush()).fold(Ok(()), Result::and)
+    }
+}

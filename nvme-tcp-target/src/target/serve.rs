@@ -1,0 +1,323 @@
+//! One connection's thread: receive, carry out, send, and wait for more.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ktls::handshake::{self, Psk, ServerConfig};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nvme_tcp::driver::transport::{self, RecvHalf, SendHalf, TransportError, Wait};
+use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
+use nvme_tcp::proto::Door;
+
+use super::bell::Bell;
+use super::event::{Close, Refusal, TargetEvent};
+use super::{Reporter, Security};
+use crate::fault::{FaultPlan, Tampered};
+use crate::hub::Hub;
+use crate::keys::PskNames;
+use crate::session::{Origin, Session, SessionEnd};
+
+/// How long a TLS handshake, and then the way to Connect, may take.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// With more than this many bytes waiting to be sent, nothing is received.
+const MAX_BACKLOG: usize = 4 << 20;
+/// How long a host that broke the protocol is given to read the reason.
+const LINGER: Duration = Duration::from_secs(1);
+/// The first byte of a TLS handshake record (RFC 8446, section 5.1). No PDU begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a connection's thread needs.
+pub(super) struct Connection {
+    pub(super) hub: Arc<Hub>,
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) security: Security,
+    pub(super) faults: FaultPlan,
+    pub(super) bell: Arc<Bell>,
+    pub(super) reporter: Reporter,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(super) fn run(self) {
+        let Self { hub, stream, peer, local, security, faults, bell, reporter } = self;
+        let ip = stream.local_addr().map_or(local.ip(), |address| address.ip());
+        let refuse = |reason| {
+            hub.counters.refused_connections.add(1);
+            reporter.report(&TargetEvent::Refused { peer, reason });
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            return refuse(Refusal::Resources(error));
+        }
+        let (halves, names, tls) = match secure(stream, &security) {
+            Ok(secured) => secured,
+            Err(reason) => return refuse(reason),
+        };
+        reporter.report(&TargetEvent::Accepted { peer, local, tls });
+        let session = Session::new(hub.clone(), Origin { local: Some(ip), names }, bell.clone().into());
+        let (send, recv) = halves;
+        let mut serving = Serving {
+            hub: hub.clone(),
+            session,
+            outlet: Outlet::new(send),
+            intake: Intake::new(recv),
+            tampered: faults.is_armed().then(|| Tampered::new(faults)),
+            bell,
+            blocked: false,
+            started: Instant::now(),
+            received: false,
+        };
+        let end = serving.run();
+        let qid = serving.session.qid();
+        serving.close(&end);
+        match end {
+            End::Refused(reason) => refuse(reason),
+            End::Closed(reason) => reporter.report(&TargetEvent::Closed { peer, qid, reason }),
+        }
+    }
+}
+
+type Halves = (SendHalf, RecvHalf);
+
+/// Does the TLS handshake where one is due: the halves, whom the PSK identity names, and a word on it.
+fn secure(
+    stream: TcpStream,
+    security: &Security,
+) -> Result<(Halves, Option<PskNames>, Option<String>), Refusal> {
+    let Security::Tls { keys, options } = security else {
+        return Ok((transport::plain(stream), None, None));
+    };
+    let keys = keys.clone();
+    let config = ServerConfig::new(move |identity: &[u8]| -> Vec<Psk> {
+        let psk = |psk: &nvme_tcp::psk::TlsPsk| {
+            Psk::new(psk.identity().as_bytes().to_vec(), psk.secret().clone(), psk.hash()).ok()
+        };
+        keys.lookup(identity).iter().filter_map(psk).collect()
+    });
+    let deadline = Instant::now() + SETUP_TIMEOUT;
+    let socket =
+        ktls::Socket::accept(stream, &config, options, Some(deadline)).map_err(|error| match error {
+            ktls::Error::Handshake(handshake::Error::NotTls { .. }) => Refusal::PlainOnTls,
+            error => Refusal::Handshake(error),
+        })?;
+    let info = socket.info();
+    let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
+    // Only identities that parse are found in the ring.
+    let names = PskNames::parse(&identity);
+    let word = format!("{} {:?}, identity {identity}", info.version(), info.suite);
+    Ok((transport::tls(socket), names, Some(word)))
+}
+
+enum End {
+    Refused(Refusal),
+    Closed(Close),
+}
+
+impl<E: Into<Close>> From<E> for End {
+    fn from(reason: E) -> Self {
+        Self::Closed(reason.into())
+    }
+}
+
+struct Serving {
+    hub: Arc<Hub>,
+    session: Session,
+    outlet: Outlet,
+    intake: Intake,
+    tampered: Option<Tampered>,
+    bell: Arc<Bell>,
+    /// The socket takes no more for now.
+    blocked: bool,
+    started: Instant,
+    /// Whether a byte was received at all.
+    received: bool,
+}
+
+impl Serving {
+    fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for something to do, and does it.
+    fn turn(&mut self) -> Result<(), End> {
+        self.wait()?;
+        if self.bell.is_stopped() {
+            return Err(Close::Shutdown.into());
+        }
+        let now = Instant::now();
+        self.session.poll(now)?;
+        if self.session.qid().is_none() && now >= self.started + SETUP_TIMEOUT {
+            return Err(Close::Idle.into());
+        }
+        self.flush()?;
+        while self.may_receive() && self.receive()? {
+            self.session.poll(now)?;
+            self.flush()?;
+            let data_to_come = matches!(self.session.door(), Door::InPlace(_) | Door::Discard(_));
+            // Records opened in the process may be there without the socket being readable.
+            if !data_to_come && !self.intake.half().opens_in_process() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_receive(&self) -> bool {
+        self.session.backlog() <= MAX_BACKLOG
+    }
+
+    /// Waits for the socket, the bell or the next deadline.
+    fn wait(&mut self) -> Result<(), End> {
+        let setup = self.session.qid().is_none().then(|| self.started + SETUP_TIMEOUT);
+        let deadline = [setup, self.session.deadline()].into_iter().flatten().min();
+        let timeout = match deadline {
+            // Rounded up: not to wake too early, and again at once.
+            Some(at) => {
+                let ms = at.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+                PollTimeout::try_from(i32::try_from(ms).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::POLLIN, self.may_receive());
+        wanted.set(PollFlags::POLLOUT, self.blocked);
+        let mut fds = [
+            PollFd::new(self.intake.half().as_fd(), wanted),
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(TransportError::Io(errno.into()).into()),
+        }
+        if fds[1].any().unwrap_or(false) {
+            self.bell.clear();
+        }
+        Ok(())
+    }
+
+    /// Receives what has come, and carries out the commands in it; whether anything had.
+    fn receive(&mut self) -> Result<bool, End> {
+        let place = match self.session.door() {
+            Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => Some(self.session.memory_mut(at)),
+            _ => None,
+        };
+        let received = self.intake.receive(place, Wait::Now)?;
+        if received == Received::Nothing {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let counters = &self.hub.counters;
+        if let Received::InPlace(n) = received {
+            counters.bytes_received.add(n as u64);
+            self.session.advance(n, now)?;
+        }
+        let bytes = self.intake.bytes();
+        let len = bytes.len();
+        if !self.received && bytes.first() == Some(&TLS_HANDSHAKE) {
+            return Err(End::Refused(Refusal::TlsOnPlain));
+        }
+        self.received = true;
+        counters.bytes_received.add(len as u64);
+        self.session.consume(bytes, now)?;
+        self.intake.consume(len);
+        Ok(true)
+    }
+
+    /// Sends what the socket takes now.
+    fn flush(&mut self) -> Result<(), End> {
+        if let Some(tampered) = &mut self.tampered {
+            self.blocked = !tampered.flush(&mut self.session, &mut self.outlet, &self.hub.counters)?;
+            return Ok(());
+        }
+        while self.session.wants_write() {
+            self.session.fill_digests();
+            let session = &self.session;
+            let sent = self.outlet.send(session.segments(), |at| session.memory(at), Wait::Now)?;
+            let Some(n) = sent else {
+                self.blocked = true;
+                return Ok(());
+            };
+            self.hub.counters.bytes_sent.add(n as u64);
+            self.session.sent(n);
+        }
+        self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
+        // Memory of commands that are sent goes back to the pool.
+        self.session.poll(Instant::now())?;
+        Ok(())
+    }
+
+    /// Closes the connection; a host that broke the protocol is told how.
+    fn close(&mut self, end: &End) {
+        if let End::Closed(Close::Session(SessionEnd::Violation(_))) = end {
+            self.tell();
+        }
+        if !matches!(end, End::Closed(Close::Fault)) {
+            self.outlet.half_mut().close_notify();
+        }
+        self.outlet.half().shutdown();
+    }
+
+    /// Sends the C2HTermReq, and reads what still comes until the host closes: closing with bytes unread
+    /// would make the kernel throw the C2HTermReq away.
+    fn tell(&mut self) {
+        let until = Instant::now() + LINGER;
+        let mut finished = false;
+        while !self.bell.is_stopped() {
+            if !finished {
+                if self.flush_last().is_err() {
+                    return;
+                }
+                if !self.blocked {
+                    finished = true;
+                    self.outlet.half_mut().close_notify();
+                    // The host may have closed already.
+                    drop(
+                        self.outlet
+                            .half()
+                            .as_fd()
+                            .try_clone_to_owned()
+                            .map(|fd| TcpStream::from(fd).shutdown(std::net::Shutdown::Write)),
+                    );
+                }
+            }
+            loop {
+                let len = self.intake.bytes().len();
+                self.intake.consume(len);
+                match self.intake.receive(None, Wait::Now) {
+                    Ok(Received::Nothing) => break,
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let timeout = PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::ZERO);
+            let mut wanted = PollFlags::POLLIN;
+            wanted.set(PollFlags::POLLOUT, self.blocked);
+            let mut fds = [
+                PollFd::new(self.intake.half().as_fd(), wanted),
+                PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+            ];
+            if poll(&mut fds, timeout).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// As [`flush`](Self::flush), for a session that is over.
+    fn flush_last(&mut self) -> Result<(), End> {
+        match self.flush() {
+            Err(End::Closed(Close::Session(_))) => Ok(()),
+            other => other,
+        }
+    }
+}
