@@ -1,5 +1,6 @@
 //! `serve`: a target on this machine.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use nvme_tcp::psk::ConfiguredKey;
-use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
+use nvme_tcp_target::{KeyRing, Listener, Namespace, StartError, Subsystem, Target};
 
 use crate::args::nqn_parser;
 use crate::exit::{Exit, Failure};
@@ -92,8 +93,14 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// A target did not start.
-pub fn failure(error: nvme_tcp_target::Error) -> Failure {
-    Failure::new(Exit::Io, &error).hint(error.hint())
+pub fn failure(error: StartError) -> Failure {
+    let hint = match &error {
+        StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Some("another program has this port: choose another one by --listen".to_owned())
+        }
+        _ => None,
+    };
+    Failure::new(Exit::Io, &error).hint(hint)
 }
 
 #[cfg(test)]
