@@ -45,9 +45,10 @@ impl Exit {
     /// The exit code of an error of the library.
     pub fn of(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::InvalidArgument(_) | ErrorKind::Host(_) | ErrorKind::Key(_) | ErrorKind::KeyFile(_) => {
-                Self::Usage
-            }
+            ErrorKind::InvalidArgument(_)
+            | ErrorKind::Host(_)
+            | ErrorKind::Key(_)
+            | ErrorKind::KeyFile(_) => Self::Usage,
             ErrorKind::Connect { .. } | ErrorKind::Timeout { what: "ICReq", .. } => Self::Connect,
             ErrorKind::Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Self::Kernel,
             ErrorKind::Tls { .. } | ErrorKind::PeerSpeaksTls { .. } => Self::Tls,

@@ -1,4 +1,4 @@
-//! SHA-256 of what passes by.
+//! What passes by: its SHA-256, or whether it is what was expected.
 
 use std::io::{self, Read, Write};
 
@@ -42,6 +42,44 @@ impl<T: Write> Write for Hashing<'_, T> {
     }
 }
 
+/// Compares what is written to it with what `expected` gives.
+pub struct Comparing<R> {
+    expected: R,
+    offset: u64,
+    difference: Option<u64>,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Comparing<R> {
+    /// Compares with `expected`, from its beginning on.
+    pub fn new(expected: R) -> Self {
+        Self { expected, offset: 0, difference: None, buffer: Vec::new() }
+    }
+
+    /// The offset of the first byte that was another one, or that `expected` did not have.
+    pub fn difference(&self) -> Option<u64> {
+        self.difference
+    }
+}
+
+impl<R: Read> Write for Comparing<R> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.buffer.clear();
+        (&mut self.expected).take(buf.len() as u64).read_to_end(&mut self.buffer)?;
+        if self.buffer != buf {
+            let same = self.buffer.iter().zip(buf).take_while(|(a, b)| a == b).count();
+            self.difference = Some(self.offset + same as u64);
+            return Err(io::Error::other("the bytes differ"));
+        }
+        self.offset += buf.len() as u64;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +94,16 @@ mod tests {
         let mut written = sha256();
         Hashing::new(io::sink(), &mut written).write_all(b"abc").unwrap();
         assert_eq!(hex(written.finish().as_ref()), known);
+    }
+
+    #[test]
+    fn the_first_difference_is_found() {
+        let mut same = Comparing::new(&b"abcdef"[..]);
+        same.write_all(b"abc").unwrap();
+        assert!(same.write_all(b"dxf").is_err());
+        assert_eq!(same.difference(), Some(4));
+        let mut short = Comparing::new(&b"ab"[..]);
+        assert!(short.write_all(b"abc").is_err());
+        assert_eq!(short.difference(), Some(2));
     }
 }

@@ -78,26 +78,31 @@ pub fn download(
     let window = (queues * DEPTH * 2) as u64;
     let state = DownloadState { sink, taken: 0, written: 0, parked: BTreeMap::new(), failed: false };
     let sink = Download { state: Mutex::new(state), moved: Condvar::new(), request, len, window };
-    run(controller, queues, || sink.fail(), |queue| {
-        let mut worker = Worker::new(queue);
-        loop {
-            while worker.has_room() {
-                let Some(index) = sink.take(worker.outstanding() == 0) else { break };
-                let offset = index * request;
-                let wanted = request.min(len - offset).next_multiple_of(namespace.block_size().into());
-                let mut buffer = worker.buffer(wanted as usize);
-                buffer.resize(wanted as usize, 0);
-                worker.check(|queue| queue.submit_read(namespace, buffer, offset, index))?;
+    run(
+        controller,
+        queues,
+        || sink.fail(),
+        |queue| {
+            let mut worker = Worker::new(queue);
+            loop {
+                while worker.has_room() {
+                    let Some(index) = sink.take(worker.outstanding() == 0) else { break };
+                    let offset = index * request;
+                    let wanted = request.min(len - offset).next_multiple_of(namespace.block_size().into());
+                    let mut buffer = worker.buffer(wanted as usize);
+                    buffer.resize(wanted as usize, 0);
+                    worker.check(|queue| queue.submit_read(namespace, buffer, offset, index))?;
+                }
+                if worker.outstanding() == 0 {
+                    return Ok(());
+                }
+                worker.poll(|index, buffer| {
+                    progress.advance(request.min(len - index * request));
+                    sink.put(index, buffer)
+                })?;
             }
-            if worker.outstanding() == 0 {
-                return Ok(());
-            }
-            worker.poll(|index, buffer| {
-                progress.advance(request.min(len - index * request));
-                sink.put(index, buffer)
-            })?;
-        }
-    })
+        },
+    )
 }
 
 /// Runs `work` on so many queues, each on a thread of its own; `stop` tells the others when one has failed.
@@ -112,7 +117,8 @@ fn run(
     opened.extend((1..queues).map_while(|_| controller.queue().ok()));
     let mut result = Ok(());
     thread::scope(|scope| {
-        let threads: Vec<_> = opened.into_iter().map(|queue| scope.spawn(|| work(queue).inspect_err(|_| stop()))).collect();
+        let threads: Vec<_> =
+            opened.into_iter().map(|queue| scope.spawn(|| work(queue).inspect_err(|_| stop()))).collect();
         for thread in threads {
             let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             if result.is_ok() {

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use ktls::crypto::Digest;
+use ktls::crypto::Hasher;
 use nvme_tcp::Controller;
 use serde::Serialize;
 
 use crate::args::{HostArgs, QueueArgs, TlsArgs};
 use crate::connect;
 use crate::exit::{Exit, Failure};
-use crate::hashing::{self, Hashing};
+use crate::hashing::{self, Comparing, Hashing};
 use crate::output::{self, Format, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
@@ -138,9 +138,20 @@ struct CopyReport {
     /// Whether it was read back and was the same; absent where it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
     tls: Option<TlsReport>,
+}
+
+impl CopyReport {
+    fn new(bytes: u64, time: Duration, controller: &Controller) -> Self {
+        Self {
+            bytes,
+            padding: 0,
+            seconds: time.as_secs_f64(),
+            mb_s: report::mb_s(bytes, time),
+            verified: None,
+            tls: controller.info().tls.as_ref().map(TlsReport::new),
+        }
+    }
 }
 
 /// Copies.
@@ -150,15 +161,19 @@ pub fn run(args: &CopyArgs) -> Result<(), Failure> {
         Direction::Out { namespace, file } => (copy_out(args, namespace, file)?, "copied out"),
     };
     let text = |report: &CopyReport| {
-        let mut lines = format!("{what} {} bytes in {:.3} s, {} MB/s", report.bytes, report.seconds, report.mb_s);
+        let mut lines =
+            format!("{what} {} bytes in {:.3} s, {} MB/s", report.bytes, report.seconds, report.mb_s);
         if report.padding > 0 {
             lines += &format!("\nfilled up with {} bytes of zeros to a whole block", report.padding);
         }
-        if let Some(hash) = &report.sha256 {
-            lines += &format!("\nread back over a new connection: the same, SHA-256 {hash}");
+        if report.verified == Some(true) {
+            lines += "\nread back over a new connection: the same";
         }
         if let Some(tls) = &report.tls {
-            lines += &format!("\n{}, {}: sent records sealed by {}, received opened by {}", tls.version, tls.suite, tls.tx_why, tls.rx_why);
+            lines += &format!(
+                "\n{}, {}: sent records sealed by {}, received opened by {}",
+                tls.version, tls.suite, tls.tx_why, tls.rx_why
+            );
         }
         lines
     };
@@ -181,56 +196,25 @@ fn copy_in(args: &CopyArgs, file: &FilePlace, uri: &NamespaceUri) -> Result<Copy
     let queues = queue_count(args);
     let bytes = {
         let progress = Progress::start("write", expected);
-        match args.verify {
-            true => {
+        match file {
+            // What comes from a pipe comes once, so it is compared by its hash.
+            FilePlace::Stdio if args.verify => {
                 let source = Hashing::new(&mut source, &mut hash);
                 transfer::upload(&controller, &namespace, source, expected, queues, &progress)?
             }
-            false => transfer::upload(&controller, &namespace, &mut source, expected, queues, &progress)?,
+            _ => transfer::upload(&controller, &namespace, &mut source, expected, queues, &progress)?,
         }
     };
     namespace.flush()?;
     let time = start.elapsed();
-    let tls = controller.info().tls.as_ref().map(TlsReport::new);
-    let padding = bytes.next_multiple_of(namespace.block_size().into()) - bytes;
+    let mut report = CopyReport::new(bytes, time, &controller);
+    report.padding = bytes.next_multiple_of(namespace.block_size().into()) - bytes;
     controller.shutdown();
-    let mut report = CopyReport {
-        bytes,
-        padding,
-        seconds: time.as_secs_f64(),
-        mb_s: report::mb_s(bytes, time),
-        verified: None,
-        sha256: None,
-        tls,
-    };
     if args.verify {
-        let written = hash.finish();
-        let read = read_back(args, uri, bytes)?;
-        if written.as_ref() != read.as_ref() {
-            let cause = format!(
-                "what was read back is not what was written: SHA-256 {} instead of {}",
-                report::hex(read.as_ref()),
-                report::hex(written.as_ref())
-            );
-            return Err(Failure::new(Exit::Io, cause));
-        }
+        verify(args, uri, file, bytes, hash)?;
         report.verified = Some(true);
-        report.sha256 = Some(report::hex(written.as_ref()));
     }
     Ok(report)
-}
-
-fn read_back(args: &CopyArgs, uri: &NamespaceUri, bytes: u64) -> Result<Digest, Failure> {
-    let controller = connect(args, uri)?;
-    let namespace = controller.namespace(uri.namespace_id)?;
-    let mut hash = hashing::sha256();
-    {
-        let progress = Progress::start("verify", Some(bytes));
-        let sink = Hashing::new(io::sink(), &mut hash);
-        transfer::download(&controller, &namespace, sink, bytes, queue_count(args), &progress)?;
-    }
-    controller.shutdown();
-    Ok(hash.finish())
 }
 
 fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<CopyReport, Failure> {
@@ -243,41 +227,66 @@ fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<Cop
     {
         let progress = Progress::start("read", Some(bytes));
         let queues = queue_count(args);
-        match args.verify {
-            true => {
+        match file {
+            FilePlace::Stdio if args.verify => {
                 let sink = Hashing::new(&mut sink, &mut hash);
                 transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
             }
-            false => transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?,
+            _ => transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?,
         }
     }
     sink.flush().map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {file}: {e}")))?;
-    let time = start.elapsed();
-    let tls = controller.info().tls.as_ref().map(TlsReport::new);
+    let mut report = CopyReport::new(bytes, start.elapsed(), &controller);
     controller.shutdown();
-    let mut report = CopyReport {
-        bytes,
-        padding: 0,
-        seconds: time.as_secs_f64(),
-        mb_s: report::mb_s(bytes, time),
-        verified: None,
-        sha256: None,
-        tls,
-    };
     if args.verify {
-        let first = hash.finish();
-        if first.as_ref() != read_back(args, uri, bytes)?.as_ref() {
-            return Err(Failure::new(Exit::Io, "a second reading gave other bytes than the first"));
-        }
+        verify(args, uri, file, bytes, hash)?;
         report.verified = Some(true);
-        report.sha256 = Some(report::hex(first.as_ref()));
     }
     Ok(report)
 }
 
+/// Reads the namespace over a new connection and compares: with the file, or with the hash of what passed by.
+fn verify(
+    args: &CopyArgs,
+    uri: &NamespaceUri,
+    file: &FilePlace,
+    bytes: u64,
+    passed: Hasher,
+) -> Result<(), Failure> {
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let progress = Progress::start("verify", Some(bytes));
+    let queues = queue_count(args);
+    let differs =
+        |what: String| Failure::new(Exit::Io, format_args!("the namespace differs from {file}: {what}"));
+    match file {
+        FilePlace::Path(_) => {
+            let mut compared = Comparing::new(open_source(file)?.0);
+            let read = transfer::download(&controller, &namespace, &mut compared, bytes, queues, &progress);
+            if let Some(offset) = compared.difference() {
+                return Err(differs(format!("the first difference is at byte {offset}")));
+            }
+            read?;
+        }
+        FilePlace::Stdio => {
+            let mut hash = hashing::sha256();
+            let sink = Hashing::new(io::sink(), &mut hash);
+            transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            let (passed, read) = (passed.finish(), hash.finish());
+            if passed.as_ref() != read.as_ref() {
+                let (read, passed) = (report::hex(read.as_ref()), report::hex(passed.as_ref()));
+                return Err(differs(format!("SHA-256 {read} instead of {passed}")));
+            }
+        }
+    }
+    controller.shutdown();
+    Ok(())
+}
+
 fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
     let queues = queue_count(args) as u16;
-    let options = connect::options(&uri.address, &uri.subsystem_nqn, &args.host, &args.tls, Some(&args.queues))?;
+    let options =
+        connect::options(&uri.address, &uri.subsystem_nqn, &args.host, &args.tls, Some(&args.queues))?;
     Ok(options.owned_queues(queues).connect()?)
 }
 
@@ -301,7 +310,8 @@ fn open_source(file: &FilePlace) -> Result<(Box<dyn Read + Send>, Option<u64>), 
 fn open_sink(file: &FilePlace) -> Result<Box<dyn Write + Send>, Failure> {
     let FilePlace::Path(path) = file else { return Ok(Box::new(io::stdout())) };
     let sink = File::create(path);
-    let sink = sink.map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {}: {e}", path.display())))?;
+    let sink =
+        sink.map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {}: {e}", path.display())))?;
     Ok(Box::new(sink))
 }
 

@@ -121,9 +121,10 @@ fn list_subsystems(args: &ListArgs, target: &TargetUri) -> Result<(), Failure> {
         address: entry.address,
     });
     args.output.print(&Subsystems { subsystems: lines.collect() }, |list| {
-        let rows = list.subsystems.iter().map(|line| {
-            [line.nqn.clone(), line.address.clone(), line.kind.to_owned(), line.tls.to_owned()]
-        });
+        let rows = list
+            .subsystems
+            .iter()
+            .map(|line| [line.nqn.clone(), line.address.clone(), line.kind.to_owned(), line.tls.to_owned()]);
         output::table(["subsystem", "address", "kind", "TLS"], rows)
     })
 }
