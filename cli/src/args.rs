@@ -132,7 +132,6 @@ pub struct HostArgs {
     pub hostid: Option<[u8; 16]>,
 }
 
-#[allow(dead_code, reason = "used by the commands that reach a target")]
 impl HostArgs {
     /// The identity to present.
     pub fn resolve(&self) -> Result<HostIdentity, Failure> {
@@ -186,7 +185,6 @@ pub struct TlsArgs {
     pub compat: bool,
 }
 
-#[allow(dead_code, reason = "used by the commands that reach a target")]
 impl TlsArgs {
     /// The key and the identities to try; `None` for a plain connection.
     pub fn resolve(&self) -> Result<Option<(ConfiguredKey, Policy)>, Failure> {

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use ktls::crypto::CryptoError;
 use nvme_tcp::host::HostError;
 use nvme_tcp::nqn::NqnError;
+use nvme_tcp::proto::BringUpError;
 use nvme_tcp::psk::{KeyFileError, KeyTextError, PskError};
+use nvme_tcp::spec::completion::Status;
+use nvme_tcp::{Error, ErrorKind};
 
 /// The help's paragraph on exit codes: [`Exit`] in words.
 pub const HELP: &str = "\
@@ -23,7 +26,6 @@ Exit codes:
 /// The exit code of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[allow(dead_code, reason = "the other codes come from the commands that reach a target")]
 pub enum Exit {
     /// I/O failed, a command came back with an error, or what was verified differs.
     Io = 1,
@@ -37,6 +39,31 @@ pub enum Exit {
     Kernel = 5,
     /// The peer broke the protocol.
     Protocol = 6,
+}
+
+impl Exit {
+    /// The exit code of an error of the library.
+    pub fn of(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidArgument(_)
+            | ErrorKind::Host(_)
+            | ErrorKind::Key(_)
+            | ErrorKind::KeyFile(_) => Self::Usage,
+            ErrorKind::Connect { .. } | ErrorKind::Timeout { what: "ICReq", .. } => Self::Connect,
+            ErrorKind::Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Self::Kernel,
+            ErrorKind::Tls { .. } | ErrorKind::PeerSpeaksTls { .. } => Self::Tls,
+            // Before ICResp, a listener that wants TLS just closes.
+            ErrorKind::NoIcResp { .. } => Self::Tls,
+            ErrorKind::BringUp(BringUpError::AuthenticationRequired) => Self::Tls,
+            ErrorKind::BringUp(BringUpError::Refused { status, .. })
+                if status.is(Status::CONNECT_INVALID_HOST) =>
+            {
+                Self::Tls
+            }
+            ErrorKind::Protocol(_) | ErrorKind::Terminated { .. } => Self::Protocol,
+            _ => Self::Io,
+        }
+    }
 }
 
 /// Why the tool ends, for the user's eyes.

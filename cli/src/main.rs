@@ -4,11 +4,13 @@
 
 mod args;
 mod commands;
+mod connect;
 mod exit;
+mod hashing;
 mod output;
-#[allow(dead_code, reason = "used by the commands that reach a target")]
+mod report;
 mod size;
-#[allow(dead_code, reason = "used by the commands that reach a target")]
+mod transfer;
 mod uri;
 
 use std::process::ExitCode;

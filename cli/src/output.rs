@@ -76,10 +76,8 @@ pub fn warn(text: impl fmt::Display) {
 }
 
 /// A bar on standard error; none where that is not a terminal.
-#[allow(dead_code, reason = "used by the commands that copy")]
 pub struct Progress(indicatif::ProgressBar);
 
-#[allow(dead_code, reason = "used by the commands that copy")]
 impl Progress {
     /// Starts a bar for `what`, of `total` bytes; without a total, as for a pipe, it counts only.
     pub fn start(what: &'static str, total: Option<u64>) -> Self {
@@ -113,7 +111,6 @@ impl Drop for Progress {
 
 /// A table with a line of headings and no frame. Columns whose heading begins with `>` are numbers and
 /// stand to the right.
-#[allow(dead_code, reason = "used by the commands that reach a target")]
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     use comfy_table::{CellAlignment, Table, presets};
     let mut table = Table::new();
@@ -127,6 +124,14 @@ pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item =
         }
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A table of names and what they are, without headings or frame.
+pub fn pairs(rows: impl IntoIterator<Item = [String; 2]>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let width = rows.iter().map(|[name, _]| name.len()).max().unwrap_or(0);
+    let lines: Vec<_> = rows.iter().map(|[name, what]| format!("{name:<width$}  {what}")).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -1,5 +1,31 @@
 //! TLS on a TCP socket whose records the Linux kernel seals and opens, and the same with records
 //! sealed in the process where the kernel has no TLS.
+//!
+//! It is TLS 1.3 with an external pre-shared key (RFC 8446; `psk_dhe_ke`), as NVMe/TCP uses it: no
+//! certificates, no resumption. A [`Socket`] does the handshake, gives the keys to the kernel where that
+//! works, tells by [`Socket::info`] who seals the records of each direction and why, and behaves the same
+//! whoever does.
+//!
+//! ```no_run
+//! use std::io::Write;
+//! use std::net::TcpStream;
+//!
+//! use ktls::crypto::Hash;
+//! use ktls::handshake::{ClientConfig, Psk};
+//! use ktls::secret::Secret;
+//! use ktls::{Options, Socket, Wait};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = Secret::new(&[7; 32]).ok_or("too long")?;
+//! let psk = Psk::new(b"client 1".to_vec(), key, Hash::Sha256)?;
+//! let stream = TcpStream::connect("192.0.2.1:4420")?;
+//! let mut socket = Socket::connect(stream, &ClientConfig::new(psk), &Options::new(), None)?;
+//! println!("sealed by {}", socket.info().send);
+//! socket.write_all(b"hello")?;
+//! socket.halves().0.close_notify(Wait::Block)?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod alert;
 pub mod cipher;

@@ -281,6 +281,16 @@ fn server_sends_openssl_a_hello_retry_request() {
     for hash in [Hash::Sha256, Hash::Sha384] {
         let config = server_config(vec![psk(hash, 3)]).groups([Group::Secp384r1]);
         let (peer, connection) = openssl_client(&psk(hash, 3), &["-groups", "X25519:P-384"], &config);
+        // Seen with OpenSSL 3.0: the second ClientHello of s_client has no key when the key is a session's.
+        // With SHA-256 (`-psk`) it has one.
+        if hash == Hash::Sha384
+            && matches!(&connection, Err(Error::Protocol { alert: Alert::MISSING_EXTENSION, .. }))
+        {
+            let version = version("openssl", "version").unwrap_or_default();
+            let why = "s_client withdraws a -psk_session key after a HelloRetryRequest";
+            skip("server_sends_openssl_a_hello_retry_request/sha384", &format!("{version}: {why}"));
+            continue;
+        }
         let connection = exchange_with_client(connection, peer);
         assert_eq!(connection.established.group, Group::Secp384r1);
         connection.close();
@@ -313,7 +323,7 @@ fn gnutls_missing(name: &str, tool: &str) -> bool {
     missing
 }
 
-/// The only way to GnuTLS's tools with SHA-384 is closed: said by name for both directions.
+/// SHA-384 against GnuTLS's tools, in both directions, is not run: they have no option for a key's hash.
 #[test]
 fn gnutls_with_sha384() {
     let version = version("gnutls-cli", "--version").unwrap_or_else(|| "no gnutls-cli".to_owned());
@@ -321,7 +331,7 @@ fn gnutls_with_sha384() {
         "gnutls_with_sha384",
         &format!(
             "{version}: GnuTLS before 3.8.11 makes the binder of an external key always with SHA-256, \
-             and its tools cannot be told another hash"
+             and its tools have no option for another hash"
         ),
     );
 }

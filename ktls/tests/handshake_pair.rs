@@ -2,7 +2,7 @@
 
 mod handshake_support;
 
-use handshake_support::{assert_agree, feed, pair, psk, run, server_config, take_record};
+use handshake_support::{Half, assert_agree, feed, pair, psk, run, server_config, take_record};
 use ktls::alert::Alert;
 use ktls::cipher::CipherSuite;
 use ktls::crypto::{Group, Hash};
@@ -174,6 +174,21 @@ fn nothing_secret_is_printed() {
     let established = client.into_established().unwrap();
     let text = format!("{key:?} {:?} {established:?}", ClientConfig::new(key.clone()));
     assert!(text.contains("Secret(32 bytes)") && !text.contains("171") && !text.contains("abab"), "{text}");
+}
+
+#[test]
+fn a_finished_client_can_open_the_servers_alert() {
+    let key = psk(Hash::Sha256, 1);
+    let (mut client, mut server) = pair(&ClientConfig::new(key.clone()), &server_config(vec![key]));
+    let outcome = run(&mut client, &mut server, |number, flight| {
+        if number == 2 {
+            *flight.last_mut().unwrap() ^= 1;
+        }
+    });
+    assert_eq!(outcome.server, Err(Error::BadRecordMac));
+    let mut alert = outcome.flights[3].clone();
+    let opened = Half::new(&client.into_established().unwrap().rx).open(&mut alert);
+    assert_eq!(opened, (21, Alert::BAD_RECORD_MAC.to_bytes().to_vec()));
 }
 
 /// Cuts the plain handshake messages of a flight into records of at most `size` bytes.

@@ -440,8 +440,8 @@ fn a_file_goes_in_whole(layer: Layer) {
 fn a_record_of_its_own_keeps_its_type(layer: Layer) {
     let (mut socket, mut peer) = with_peer(layer);
     let (send, _) = socket.halves();
-    send.send_record(ContentType::Handshake, &ticket(10), Wait::Block).unwrap();
-    send.send_record(ContentType::ApplicationData, b"data", Wait::Now).unwrap();
+    assert_eq!(send.send_record(ContentType::Handshake, &ticket(10), Wait::Block).unwrap(), 14);
+    assert_eq!(send.send_record(ContentType::ApplicationData, b"data", Wait::Now).unwrap(), 4);
     let too_long = send.send_record(ContentType::ApplicationData, &[0; 16_385], Wait::Now);
     assert!(matches!(too_long, Err(Error::RecordSize { len: 16_385, max: 16_384 })));
     send_all(send, b"more");

@@ -2,15 +2,25 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use ktls::crypto::Hasher;
+use nvme_tcp::Controller;
+use serde::Serialize;
 
 use crate::args::{HostArgs, QueueArgs, TlsArgs};
-use crate::exit::Failure;
-use crate::output::OutputArgs;
+use crate::connect;
+use crate::exit::{Exit, Failure};
+use crate::hashing::{self, Comparing, Hashing};
+use crate::output::{self, Format, OutputArgs, Progress};
+use crate::report::{self, TlsReport};
 use crate::size;
+use crate::transfer;
 use crate::uri::{NamespaceUri, UriError};
 
 /// `copy`
@@ -114,6 +124,195 @@ impl CopyArgs {
                 .hint("copy by way of a pipe: nvme-tcp copy SRC - | nvme-tcp copy - DST".to_owned())),
         }
     }
+}
+
+/// What a copy did.
+#[derive(Debug, Serialize)]
+struct CopyReport {
+    /// Length of the image.
+    bytes: u64,
+    /// Zeros behind it, up to a whole block.
+    padding: u64,
+    seconds: f64,
+    mb_s: f64,
+    /// Whether it was read back and was the same; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    tls: Option<TlsReport>,
+}
+
+impl CopyReport {
+    fn new(bytes: u64, time: Duration, controller: &Controller) -> Self {
+        Self {
+            bytes,
+            padding: 0,
+            seconds: time.as_secs_f64(),
+            mb_s: report::mb_s(bytes, time),
+            verified: None,
+            tls: controller.info().tls.as_ref().map(TlsReport::new),
+        }
+    }
+}
+
+/// Copies.
+pub fn run(args: &CopyArgs) -> Result<(), Failure> {
+    let (report, what) = match args.direction()? {
+        Direction::In { file, namespace } => (copy_in(args, file, namespace)?, "copied in"),
+        Direction::Out { namespace, file } => (copy_out(args, namespace, file)?, "copied out"),
+    };
+    let text = |report: &CopyReport| {
+        let mut lines =
+            format!("{what} {} bytes in {:.3} s, {} MB/s", report.bytes, report.seconds, report.mb_s);
+        if report.padding > 0 {
+            lines += &format!("\nfilled up with {} bytes of zeros to a whole block", report.padding);
+        }
+        if report.verified == Some(true) {
+            lines += "\nread back over a new connection: the same";
+        }
+        if let Some(tls) = &report.tls {
+            lines += &format!(
+                "\n{}, {}: sent records sealed by {}, received opened by {}",
+                tls.version, tls.suite, tls.tx_why, tls.rx_why
+            );
+        }
+        lines
+    };
+    let to_stdout = matches!(&args.destination, Place::File(FilePlace::Stdio));
+    match (to_stdout, args.output.format()) {
+        // Standard output holds the image.
+        (true, Format::Normal) => output::talk(text(&report)),
+        (true, Format::Json) => {}
+        _ => args.output.print(&report, text)?,
+    }
+    Ok(())
+}
+
+fn copy_in(args: &CopyArgs, file: &FilePlace, uri: &NamespaceUri) -> Result<CopyReport, Failure> {
+    let (mut source, expected) = open_source(file)?;
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let mut hash = hashing::sha256();
+    let start = Instant::now();
+    let queues = queue_count(args);
+    let bytes = {
+        let progress = Progress::start("write", expected);
+        match file {
+            // What comes from a pipe comes once, so it is compared by its hash.
+            FilePlace::Stdio if args.verify => {
+                let source = Hashing::new(&mut source, &mut hash);
+                transfer::upload(&controller, &namespace, source, expected, queues, &progress)?
+            }
+            _ => transfer::upload(&controller, &namespace, &mut source, expected, queues, &progress)?,
+        }
+    };
+    namespace.flush()?;
+    let time = start.elapsed();
+    let mut report = CopyReport::new(bytes, time, &controller);
+    report.padding = bytes.next_multiple_of(namespace.block_size().into()) - bytes;
+    controller.shutdown();
+    if args.verify {
+        verify(args, uri, file, bytes, hash)?;
+        report.verified = Some(true);
+    }
+    Ok(report)
+}
+
+fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<CopyReport, Failure> {
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let bytes = args.length.unwrap_or(namespace.size());
+    let mut sink = open_sink(file)?;
+    let mut hash = hashing::sha256();
+    let start = Instant::now();
+    {
+        let progress = Progress::start("read", Some(bytes));
+        let queues = queue_count(args);
+        match file {
+            FilePlace::Stdio if args.verify => {
+                let sink = Hashing::new(&mut sink, &mut hash);
+                transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            }
+            _ => transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?,
+        }
+    }
+    sink.flush().map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {file}: {e}")))?;
+    let mut report = CopyReport::new(bytes, start.elapsed(), &controller);
+    controller.shutdown();
+    if args.verify {
+        verify(args, uri, file, bytes, hash)?;
+        report.verified = Some(true);
+    }
+    Ok(report)
+}
+
+/// Reads the namespace over a new connection and compares: with the file, or with the hash of what passed by.
+fn verify(
+    args: &CopyArgs,
+    uri: &NamespaceUri,
+    file: &FilePlace,
+    bytes: u64,
+    passed: Hasher,
+) -> Result<(), Failure> {
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let progress = Progress::start("verify", Some(bytes));
+    let queues = queue_count(args);
+    let differs =
+        |what: String| Failure::new(Exit::Io, format_args!("the namespace differs from {file}: {what}"));
+    match file {
+        FilePlace::Path(_) => {
+            let mut compared = Comparing::new(open_source(file)?.0);
+            let read = transfer::download(&controller, &namespace, &mut compared, bytes, queues, &progress);
+            if let Some(offset) = compared.difference() {
+                return Err(differs(format!("the first difference is at byte {offset}")));
+            }
+            read?;
+        }
+        FilePlace::Stdio => {
+            let mut hash = hashing::sha256();
+            let sink = Hashing::new(io::sink(), &mut hash);
+            transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            let (passed, read) = (passed.finish(), hash.finish());
+            if passed.as_ref() != read.as_ref() {
+                let (read, passed) = (report::hex(read.as_ref()), report::hex(passed.as_ref()));
+                return Err(differs(format!("SHA-256 {read} instead of {passed}")));
+            }
+        }
+    }
+    controller.shutdown();
+    Ok(())
+}
+
+fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
+    let queues = queue_count(args) as u16;
+    let options =
+        connect::options(&uri.address, &uri.subsystem_nqn, &args.host, &args.tls, Some(&args.queues))?;
+    Ok(options.owned_queues(queues).connect()?)
+}
+
+fn queue_count(args: &CopyArgs) -> usize {
+    args.queues.nr_io_queues.unwrap_or(transfer::DEFAULT_QUEUES).into()
+}
+
+/// The bytes to copy in, and how many they are where that can be known.
+fn open_source(file: &FilePlace) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
+    let FilePlace::Path(path) = file else { return Ok((Box::new(io::stdin()), None)) };
+    let failed = |e| Failure::new(Exit::Io, format_args!("cannot read {}: {e}", path.display()));
+    let source = File::open(path).map_err(failed)?;
+    let metadata = source.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let expected = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(source), expected))
+}
+
+fn open_sink(file: &FilePlace) -> Result<Box<dyn Write + Send>, Failure> {
+    let FilePlace::Path(path) = file else { return Ok(Box::new(io::stdout())) };
+    let sink = File::create(path);
+    let sink =
+        sink.map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {}: {e}", path.display())))?;
+    Ok(Box::new(sink))
 }
 
 #[cfg(test)]

@@ -1,11 +1,26 @@
 //! `demo`: the whole way of an image in one process.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use nvme_tcp::Options;
+use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
+use serde::Serialize;
 
-use crate::output::OutputArgs;
+use super::image::Image;
+use super::serve;
+use crate::args;
+use crate::exit::{Exit, Failure};
+use crate::hashing::{self, Hashing};
+use crate::output::{self, OutputArgs, Progress};
+use crate::report::{self, TlsReport};
 use crate::size;
+use crate::transfer;
 
 /// `demo`
 #[derive(Debug, Args)]
@@ -18,6 +33,159 @@ pub struct DemoArgs {
     pub size: u64,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Bytes in a block of the demo's namespace.
+const BLOCK: u64 = 4096;
+/// The demo's subsystem.
+const SUBSYSTEM: &str = "nqn.2024-01.io.github.nvme-tcp:demo";
+/// Seed of the image that the demo makes itself: any would do, the same each time is easier to compare.
+const SEED: u64 = 20;
+
+/// What the demo found.
+#[derive(Debug, Serialize)]
+struct DemoReport {
+    verified: bool,
+    bytes: u64,
+    write_seconds: f64,
+    write_mb_s: f64,
+    read_seconds: f64,
+    read_mb_s: f64,
+    sha256: String,
+    tls: TlsReport,
+}
+
+/// Where the image comes from, as often as it is wanted.
+enum Source {
+    Made { image: Image, len: u64 },
+    File { path: PathBuf, len: u64 },
+}
+
+impl Source {
+    fn of(args: &DemoArgs) -> Result<Self, Failure> {
+        let Some(path) = &args.file else {
+            return Ok(Self::Made { image: Image::new(SEED), len: args.size });
+        };
+        let metadata = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+        if !metadata.is_file() {
+            return Err(Failure::usage(format_args!("{} is no regular file", path.display())));
+        }
+        Ok(Self::File { path: path.clone(), len: metadata.len() })
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Made { len, .. } | Self::File { len, .. } => *len,
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + Send>, Failure> {
+        match self {
+            Self::Made { image, len } => Ok(Box::new(image.reader(*len))),
+            Self::File { path, .. } => Ok(Box::new(File::open(path).map_err(|e| unreadable(path, &e))?)),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Io, format_args!("cannot read {}: {error}", path.display()))
+}
+
+/// Shows the whole way of an image.
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let source = Source::of(args)?;
+    let bytes = source.len();
+    if bytes == 0 {
+        return Err(Failure::usage("an empty image shows nothing"));
+    }
+    let host = args::resolve_host(None, None)?;
+    let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+    let namespace = Namespace::ram(bytes.next_multiple_of(BLOCK)).block_size(BLOCK as u32);
+    let subsystem = Subsystem::new(SUBSYSTEM).allow_host(&host.nqn).namespace(1, namespace);
+    let listener = Listener::tls(SocketAddr::from(([127, 0, 0, 1], 0)), KeyRing::new().key(key.clone()));
+    let target = Target::builder().subsystem(subsystem).listen(listener).start().map_err(serve::failure)?;
+    let address = target.local_addrs().first().copied();
+    let address = address.ok_or_else(|| Failure::new(Exit::Io, "the target does not listen"))?;
+    output::talk(format_args!("target: {address}, TLS required, namespace 1 of {SUBSYSTEM}"));
+    let connect = || -> Result<_, Failure> {
+        let options = Options::new(address.to_string(), SUBSYSTEM, host.clone()).tls(key.clone());
+        let controller = options.owned_queues(transfer::DEFAULT_QUEUES).connect()?;
+        let namespace = controller.namespace(1)?;
+        Ok((controller, namespace))
+    };
+    let mut expected = hashing::sha256();
+    copied(io::copy(&mut Hashing::new(source.open()?, &mut expected), &mut io::sink()))?;
+    let expected = expected.finish();
+
+    let (controller, namespace) = connect()?;
+    let start = Instant::now();
+    {
+        let progress = Progress::start("write", Some(bytes));
+        let queues = transfer::DEFAULT_QUEUES.into();
+        transfer::upload(&controller, &namespace, source.open()?, Some(bytes), queues, &progress)?;
+    }
+    namespace.flush()?;
+    let write = start.elapsed();
+    controller.shutdown();
+
+    let (controller, namespace) = connect()?;
+    let tls = controller.info().tls;
+    let tls = tls.as_ref().ok_or_else(|| Failure::new(Exit::Tls, "the connection is not TLS"))?;
+    let tls = TlsReport::new(tls);
+    let queues = transfer::DEFAULT_QUEUES.into();
+    let start = Instant::now();
+    {
+        let progress = Progress::start("read", Some(bytes));
+        transfer::download(&controller, &namespace, io::sink(), bytes, queues, &progress)?;
+    }
+    let read = start.elapsed();
+    controller.shutdown();
+
+    // SHA-256 is slower than the connection on many machines, so it has a reading of its own.
+    let (controller, namespace) = connect()?;
+    let mut read_back = hashing::sha256();
+    {
+        let progress = Progress::start("verify", Some(bytes));
+        let sink = Hashing::new(io::sink(), &mut read_back);
+        transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+    }
+    controller.shutdown();
+    target.shutdown();
+
+    let verified = read_back.finish().as_ref() == expected.as_ref();
+    let report = DemoReport {
+        verified,
+        bytes,
+        write_seconds: write.as_secs_f64(),
+        write_mb_s: report::mb_s(bytes, write),
+        read_seconds: read.as_secs_f64(),
+        read_mb_s: report::mb_s(bytes, read),
+        sha256: report::hex(expected.as_ref()),
+        tls,
+    };
+    args.output.print(&report, |report| table(report, write, read))?;
+    match verified {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Io, "what was read back is not what was written")),
+    }
+}
+
+fn copied(result: io::Result<u64>) -> Result<u64, Failure> {
+    result.map_err(|e| Failure::new(Exit::Io, format_args!("cannot read the image: {e}")))
+}
+
+fn table(report: &DemoReport, write: Duration, read: Duration) -> String {
+    let size = format!("{} ({} bytes)", size::human(report.bytes), report.bytes);
+    let speed = |time, rate| format!("{}, {rate} MB/s", report::seconds(time));
+    let same = if report.verified { "the same" } else { "DIFFERENT" };
+    let mut rows = vec![
+        ["image".to_owned(), size],
+        ["written".to_owned(), speed(write, report.write_mb_s)],
+        ["read back".to_owned(), speed(read, report.read_mb_s)],
+        ["SHA-256".to_owned(), format!("{same}, {}", report.sha256)],
+    ];
+    rows.extend(report.tls.rows());
+    output::pairs(rows)
 }
 
 #[cfg(test)]

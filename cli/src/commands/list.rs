@@ -1,12 +1,17 @@
 //! `list`: what a target has.
 
 use clap::Args;
+use nvme_tcp::ErrorKind;
+use nvme_tcp::discovery::{self, EntryKind, TlsNeed};
 use nvme_tcp::nqn::DISCOVERY_NQN;
+use serde::Serialize;
 
 use crate::args::{HostArgs, TlsArgs, nqn_parser};
+use crate::connect;
 use crate::exit::Failure;
-use crate::output::OutputArgs;
-use crate::uri::{Address, DEFAULT_PORT, TargetUri};
+use crate::output::{self, OutputArgs};
+use crate::size;
+use crate::uri::{Address, DEFAULT_PORT, SCHEME, TargetUri};
 
 /// `list`
 #[derive(Debug, Args)]
@@ -53,6 +58,108 @@ impl ListArgs {
         target.subsystem_nqn.take_if(|nqn| nqn == DISCOVERY_NQN);
         Ok(target)
     }
+}
+
+#[derive(Debug, Serialize)]
+struct SubsystemLine {
+    nqn: String,
+    address: String,
+    /// "discovery", "referral" or "nvm".
+    kind: &'static str,
+    /// "required", "possible" or "off".
+    tls: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Subsystems {
+    subsystems: Vec<SubsystemLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct NamespaceLine {
+    nsid: u32,
+    /// Bytes.
+    size: u64,
+    /// Bytes.
+    block_size: u32,
+    uri: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Namespaces {
+    subsystem: String,
+    model: String,
+    serial: String,
+    firmware: String,
+    namespaces: Vec<NamespaceLine>,
+}
+
+/// Lists.
+pub fn run(args: &ListArgs) -> Result<(), Failure> {
+    let target = args.target()?;
+    match &target.subsystem_nqn {
+        None => list_subsystems(args, &target),
+        Some(nqn) => list_namespaces(args, &target, nqn),
+    }
+}
+
+fn list_subsystems(args: &ListArgs, target: &TargetUri) -> Result<(), Failure> {
+    let options = connect::options(&target.address, DISCOVERY_NQN, &args.host, &args.tls, None)?;
+    let lines = discovery::discover(options)?.into_iter().map(|entry| SubsystemLine {
+        kind: match entry.kind {
+            EntryKind::Subsystem => "nvm",
+            EntryKind::Referral => "referral",
+            EntryKind::ThisDiscovery => "discovery",
+            _ => "other",
+        },
+        tls: match entry.tls {
+            TlsNeed::Off => "off",
+            TlsNeed::Possible => "possible",
+            TlsNeed::Required => "required",
+        },
+        nqn: entry.subsystem_nqn,
+        address: entry.address,
+    });
+    args.output.print(&Subsystems { subsystems: lines.collect() }, |list| {
+        let rows = list
+            .subsystems
+            .iter()
+            .map(|line| [line.nqn.clone(), line.address.clone(), line.kind.to_owned(), line.tls.to_owned()]);
+        output::table(["subsystem", "address", "kind", "TLS"], rows)
+    })
+}
+
+fn list_namespaces(args: &ListArgs, target: &TargetUri, nqn: &str) -> Result<(), Failure> {
+    let options = connect::options(&target.address, nqn, &args.host, &args.tls, None)?;
+    let controller = options.connect()?;
+    let traits = controller.info().traits;
+    let mut namespaces = Vec::new();
+    for nsid in controller.namespaces()? {
+        match controller.namespace(nsid) {
+            Ok(namespace) => namespaces.push(NamespaceLine {
+                nsid,
+                size: namespace.size(),
+                block_size: namespace.block_size(),
+                uri: format!("{SCHEME}{}/{nqn}/{nsid}", target.address),
+            }),
+            Err(error) if matches!(error.kind(), ErrorKind::Namespace { .. }) => output::warn(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    controller.shutdown();
+    let list = Namespaces {
+        subsystem: nqn.to_owned(),
+        model: traits.model_number,
+        serial: traits.serial_number,
+        firmware: traits.firmware_revision,
+        namespaces,
+    };
+    args.output.print(&list, |list| {
+        let rows = list.namespaces.iter().map(|line| {
+            [line.nsid.to_string(), size::human(line.size), line.block_size.to_string(), line.uri.clone()]
+        });
+        output::table([">namespace", ">size", ">block", "URI"], rows)
+    })
 }
 
 #[cfg(test)]

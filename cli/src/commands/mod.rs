@@ -1,15 +1,10 @@
 //! One file for each command.
 
-#[allow(dead_code, reason = "declared with the command itself")]
 mod copy;
-#[allow(dead_code, reason = "declared with the command itself")]
 mod demo;
-#[allow(dead_code, reason = "used by the demo")]
 mod image;
 mod key;
-#[allow(dead_code, reason = "declared with the command itself")]
 mod list;
-#[allow(dead_code, reason = "declared with the command itself")]
 mod serve;
 
 use clap::Subcommand;
@@ -19,6 +14,14 @@ use crate::exit::Failure;
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the whole way of an image in one process: over TLS into a namespace and back
+    Demo(demo::DemoArgs),
+    /// Serve RAM or files as the namespaces of a target
+    Serve(serve::ServeArgs),
+    /// List the subsystems of a target, or the namespaces of a subsystem
+    List(list::ListArgs),
+    /// Copy a file into a namespace, or a namespace into a file
+    Copy(Box<copy::CopyArgs>),
     /// Make, check and look at TLS keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -27,6 +30,10 @@ pub enum Command {
 /// Does it.
 pub fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Copy(args) => copy::run(&args),
         Command::Key(command) => key::run(command),
     }
 }

@@ -1,12 +1,18 @@
 //! `serve`: a target on this machine.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use nix::sys::signal::{SigSet, Signal};
+use nvme_tcp::psk::ConfiguredKey;
+use nvme_tcp_target::{KeyRing, Listener, Namespace, StartError, Subsystem, Target};
 
 use crate::args::nqn_parser;
+use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::size::{self, SizeError};
 
 /// `serve`
@@ -47,6 +53,54 @@ impl FromStr for Backing {
             None => Ok(Self::File(text.into())),
         }
     }
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    // Before the first thread: those that follow inherit the mask, and the signals wait for `wait`.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block().map_err(|e| Failure::new(Exit::Io, format_args!("cannot block signals: {e}")))?;
+    let mut subsystem = Subsystem::new(&args.subsysnqn);
+    for host in &args.hostnqns {
+        subsystem = subsystem.allow_host(host);
+    }
+    for (backing, nsid) in args.namespaces.iter().zip(1..) {
+        subsystem = subsystem.namespace(
+            nsid,
+            match backing {
+                Backing::Ram(size) => Namespace::ram(*size),
+                Backing::File(path) => Namespace::file(path, None),
+            },
+        );
+    }
+    let listener = match args.keyfiles.is_empty() {
+        true => Listener::plain(args.listen),
+        false => {
+            let keys = args.keyfiles.iter().try_fold(KeyRing::new(), |ring, path| {
+                Ok::<_, Failure>(ring.key(ConfiguredKey::from_file(path)?))
+            });
+            Listener::tls(args.listen, keys?)
+        }
+    };
+    let target = Target::builder().subsystem(subsystem).listen(listener).start().map_err(failure)?;
+    let tls = if args.keyfiles.is_empty() { "plain" } else { "TLS required" };
+    for address in target.local_addrs() {
+        output::data(format_args!("listening on {address} ({tls}), subsystem {}", args.subsysnqn))?;
+    }
+    signals.wait().map_err(|e| Failure::new(Exit::Io, format_args!("cannot wait for signals: {e}")))?;
+    target.shutdown();
+    Ok(())
+}
+
+/// A target did not start.
+pub fn failure(error: StartError) -> Failure {
+    let hint = match &error {
+        StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Some("another program has this port: choose another one by --listen".to_owned())
+        }
+        _ => None,
+    };
+    Failure::new(Exit::Io, &error).hint(hint)
 }
 
 #[cfg(test)]

@@ -134,7 +134,10 @@ fn client_hello(
 ) -> Result<State, Error> {
     let hello = ClientHello::decode(message.body())?;
     channel.expect_end_of_flight("ClientHello")?;
-    let psks = hello.psks()?.ok_or(Error::NoPskOffered)?;
+    let psks = hello.psks()?.ok_or_else(|| match retry {
+        None => Error::NoPskOffered,
+        Some(_) => Error::missing("second ClientHello", "pre_shared_key, as in the first one"),
+    })?;
     if !hello.offers_psk_dhe_ke()? {
         let field = "psk_key_exchange_modes";
         let alert = crate::alert::Alert::HANDSHAKE_FAILURE;

@@ -142,28 +142,24 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Sends `content` as one record of its own. Alerts and handshake messages go beyond the limit too.
+    /// Sends `content` as one record of its own, and gives how much of it: all, but for a long one that the
+    /// send buffer has no room for. Alerts and handshake messages go beyond the limit too.
     pub(crate) fn send_record(
         &mut self,
         fd: BorrowedFd<'_>,
         content_type: ContentType,
         content: &[u8],
         wait: Wait,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         if content_type == ContentType::ApplicationData {
             self.key.check(fd)?;
         }
         if content.len() > self.fragment {
             return Err(Error::RecordSize { len: content.len(), max: self.fragment });
         }
-        let mut rest = content;
-        // All at once, but for a large one on a full send buffer: what is left is a record again.
-        while !rest.is_empty() {
-            let sent = sys::msg::send(fd, &[IoSlice::new(rest)], Some(content_type.to_byte()), wait)?;
-            self.key.note(1);
-            rest = rest.get(sent..).unwrap_or_default();
-        }
-        Ok(())
+        let sent = sys::msg::send(fd, &[IoSlice::new(content)], Some(content_type.to_byte()), wait)?;
+        self.key.note(1);
+        Ok(sent)
     }
 
     /// Sends `message`, a KeyUpdate, and changes to the next key, where this kernel can: else nothing is

@@ -139,8 +139,9 @@ impl SendHalf {
         }
     }
 
-    /// Sends `content` as one record of its own type and length. A handshake or alert record is the
-    /// caller's own business: use [`update_key`](Self::update_key) and
+    /// Sends `content`, which is not empty, as one record of its own type, and gives the number of bytes
+    /// accepted: all, but where the kernel seals and has no room for a long one, so that the rest is
+    /// another record. What a handshake or alert record does is the caller's own business: use [`update_key`](Self::update_key) and
     /// [`close_notify`](Self::close_notify) for the usual ones.
     ///
     /// # Errors
@@ -151,7 +152,7 @@ impl SendHalf {
         content_type: ContentType,
         content: &[u8],
         wait: Wait,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         self.ready(wait)?;
         let result = self.record(content_type, content, wait);
         self.latch(result)
@@ -182,7 +183,7 @@ impl SendHalf {
         }
         if self.closing == Closing::Open {
             match self.record(ContentType::Alert, &Alert::CLOSE_NOTIFY.to_bytes(), wait) {
-                Ok(()) => self.closing = Closing::Sealed,
+                Ok(_) => self.closing = Closing::Sealed,
                 Err(error) if error.is_would_block() && wait == Wait::Now => return Ok(false),
                 Err(error) => return self.latch(Err(error)),
             }
@@ -266,13 +267,14 @@ impl SendHalf {
         self.send_sealed(wait)
     }
 
-    fn record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<(), Error> {
-        self.seal_record(content_type, content, wait)?;
-        self.send_sealed(wait)
+    fn record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<usize, Error> {
+        let accepted = self.seal_record(content_type, content, wait)?;
+        self.send_sealed(wait)?;
+        Ok(accepted)
     }
 
     /// Seals one record, or in the kernel's layer sends it.
-    fn seal_record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<(), Error> {
+    fn seal_record(&mut self, content_type: ContentType, content: &[u8], wait: Wait) -> Result<usize, Error> {
         loop {
             match &mut self.sealing {
                 Sealing::Kernel(kernel) => {
@@ -280,7 +282,7 @@ impl SendHalf {
                 }
                 Sealing::Process(sealer) => {
                     if sealer.seal_record(content_type, content)? {
-                        return Ok(());
+                        return Ok(content.len());
                     }
                 }
             }

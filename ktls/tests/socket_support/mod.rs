@@ -4,7 +4,9 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::fs::OpenOptions;
+#[path = "../handshake_support/process.rs"]
+pub mod process;
+
 use std::io::{IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
@@ -150,15 +152,6 @@ pub fn receive_all(half: &mut ktls::RecvHalf) -> Vec<u8> {
     }
 }
 
-/// Notes that the test `name` was not run.
-pub fn skip(name: &str, why: &str) {
-    eprintln!("SKIPPED {name}: {why}");
-    if let Some(path) = std::env::var_os("NVME_TCP_SKIPPED") {
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{name}: {why}").unwrap();
-    }
-}
-
 /// Whether this kernel has TLS. In the lab it must; elsewhere the test `name` is skipped.
 pub fn kernel_has_tls(name: &str) -> bool {
     let Some(why) = probe().missing else { return true };
@@ -166,7 +159,7 @@ pub fn kernel_has_tls(name: &str) -> bool {
         std::env::var_os("NVME_TCP_LAB").is_none_or(|lab| lab != "uml"),
         "no kernel TLS in the lab: {why}"
     );
-    skip(name, &why.to_string());
+    process::skip(name, &why.to_string());
     false
 }
 

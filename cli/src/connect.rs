@@ -1,0 +1,34 @@
+//! From flags to the library's options.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nvme_tcp::{Options, Security};
+
+use crate::args::{HostArgs, QueueArgs, TlsArgs};
+use crate::exit::Failure;
+use crate::uri::Address;
+
+/// How to reach `subsystem_nqn` at `address`.
+pub fn options(
+    address: &Address,
+    subsystem_nqn: &str,
+    host: &HostArgs,
+    tls: &TlsArgs,
+    queues: Option<&QueueArgs>,
+) -> Result<Options, Failure> {
+    let mut options = Options::new(address.to_string(), subsystem_nqn, host.resolve()?);
+    if let Some((key, policy)) = tls.resolve()? {
+        options = options.security(Security::Tls { keys: Arc::new([key]), policy });
+    }
+    let Some(queues) = queues else { return Ok(options) };
+    options = options.digests(queues.hdr_digest, queues.data_digest);
+    if let Some(size) = queues.queue_size {
+        // So many commands in flight take one entry more.
+        options = options.queue_size(u32::from(size) + 1);
+    }
+    if let Some(seconds) = queues.keep_alive_tmo {
+        options = options.keep_alive(Duration::from_secs(seconds.into()));
+    }
+    Ok(options)
+}

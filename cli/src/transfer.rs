@@ -1,0 +1,311 @@
+//! Moves an image between a stream of this machine and a namespace, with many commands in flight on every
+//! queue. Memory stays the same however long the image is.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nvme_tcp::{Controller, Error, Namespace, Queue, QueueCompletion, Rejected};
+
+use crate::exit::{Exit, Failure};
+use crate::output::Progress;
+
+/// The most bytes in one command.
+const REQUEST: usize = 256 * 1024;
+/// Commands in flight on one queue.
+const DEPTH: usize = 32;
+/// How long a poll waits: completions wake it earlier, so it only bounds how late a failure of another queue
+/// is noticed.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How many queues a controller is asked for by default.
+pub const DEFAULT_QUEUES: u16 = 4;
+
+/// Writes all of `source` to the beginning of `namespace`, the last block filled up with zeros. Says how many
+/// bytes `source` had. `expected`, where it is known, is checked before the first byte is written.
+pub fn upload(
+    controller: &Controller,
+    namespace: &Namespace,
+    source: impl Read + Send,
+    expected: Option<u64>,
+    queues: usize,
+    progress: &Progress,
+) -> Result<u64, Failure> {
+    if let Some(expected) = expected {
+        check_room(namespace, expected)?;
+    }
+    let source = Upload { state: Mutex::new(UploadState { source, offset: 0, ended: false }) };
+    let request = REQUEST.min(namespace.max_transfer());
+    let stop = || source.lock().ended = true;
+    run(controller, queues, stop, |queue| {
+        let mut worker = Worker::new(queue);
+        loop {
+            while worker.has_room() {
+                let buffer = worker.buffer(request);
+                let Some((offset, buffer)) = source.next(namespace, buffer)? else { break };
+                let len = buffer.len() as u64;
+                worker.check(|queue| queue.submit_write(namespace, buffer, offset, len))?;
+            }
+            if worker.outstanding() == 0 {
+                return Ok(());
+            }
+            worker.poll(|len, buffer| {
+                progress.advance(len);
+                Ok(Some(buffer))
+            })?;
+        }
+    })?;
+    let written = source.lock().offset;
+    Ok(written)
+}
+
+/// Reads `len` bytes from the beginning of `namespace` into `sink`, in order.
+pub fn download(
+    controller: &Controller,
+    namespace: &Namespace,
+    sink: impl Write + Send,
+    len: u64,
+    queues: usize,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    if len > namespace.size() {
+        let cause = format!("{len} bytes are asked for, and the namespace has {}", namespace.size());
+        return Err(Failure::usage(cause).hint("choose a smaller --length".to_owned()));
+    }
+    let request = REQUEST.min(namespace.max_transfer()) as u64;
+    let window = (queues * DEPTH * 2) as u64;
+    let state = DownloadState { sink, taken: 0, written: 0, parked: BTreeMap::new(), failed: false };
+    let sink = Download { state: Mutex::new(state), moved: Condvar::new(), request, len, window };
+    run(
+        controller,
+        queues,
+        || sink.fail(),
+        |queue| {
+            let mut worker = Worker::new(queue);
+            loop {
+                while worker.has_room() {
+                    let Some(index) = sink.take(worker.outstanding() == 0) else { break };
+                    let offset = index * request;
+                    let wanted = request.min(len - offset).next_multiple_of(namespace.block_size().into());
+                    let mut buffer = worker.buffer(wanted as usize);
+                    buffer.resize(wanted as usize, 0);
+                    worker.check(|queue| queue.submit_read(namespace, buffer, offset, index))?;
+                }
+                if worker.outstanding() == 0 {
+                    return Ok(());
+                }
+                worker.poll(|index, buffer| {
+                    progress.advance(request.min(len - index * request));
+                    sink.put(index, buffer)
+                })?;
+            }
+        },
+    )
+}
+
+/// Runs `work` on so many queues, each on a thread of its own; `stop` tells the others when one has failed.
+fn run(
+    controller: &Controller,
+    queues: usize,
+    stop: impl Fn() + Sync,
+    work: impl Fn(Queue) -> Result<(), Failure> + Sync,
+) -> Result<(), Failure> {
+    // A controller that grants fewer queues still serves: one is enough.
+    let mut opened = vec![controller.queue()?];
+    opened.extend((1..queues).map_while(|_| controller.queue().ok()));
+    let mut result = Ok(());
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            opened.into_iter().map(|queue| scope.spawn(|| work(queue).inspect_err(|_| stop()))).collect();
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            if result.is_ok() {
+                result = ended;
+            }
+        }
+    });
+    result
+}
+
+/// That the namespace can hold `len` bytes.
+pub fn check_room(namespace: &Namespace, len: u64) -> Result<(), Failure> {
+    if namespace.is_read_only() {
+        return Err(Failure::new(Exit::Io, format_args!("namespace {} is write protected", namespace.id())));
+    }
+    if len > namespace.size() {
+        let cause = format!("the image has {len} bytes, and the namespace {}", namespace.size());
+        return Err(Failure::new(Exit::Io, cause).hint("choose a larger namespace".to_owned()));
+    }
+    Ok(())
+}
+
+/// One queue, the commands in flight on it, and the memory they take turns with.
+struct Worker {
+    queue: Queue,
+    spare: Vec<Vec<u8>>,
+    done: Vec<QueueCompletion>,
+}
+
+impl Worker {
+    fn new(queue: Queue) -> Self {
+        Self { queue, spare: Vec::with_capacity(DEPTH), done: Vec::with_capacity(DEPTH) }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.queue.outstanding()
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.room() > 0 && self.outstanding() < DEPTH
+    }
+
+    fn buffer(&mut self, capacity: usize) -> Vec<u8> {
+        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    fn check(&mut self, submit: impl FnOnce(&mut Queue) -> Result<(), Rejected>) -> Result<(), Failure> {
+        submit(&mut self.queue).map_err(|rejected| rejected.error.into())
+    }
+
+    /// Waits for completions; `take` gets each cookie and buffer and may give the buffer back for the next
+    /// command.
+    fn poll(
+        &mut self,
+        mut take: impl FnMut(u64, Vec<u8>) -> Result<Option<Vec<u8>>, Failure>,
+    ) -> Result<(), Failure> {
+        let polled = self.queue.poll(&mut self.done, POLL);
+        for completion in self.done.drain(..) {
+            completion.result?;
+            if let Some(buffer) = take(completion.cookie, completion.buffer.unwrap_or_default())? {
+                self.spare.push(buffer);
+            }
+        }
+        Ok(polled.map(drop)?)
+    }
+}
+
+/// What the threads of an upload share.
+struct Upload<R> {
+    state: Mutex<UploadState<R>>,
+}
+
+struct UploadState<R> {
+    source: R,
+    offset: u64,
+    ended: bool,
+}
+
+impl<R: Read> Upload<R> {
+    fn lock(&self) -> MutexGuard<'_, UploadState<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece, as long as `buffer` has room, in whole blocks; and where it goes.
+    fn next(&self, namespace: &Namespace, mut buffer: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Failure> {
+        let mut state = self.lock();
+        if state.ended {
+            return Ok(None);
+        }
+        let piece = buffer.capacity() as u64;
+        buffer.clear();
+        let read = (&mut state.source).take(piece).read_to_end(&mut buffer);
+        let read = read.map_err(|e| Failure::new(Exit::Io, format_args!("cannot read the image: {e}")));
+        let result = read.and_then(|n| check_room(namespace, state.offset + n as u64).map(|()| n as u64));
+        state.ended |= result.as_ref().map_or(true, |n| *n < piece);
+        let n = result?;
+        let offset = state.offset;
+        state.offset += n;
+        buffer.resize((n as usize).next_multiple_of(namespace.block_size() as usize), 0);
+        Ok((n > 0).then_some((offset, buffer)))
+    }
+}
+
+/// What the threads of a download share.
+struct Download<W> {
+    state: Mutex<DownloadState<W>>,
+    /// Told when pieces were written.
+    moved: Condvar,
+    /// Bytes in each piece but the last.
+    request: u64,
+    /// Bytes in all.
+    len: u64,
+    /// Pieces that may be taken before those in front of them are written.
+    window: u64,
+}
+
+struct DownloadState<W> {
+    sink: W,
+    /// Pieces that threads have taken on.
+    taken: u64,
+    /// Pieces that were written.
+    written: u64,
+    /// Pieces that are here before their turn.
+    parked: BTreeMap<u64, Vec<u8>>,
+    failed: bool,
+}
+
+impl<W: Write> Download<W> {
+    fn lock(&self) -> MutexGuard<'_, DownloadState<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self) {
+        self.lock().failed = true;
+        self.moved.notify_all();
+    }
+
+    /// The next piece to read; `None` when there is none now. `wait`s for one where the caller has nothing else
+    /// to do.
+    fn take(&self, wait: bool) -> Option<u64> {
+        let mut state = self.lock();
+        loop {
+            if state.failed || state.taken * self.request >= self.len {
+                return None;
+            }
+            if state.taken < state.written + self.window {
+                state.taken += 1;
+                return Some(state.taken - 1);
+            }
+            if !wait {
+                return None;
+            }
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Writes a piece when it is its turn. Gives a buffer back that is free.
+    fn put(&self, index: u64, buffer: Vec<u8>) -> Result<Option<Vec<u8>>, Failure> {
+        let mut state = self.lock();
+        state.parked.insert(index, buffer);
+        let mut free = None;
+        while let Some((index, buffer)) = state.parked.pop_first() {
+            if index != state.written {
+                state.parked.insert(index, buffer);
+                break;
+            }
+            let len = self.request.min(self.len - index * self.request) as usize;
+            let written = state.sink.write_all(&buffer[..len]);
+            if let Err(error) = written {
+                drop(state);
+                self.fail();
+                return Err(sink_failure(&error));
+            }
+            state.written += 1;
+            free = Some(buffer);
+        }
+        self.moved.notify_all();
+        Ok(free)
+    }
+}
+
+fn sink_failure(error: &io::Error) -> Failure {
+    Failure::new(Exit::Io, format_args!("cannot write the image: {error}"))
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(Exit::of(&error), &error).hint(error.hint())
+    }
+}
