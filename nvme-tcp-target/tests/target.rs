@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nvme_tcp::Options;
+use nvme_tcp::discovery::{TlsNeed, discover};
 use nvme_tcp::host::{HostIdentity, HostSource};
 use nvme_tcp::psk::{ConfiguredKey, KeyHash};
 use nvme_tcp::spec::pdu::PduType;
@@ -150,6 +151,28 @@ fn a_host_without_leave_and_an_unknown_subsystem_are_refused() {
     let address = target.local_addrs()[0].to_string();
     let unknown = Options::new(address, "nqn.2024-01.test:unknown", host()).connect().unwrap_err();
     assert!(unknown.to_string().contains("SUBNQN"), "{unknown}");
+}
+
+#[test]
+fn discovery_lists_each_listener_for_each_subsystem_the_host_may_see() {
+    let ring = KeyRing::new().key(ConfiguredKey::generate(KeyHash::Sha256).unwrap());
+    let target = builder()
+        .subsystem(Subsystem::new("nqn.2024-01.test:hidden").allow_host("nqn.2024-01.test:other"))
+        .listen(Listener::plain(([0, 0, 0, 0], 0)))
+        .listen(Listener::tls(loopback(), ring))
+        .start()
+        .unwrap();
+    let ports: Vec<_> = target.local_addrs().iter().map(SocketAddr::port).collect();
+    let entries = discover(Options::new(format!("127.0.0.1:{}", ports[0]), "", host())).unwrap();
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.subsystem_nqn.as_str(), entry.address.as_str(), entry.tls))
+        .collect();
+    let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    assert_eq!(
+        found,
+        [(SUBSYSTEM, &*addresses[0], TlsNeed::Off), (SUBSYSTEM, &*addresses[1], TlsNeed::Required)]
+    );
 }
 
 #[test]

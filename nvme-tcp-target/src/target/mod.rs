@@ -95,9 +95,11 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+type EventListener = dyn Fn(&TargetEvent) + Send + Sync;
+
 /// Whoever hears of [`TargetEvent`]s.
 #[derive(Clone, Default)]
-pub(crate) struct Reporter(Option<Arc<dyn Fn(&TargetEvent) + Send + Sync>>);
+pub(crate) struct Reporter(Option<Arc<EventListener>>);
 
 impl Reporter {
     fn report(&self, event: &TargetEvent) {
