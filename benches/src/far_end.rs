@@ -59,7 +59,8 @@ pub(crate) fn serve(what: &str) -> Result<()> {
     };
     let namespace = Namespace::ram(SPAN).block_size(4096);
     let subsystem = Subsystem::new(SUBSYSTEM).namespace(1, namespace);
-    let target = Target::builder().subsystem(subsystem).listen(listener).start()?;
+    let target =
+        Target::builder().subsystem(subsystem).listen(listener).config(|c| c.queue_entries = 1024).start()?;
     say(target.local_addrs()[0])?;
     io::stdin().read_to_end(&mut Vec::new())?;
     target.shutdown();
