@@ -132,8 +132,10 @@ impl SharedQueue {
         let mut requests = requests.into_iter();
         let mut next = requests.next();
         let mut failed = None;
+        // Before `state`, so that on unwinding the lock is free when this is dropped.
+        let guard = CallGuard { queue: self, call: self.lock().begin_call() };
+        let call = guard.call;
         let mut state = self.lock();
-        let call = state.begin_call();
         loop {
             if failed.is_none() {
                 if let Some(error) = &state.dead {
@@ -162,7 +164,8 @@ impl SharedQueue {
                 state = self.wait(state, call, flushed);
             }
         }
-        state.end_call(call);
+        drop(state);
+        drop(guard);
         failed.map_or(Ok(()), Err)
     }
 
@@ -173,7 +176,7 @@ impl SharedQueue {
         call: usize,
         flushed: Flush,
     ) -> MutexGuard<'a, State> {
-        let Some(mut intake) = state.intake.take() else {
+        let Some(intake) = state.intake.take() else {
             if flushed == Flush::Blocked && state.dead.is_none() {
                 // The receiver may be asleep in its receive: this thread sees to the sending.
                 let fd = state.engine.outlet().as_owned_fd();
@@ -189,9 +192,11 @@ impl SharedQueue {
             state.calls[call].waiting = false;
             return state;
         };
+        let mut role = Role { queue: self, intake: Some(intake) };
         let mut place = state.engine.place();
         let writing = state.engine.wants_write();
         drop(state);
+        let Some(intake) = &mut role.intake else { return self.lock() };
         let mode = if writing {
             wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
             Wait::Now
@@ -204,7 +209,7 @@ impl SharedQueue {
         let received = intake.receive(bytes, mode);
         let mut state = self.lock();
         let result = match received {
-            Ok(received) => state.engine.received(received, &mut intake).and_then(|()| {
+            Ok(received) => state.engine.received(received, intake).and_then(|()| {
                 state.deliver();
                 // Deadlines are looked at when nothing comes, and now and then when much does.
                 state.receives = state.receives.wrapping_add(1);
@@ -213,7 +218,7 @@ impl SharedQueue {
             }),
             Err(error) => Err(error.into()),
         };
-        state.intake = Some(intake);
+        state.intake = role.intake.take();
         if let Err(error) = result {
             state.deliver();
             state.fail(error);
@@ -221,6 +226,47 @@ impl SharedQueue {
             state.settle_dead();
         }
         state
+    }
+}
+
+/// Ends a call, and sees to it that nothing of its caller's memory is lent any more, even when one of the
+/// caller's closures panics: the queue is then given up, since what is outstanding cannot be taken back.
+#[derive(Debug)]
+struct CallGuard<'q> {
+    queue: &'q SharedQueue,
+    call: usize,
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if state.calls[self.call].outstanding > 0 {
+            state.fail(Error::invalid("a caller of the queue panicked"));
+        }
+        // Whoever has the receiving role settles the queue before leaving it.
+        while state.calls[self.call].outstanding > 0 {
+            let wake = state.calls[self.call].wake.clone();
+            state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.end_call(self.call);
+    }
+}
+
+/// The receiving role while a thread has it. Where that thread panics, the queue is given up and the role
+/// freed, since the others would wait for it for ever.
+#[derive(Debug)]
+struct Role<'q> {
+    queue: &'q SharedQueue,
+    intake: Option<Intake>,
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        if let Some(intake) = self.intake.take() {
+            let mut state = self.queue.lock();
+            state.intake = Some(intake);
+            state.fail(Error::invalid("the thread that received for the queue panicked"));
+        }
     }
 }
 
@@ -251,7 +297,10 @@ impl State {
     }
 
     fn end_call(&mut self, call: usize) {
-        self.calls[call].active = false;
+        let ended = &mut self.calls[call];
+        ended.active = false;
+        ended.waiting = false;
+        ended.results.clear();
         // The role, and the slots that this call had, are free for the others.
         if self.intake.is_some() {
             self.wake_one();
@@ -347,6 +396,7 @@ impl State {
     /// receiving into the memory.
     fn settle_dead(&mut self) {
         let Some(error) = self.dead.clone() else { return };
+        self.deliver();
         for (slot, loan) in self.engine.abandon() {
             drop(loan);
             let owner = self.owners.get_mut(usize::from(slot)).and_then(Option::take);
@@ -355,7 +405,12 @@ impl State {
                 call.results.push_back(Err(error.clone()));
             }
         }
-        for call in &self.calls {
+        for call in &mut self.calls {
+            // No slot has a loan any more. A panic halfway through a delivery may have left a count behind.
+            while call.outstanding > 0 {
+                call.outstanding -= 1;
+                call.results.push_back(Err(error.clone()));
+            }
             call.wake.notify_one();
         }
     }
