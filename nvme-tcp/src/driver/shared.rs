@@ -198,7 +198,10 @@ impl SharedQueue {
         drop(state);
         let Some(intake) = &mut role.intake else { return self.lock() };
         let mode = if writing {
-            wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
+            // What is already here, the descriptor does not show.
+            if !intake.half().has_buffered() {
+                wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
+            }
             Wait::Now
         } else {
             Wait::Block
