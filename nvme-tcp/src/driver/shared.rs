@@ -62,7 +62,8 @@ struct State {
     dead: Option<Error>,
     /// Whether anything completed since [`SharedQueue::take_traffic`] was last asked.
     traffic: bool,
-    receives: u32,
+    /// When deadlines were last looked at.
+    looked: Instant,
 }
 
 /// One call of [`SharedQueue::execute`].
@@ -85,7 +86,7 @@ impl SharedQueue {
             calls: Vec::new(),
             dead: None,
             traffic: false,
-            receives: 0,
+            looked: Instant::now(),
         };
         Self { state: Mutex::new(state), timeout }
     }
@@ -198,9 +199,10 @@ impl SharedQueue {
         drop(state);
         let Some(intake) = &mut role.intake else { return self.lock() };
         let mode = if writing {
+            let tick = TICK.min(self.timeout);
             // What is already here, the descriptor does not show.
             if !intake.half().has_buffered() {
-                wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
+                wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, tick);
             }
             Wait::Now
         } else {
@@ -214,10 +216,7 @@ impl SharedQueue {
         let result = match received {
             Ok(received) => state.engine.received(received, intake).and_then(|()| {
                 state.deliver();
-                // Deadlines are looked at when nothing comes, and now and then when much does.
-                state.receives = state.receives.wrapping_add(1);
-                let look = received == Received::Nothing || state.receives % 256 == 0;
-                if look { state.check_deadlines(self.timeout) } else { Ok(()) }
+                state.check_deadlines(self.timeout, received == Received::Nothing)
             }),
             Err(error) => Err(error.into()),
         };
@@ -325,7 +324,7 @@ impl State {
             // SAFETY: the same.
             Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
         };
-        let deadline = Some(Instant::now() + timeout);
+        let deadline = Instant::now().checked_add(timeout);
         let slot = self
             .engine
             .submit(&request.sqe, loan, deadline)
@@ -376,8 +375,14 @@ impl State {
         }
     }
 
-    fn check_deadlines(&mut self, timeout: Duration) -> Result<(), Error> {
-        match self.engine.connection_mut().expired(Instant::now()) {
+    /// Looks at the deadlines when nothing came, and at every [`TICK`] when something always does.
+    fn check_deadlines(&mut self, timeout: Duration, idle: bool) -> Result<(), Error> {
+        let now = Instant::now();
+        if !idle && now < self.looked + TICK.min(timeout) {
+            return Ok(());
+        }
+        self.looked = now;
+        match self.engine.connection_mut().expired(now) {
             Some(_) => Err(ErrorKind::Timeout { what: "a command", after: timeout }.into()),
             None => Ok(()),
         }
