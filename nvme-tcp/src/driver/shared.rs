@@ -71,6 +71,8 @@ struct State {
 struct Call {
     active: bool,
     waiting: bool,
+    /// Waits with nothing outstanding: the next slot that comes free is for such a call.
+    starved: bool,
     outstanding: usize,
     results: VecDeque<Outcome>,
     wake: Arc<Condvar>,
@@ -143,7 +145,7 @@ impl SharedQueue {
                     failed = Some(error.clone());
                 }
             }
-            while failed.is_none() && state.engine.room() > 0 {
+            while failed.is_none() && state.room_for(call) > 0 {
                 let Some(request) = next.take() else { break };
                 if let Err(error) = state.submit(call, request, self.timeout) {
                     failed = Some(error);
@@ -160,7 +162,7 @@ impl SharedQueue {
                 break;
             }
             if state.calls[call].results.is_empty()
-                && (failed.is_some() || next.is_none() || state.engine.room() == 0)
+                && (failed.is_some() || next.is_none() || state.room_for(call) == 0)
             {
                 state = self.wait(state, call, flushed);
             }
@@ -177,6 +179,8 @@ impl SharedQueue {
         call: usize,
         flushed: Flush,
     ) -> MutexGuard<'a, State> {
+        let waiting = &mut state.calls[call];
+        waiting.starved = waiting.outstanding == 0;
         let Some(intake) = state.intake.take() else {
             if flushed == Flush::Blocked && state.dead.is_none() {
                 // The receiver may be asleep in its receive: this thread sees to the sending.
@@ -288,6 +292,7 @@ impl State {
             self.calls.push(Call {
                 active: false,
                 waiting: false,
+                starved: false,
                 outstanding: 0,
                 results: VecDeque::new(),
                 wake: Arc::default(),
@@ -302,6 +307,7 @@ impl State {
         let ended = &mut self.calls[call];
         ended.active = false;
         ended.waiting = false;
+        ended.starved = false;
         ended.results.clear();
         // The role, and the slots that this call had, are free for the others.
         if self.intake.is_some() {
@@ -331,7 +337,17 @@ impl State {
             .map_err(|(e, _)| Error::invalid(e.to_string()))?;
         self.owners[usize::from(slot)] = Some(call);
         self.calls[call].outstanding += 1;
+        self.calls[call].starved = false;
         Ok(())
+    }
+
+    /// How many commands `call` may begin now: it leaves a slot for each call that has none.
+    fn room_for(&self, call: usize) -> usize {
+        let room = self.engine.room();
+        if self.calls[call].outstanding == 0 {
+            return room;
+        }
+        room.saturating_sub(self.calls.iter().filter(|call| call.starved).count())
     }
 
     fn flush(&mut self) -> Flush {
