@@ -11,7 +11,6 @@ use crate::proto::slots::{Direction, MAX_SLOTS, Slots};
 use crate::proto::transmit::{Payload, Segment, Transmit};
 use crate::proto::{CommandId, Violation};
 use crate::spec::command::{Sqe, fabrics};
-use crate::spec::completion::Cqe;
 use crate::spec::pdu::{CapsuleCmd, Flags, IcReq, Layout, MIN_MAXH2CDATA, PduType};
 use crate::spec::sgl::Sgl;
 
