@@ -1,0 +1,4 @@
+//! Controllers for tests, scripted as far as each test wants them wrong.
+
+pub(crate) mod host;
+pub(crate) mod wire;
