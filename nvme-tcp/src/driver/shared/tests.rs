@@ -26,6 +26,7 @@ fn queue() -> (SharedQueue, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(TICK)).unwrap();
+    stream.set_nodelay(true).unwrap();
     let (mut peer, _) = listener.accept().unwrap();
     peer.set_read_timeout(Some(LIMIT)).unwrap();
     peer.set_nodelay(true).unwrap();
