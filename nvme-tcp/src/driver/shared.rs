@@ -439,3 +439,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
