@@ -1,16 +1,14 @@
 //! A controller: generations of associations behind one handle.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use zerocopy::FromBytes;
 
-use crate::association::Association;
-use crate::connector::{Connector, TlsFacts};
-use crate::driver::bell::Bell;
+use crate::connector::TlsFacts;
 use crate::driver::shared::Buffer;
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::generations::Generations;
 use crate::housekeeping;
 use crate::namespace::Namespace;
 use crate::options::Options;
@@ -24,22 +22,8 @@ use crate::spec::identify::{self, IDENTIFY_LEN};
 /// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
 #[derive(Debug)]
 pub struct Controller {
-    inner: Arc<Inner>,
+    generations: Arc<Generations>,
     housekeeper: Option<JoinHandle<()>>,
-}
-
-/// What namespaces and queues share with their controller.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) connector: Connector,
-    /// The association that new commands go to.
-    current: RwLock<Arc<Association>>,
-    /// Earlier ones that still have commands outstanding.
-    draining: Mutex<Vec<Arc<Association>>>,
-    generations: AtomicU64,
-    /// Held while the next association is brought up: one at a time.
-    replacing: Mutex<()>,
-    pub(crate) bell: Arc<Bell>,
 }
 
 /// What a controller and the connections to it turned out to be, as of its present association.
@@ -56,64 +40,16 @@ pub struct ControllerInfo {
     pub generation: u64,
 }
 
-impl Inner {
-    /// The association for new commands.
-    pub(crate) fn current(&self) -> Arc<Association> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Brings up the next association, sends new commands there, and lets the old one drain.
-    pub(crate) fn replace(&self) -> Result<()> {
-        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
-        let next = Arc::new(Association::establish(&self.connector, generation)?);
-        let old = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
-        self.draining.lock().unwrap_or_else(PoisonError::into_inner).push(old);
-        Ok(())
-    }
-
-    /// Every association there is, the present one last.
-    pub(crate) fn associations(&self) -> Vec<Arc<Association>> {
-        let mut all = self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.push(self.current());
-        all
-    }
-
-    /// Shuts down the associations that nobody uses any more.
-    pub(crate) fn reap(&self) {
-        let idle: Vec<_> = {
-            let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-            let (idle, busy) =
-                draining.drain(..).partition(|association| Arc::strong_count(association) == 1);
-            *draining = busy;
-            idle
-        };
-        for association in idle {
-            association.shut_down();
-        }
-    }
-}
-
 impl Controller {
-    pub(crate) fn connect(options: Options) -> Result<Self> {
-        let bell = Arc::new(Bell::default());
-        let connector = Connector::new(options, bell.clone())?;
-        let first = Association::establish(&connector, 0)?;
-        let inner = Arc::new(Inner {
-            connector,
-            current: RwLock::new(Arc::new(first)),
-            draining: Mutex::default(),
-            generations: AtomicU64::new(0),
-            replacing: Mutex::default(),
-            bell,
-        });
-        let housekeeper = Some(housekeeping::start(inner.clone())?);
-        Ok(Self { inner, housekeeper })
+    fn connect(options: Options) -> Result<Self> {
+        let generations = Arc::new(Generations::begin(options)?);
+        let housekeeper = Some(housekeeping::start(generations.clone())?);
+        Ok(Self { generations, housekeeper })
     }
 
     /// What the controller and the connections to it turned out to be.
     pub fn info(&self) -> ControllerInfo {
-        let association = self.inner.current();
+        let association = self.generations.current();
         ControllerInfo {
             traits: association.traits.clone(),
             negotiated: association.negotiated,
@@ -155,7 +91,7 @@ impl Controller {
         })?;
         let identify = identify::IdentifyNamespace::ref_from_bytes(&data)
             .map_err(|_| Error::invalid("an Identify structure has another length"))?;
-        Namespace::new(self.inner.clone(), nsid, identify)
+        Namespace::new(self.generations.clone(), nsid, identify)
     }
 
     /// An Identify data structure: `cns` for `nsid`.
@@ -179,7 +115,7 @@ impl Controller {
     }
 
     fn admin_read(&self, name: &'static str, sqe: Sqe, buffer: &mut [u8]) -> Result<()> {
-        self.inner.current().admin(name, sqe, Buffer::Read(buffer)).map(drop)
+        self.generations.current().admin(name, sqe, Buffer::Read(buffer)).map(drop)
     }
 
     /// A queue of its own for one thread, on one of the I/O queues that
@@ -188,7 +124,7 @@ impl Controller {
     /// # Errors
     /// All of them are in use, or the connection failed.
     pub fn queue(&self) -> Result<Queue> {
-        Queue::open(self.inner.clone())
+        Queue::open(self.generations.clone())
     }
 
     /// Brings up a new association with new keys, sends new commands there and shuts the old one down when
@@ -197,8 +133,8 @@ impl Controller {
     /// # Errors
     /// The new one did not come up; the old one is still used.
     pub fn reconnect(&self) -> Result<()> {
-        self.inner.replace()?;
-        self.inner.bell.ring(|calls| calls.look = true);
+        self.generations.replace()?;
+        self.generations.ring(|calls| calls.look = true);
         Ok(())
     }
 
@@ -208,14 +144,26 @@ impl Controller {
     }
 
     fn end(&mut self) {
-        self.inner.bell.ring(|calls| calls.stop = true);
+        self.generations.ring(|calls| calls.stop = true);
         if let Some(housekeeper) = self.housekeeper.take() {
             // It does not panic; if it did, the connections are closed all the same.
             drop(housekeeper.join());
         }
-        for association in self.inner.associations() {
+        for association in self.generations.associations() {
             association.shut_down();
         }
+    }
+}
+
+impl Options {
+    /// Connects: brings up a controller with its I/O queues.
+    ///
+    /// # Errors
+    /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
+    /// subsystem, or did not come up.
+    pub fn connect(self) -> Result<Controller> {
+        self.check()?;
+        Controller::connect(self)
     }
 }
 

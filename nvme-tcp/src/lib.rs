@@ -6,6 +6,7 @@ mod controller;
 pub mod discovery;
 pub mod driver;
 mod error;
+mod generations;
 pub mod host;
 mod housekeeping;
 mod namespace;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zerocopy::IntoBytes;
 
 use crate::association::{Association, check};
-use crate::controller::Inner;
 use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::generations::Generations;
 use crate::spec::command::nvm::{self, DsmRange};
 use crate::spec::command::{Sqe, nvm::MAX_BLOCKS};
 use crate::spec::identify::{IdentifyNamespace, ONCS_DSM, ONCS_WRITE_ZEROES};
@@ -25,7 +25,7 @@ const MAX_TRANSFER: u64 = 1 << 20;
 /// done. A thread stays with one of the I/O queues.
 #[derive(Clone, Debug)]
 pub struct Namespace {
-    inner: Arc<Inner>,
+    generations: Arc<Generations>,
     nsid: u32,
     block_shift: u8,
     blocks: u64,
@@ -33,7 +33,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    pub(crate) fn new(inner: Arc<Inner>, nsid: u32, identify: &IdentifyNamespace) -> Result<Self> {
+    pub(crate) fn new(
+        generations: Arc<Generations>,
+        nsid: u32,
+        identify: &IdentifyNamespace,
+    ) -> Result<Self> {
         let refuse = |refusal| Err(ErrorKind::Namespace { nsid, refusal }.into());
         let format = identify.format();
         if identify.nsze.get() == 0 {
@@ -50,7 +54,7 @@ impl Namespace {
         }
         let blocks = identify.nsze.get().min(u64::MAX >> format.data_shift);
         let read_only = identify.nsattr & 1 != 0;
-        Ok(Self { inner, nsid, block_shift: format.data_shift, blocks, read_only })
+        Ok(Self { generations, nsid, block_shift: format.data_shift, blocks, read_only })
     }
 
     /// NSID.
@@ -75,12 +79,9 @@ impl Namespace {
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
     pub fn max_transfer(&self) -> usize {
-        self.max_transfer_of(&self.inner.current())
-    }
-
-    fn max_transfer_of(&self, association: &Association) -> usize {
         let most = u64::from(MAX_BLOCKS) << self.block_shift;
-        let limit = association.traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
+        let limit =
+            self.generations.current().traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
         (limit >> self.block_shift << self.block_shift).max(self.block_size().into()) as usize
     }
 
@@ -106,8 +107,7 @@ impl Namespace {
     /// holds then is not defined.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let association = self.inner.current();
-        let step = self.max_transfer_of(&association);
+        let step = self.max_transfer();
         let mut at = slba;
         let requests = buffer.chunks_mut(step).map(|piece| {
             let count = (piece.len() >> self.block_shift) as u32;
@@ -115,7 +115,7 @@ impl Namespace {
             at += u64::from(count);
             Request { sqe, buffer: Buffer::Read(piece) }
         });
-        queue_of_this_thread(&association)?.execute(requests, |cqe, fault| check("Read", cqe, fault))
+        self.run("Read", requests)
     }
 
     /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
@@ -125,8 +125,7 @@ impl Namespace {
     /// the new.
     pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
         let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let association = self.inner.current();
-        let step = self.max_transfer_of(&association);
+        let step = self.max_transfer();
         let mut at = slba;
         let requests = buffer.chunks(step).map(|piece| {
             let count = (piece.len() >> self.block_shift) as u32;
@@ -134,7 +133,7 @@ impl Namespace {
             at += u64::from(count);
             Request { sqe, buffer: Buffer::Write(piece) }
         });
-        queue_of_this_thread(&association)?.execute(requests, |cqe, fault| check("Write", cqe, fault))
+        self.run("Write", requests)
     }
 
     /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
@@ -143,11 +142,10 @@ impl Namespace {
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn flush(&self) -> Result<()> {
-        let association = self.inner.current();
-        if !association.traits.volatile_write_cache {
+        if !self.generations.current().traits.volatile_write_cache {
             return Ok(());
         }
-        self.run(&association, "Flush", [nvm::flush(self.nsid)])
+        self.run_bare("Flush", [nvm::flush(self.nsid)])
     }
 
     /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
@@ -157,15 +155,14 @@ impl Namespace {
     /// As [`write_at`](Self::write_at).
     pub fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
         let (slba, count) = self.blocks_at(offset, len)?;
-        let association = self.inner.current();
-        if association.traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
+        if self.generations.current().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
             return self.write_zero_blocks(offset, len);
         }
         let end = slba + count;
         let commands = (slba..end)
             .step_by(MAX_BLOCKS as usize)
             .map(|at| nvm::write_zeroes(self.nsid, at, (end - at).min(MAX_BLOCKS.into()) as u32));
-        self.run(&association, "Write Zeroes", commands)
+        self.run_bare("Write Zeroes", commands)
     }
 
     fn write_zero_blocks(&self, offset: u64, len: u64) -> Result<()> {
@@ -187,8 +184,7 @@ impl Namespace {
     /// As [`write_at`](Self::write_at).
     pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
         let (slba, count) = self.blocks_at(offset, len)?;
-        let association = self.inner.current();
-        if association.traits.optional_commands & ONCS_DSM == 0 || count == 0 {
+        if self.generations.current().traits.optional_commands & ONCS_DSM == 0 || count == 0 {
             return Ok(());
         }
         let end = slba + count;
@@ -200,23 +196,28 @@ impl Namespace {
                 slba: at.into(),
             })
             .collect();
-        for ranges in ranges.chunks(nvm::MAX_DSM_RANGES) {
+        let requests = ranges.chunks(nvm::MAX_DSM_RANGES).map(|ranges| {
             let sqe = nvm::deallocate(self.nsid, ranges.len() as u32);
-            let request = Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) };
-            queue_of_this_thread(&association)?
-                .execute([request], |cqe, fault| check("Dataset Management", cqe, fault))?;
-        }
-        Ok(())
+            Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) }
+        });
+        self.run("Dataset Management", requests)
     }
 
-    fn run(
-        &self,
-        association: &Association,
-        name: &'static str,
-        commands: impl IntoIterator<Item = Sqe>,
-    ) -> Result<()> {
-        let requests = commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None });
-        queue_of_this_thread(association)?.execute(requests, |cqe, fault| check(name, cqe, fault))
+    /// Runs commands without data.
+    fn run_bare(&self, name: &'static str, commands: impl IntoIterator<Item = Sqe>) -> Result<()> {
+        self.run(name, commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None }))
+    }
+
+    /// Runs commands on this thread's queue; when the next association takes over, the rest of them there.
+    fn run<'b>(&self, name: &'static str, requests: impl IntoIterator<Item = Request<'b>>) -> Result<()> {
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let association = self.generations.current();
+            let stay = || self.generations.is_current(&association);
+            let done = |cqe: &_, fault| check(name, cqe, fault);
+            queue_of_this_thread(&association)?.execute_while(&mut requests, stay, done)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::controller::Controller;
 use crate::error::{Error, Result};
 use crate::host::HostIdentity;
 use crate::nqn;
@@ -111,7 +110,7 @@ impl Options {
         Self { io_queues, ..self }
     }
 
-    /// I/O queues kept for [`Controller::queue`]. None by default.
+    /// I/O queues kept for [`Controller::queue`](crate::Controller::queue). None by default.
     #[must_use]
     pub fn owned_queues(self, owned_queues: u16) -> Self {
         Self { owned_queues, ..self }
@@ -164,16 +163,6 @@ impl Options {
     #[must_use]
     pub fn hpda(self, hpda: u8) -> Self {
         Self { hpda, ..self }
-    }
-
-    /// Connects: brings up a controller with its I/O queues.
-    ///
-    /// # Errors
-    /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
-    /// subsystem, or did not come up.
-    pub fn connect(self) -> Result<Controller> {
-        self.check()?;
-        Controller::connect(self)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

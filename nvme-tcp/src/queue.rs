@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::association::{Association, check};
-use crate::controller::Inner;
 use crate::driver::wire::Intake;
 use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
+use crate::generations::Generations;
 use crate::namespace::Namespace;
 use crate::proto::Wants;
 use crate::spec::command::{Sqe, nvm};
@@ -46,7 +46,7 @@ pub struct Rejected {
 /// ones go to a new one: ask for the descriptor again after each poll.
 #[derive(Debug)]
 pub struct Queue {
-    inner: Arc<Inner>,
+    generations: Arc<Generations>,
     lane: Lane,
     /// The connection before, while commands are outstanding on it.
     draining: Option<Lane>,
@@ -65,9 +65,9 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn open(inner: Arc<Inner>) -> Result<Self> {
-        let lane = Lane::open(&inner)?;
-        Ok(Self { inner, lane, draining: None })
+    pub(crate) fn open(generations: Arc<Generations>) -> Result<Self> {
+        let lane = Lane::open(&generations)?;
+        Ok(Self { generations, lane, draining: None })
     }
 
     /// How many commands can be submitted now.
@@ -141,13 +141,13 @@ impl Queue {
         if let Err(error) = self.follow() {
             return Err(Rejected { error, buffer: loan.into_owned() });
         }
-        self.lane.submit(name, &sqe, loan, cookie, self.inner.connector.options().timeout)
+        self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
     }
 
     /// Goes over to the controller's present association.
     fn follow(&mut self) -> Result<()> {
-        if self.draining.is_none() && self.inner.current().generation != self.lane.association.generation {
-            let next = Lane::open(&self.inner)?;
+        if self.draining.is_none() && !self.generations.is_current(&self.lane.association) {
+            let next = Lane::open(&self.generations)?;
             let old = std::mem::replace(&mut self.lane, next);
             self.draining = (old.engine.outstanding() > 0).then_some(old);
         }
@@ -196,7 +196,7 @@ impl Queue {
     }
 
     fn check_deadlines(&mut self) -> Result<()> {
-        let after = self.inner.connector.options().timeout;
+        let after = self.generations.connector.options().timeout;
         let now = Instant::now();
         for lane in [Some(&mut self.lane), self.draining.as_mut()].into_iter().flatten() {
             if lane.engine.connection_mut().expired(now).is_some() {
@@ -219,9 +219,9 @@ impl AsFd for Queue {
 }
 
 impl Lane {
-    fn open(inner: &Inner) -> Result<Self> {
-        let association = inner.current();
-        let (opened, qid) = association.open_io_queue(&inner.connector)?;
+    fn open(generations: &Generations) -> Result<Self> {
+        let association = generations.current();
+        let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
         Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None })

@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -124,16 +125,25 @@ impl SharedQueue {
         self.lock().fail(error);
     }
 
-    /// Runs `requests` with as many of them outstanding as the queue has room for, and gives each completion
-    /// to `done`. After the first error, `done`'s or the queue's, no more are begun; all that were are waited
-    /// for, so no memory is in use any more on return.
+    /// Runs all of `requests`: see [`execute_while`](Self::execute_while).
     pub(crate) fn execute<'b>(
         &self,
         requests: impl IntoIterator<Item = Request<'b>>,
+        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.execute_while(&mut requests.into_iter().peekable(), || true, done)
+    }
+
+    /// Runs `requests` with as many of them outstanding as the queue has room for, and gives each completion
+    /// to `done`. No more are begun after the first error, `done`'s or the queue's, and when `stay` says no,
+    /// which leaves the rest in `requests`. All that were begun are waited for, so no memory is in use any more
+    /// on return.
+    pub(crate) fn execute_while<'b>(
+        &self,
+        requests: &mut Peekable<impl Iterator<Item = Request<'b>>>,
+        stay: impl Fn() -> bool,
         mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut requests = requests.into_iter();
-        let mut next = requests.next();
         let mut failed = None;
         // Before `state`, so that on unwinding the lock is free when this is dropped.
         let guard = CallGuard { queue: self, call: self.lock().begin_call() };
@@ -145,25 +155,22 @@ impl SharedQueue {
                     failed = Some(error.clone());
                 }
             }
-            while failed.is_none() && state.room_for(call) > 0 {
-                let Some(request) = next.take() else { break };
+            while failed.is_none() && state.room_for(call) > 0 && stay() {
+                let Some(request) = requests.next() else { break };
                 if let Err(error) = state.submit(call, request, self.timeout) {
                     failed = Some(error);
                 }
-                next = requests.next();
             }
             let flushed = state.flush();
             while let Some(outcome) = state.calls[call].results.pop_front() {
                 let result = outcome.and_then(|(cqe, fault)| done(&cqe, fault));
                 failed = failed.or(result.err());
             }
-            let idle = state.calls[call].outstanding == 0;
-            if idle && (next.is_none() || failed.is_some()) {
+            let finished = failed.is_some() || requests.peek().is_none() || !stay();
+            if finished && state.calls[call].outstanding == 0 {
                 break;
             }
-            if state.calls[call].results.is_empty()
-                && (failed.is_some() || next.is_none() || state.room_for(call) == 0)
-            {
+            if state.calls[call].results.is_empty() && (finished || state.room_for(call) == 0) {
                 state = self.wait(state, call, flushed);
             }
         }
