@@ -144,6 +144,9 @@ impl Host {
         self.connection.fill_digests(|p| crc32c(&super::wire::patterned(p.slot, p.offset, p.len)));
         let mut sent = Vec::new();
         for segment in self.connection.segments() {
+            if sent.len() >= most {
+                break;
+            }
             match segment {
                 Segment::Bytes(bytes) => sent.extend_from_slice(bytes),
                 Segment::Payload(p) => {
