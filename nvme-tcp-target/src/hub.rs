@@ -234,7 +234,8 @@ fn entry(
 ) -> Option<Box<DiscoveryLogEntry>> {
     // A listener on all addresses is where the host reached it.
     let ip = match port.address.ip() {
-        ip if ip.is_unspecified() => local?,
+        IpAddr::V4(ip) if ip.is_unspecified() => local.map(|ip| ip.to_canonical()).filter(IpAddr::is_ipv4)?,
+        IpAddr::V6(ip) if ip.is_unspecified() => local?.to_canonical(),
         ip => ip,
     };
     let mut entry = DiscoveryLogEntry::zeroed();

@@ -91,7 +91,7 @@ mod tests {
         memory.prepare(3, 5000).fill(7);
         memory.free(3);
         assert_eq!(memory.kept, 8192);
-        assert_eq!(memory.prepare(0, 8192), [7; 8192]);
+        assert!(memory.prepare(0, 8192)[..5000] == [7; 5000]);
         assert_eq!(memory.kept, 0);
         assert_eq!(memory.prepare(1, 1), [0]);
         let payload = Payload { slot: 0, offset: 8000, len: 300 };

@@ -37,9 +37,6 @@ pub enum SessionEnd {
     /// The association that the queue belongs to is over.
     #[error(transparent)]
     Association(#[from] AssociationEnd),
-    /// The host disconnected the queue.
-    #[error("the host disconnected the queue")]
-    Disconnected,
 }
 
 /// Where a connection comes from.

@@ -11,7 +11,7 @@ use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use super::{Backend, NamespaceError};
 
 /// Zeros that are written where the file system cannot make them.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A regular file, under an advisory lock (flock(2)) for as long as it is served: exclusive, or shared where
 /// it is only read.

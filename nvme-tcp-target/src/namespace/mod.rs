@@ -70,8 +70,8 @@ pub enum NamespaceError {
         /// What it is called.
         path: PathBuf,
     },
-    /// Another process serves it.
-    #[error("{}: another process has it locked", path.display())]
+    /// It is served already, by this process or another one.
+    #[error("{}: it is locked: end what serves it already", path.display())]
     Locked {
         /// Which file.
         path: PathBuf,

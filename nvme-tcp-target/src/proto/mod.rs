@@ -4,7 +4,11 @@
 //! stands on the same two halves, [`Framer`](nvme_tcp::proto::Framer) and
 //! [`Transmit`](nvme_tcp::proto::Transmit).
 
+mod config;
 mod connection;
+mod event;
 mod slots;
 
-pub use connection::{C2hSuccess, Connection, ConnectionConfig, Event, Negotiated};
+pub use config::{C2hSuccess, ConnectionConfig, Negotiated};
+pub use connection::Connection;
+pub use event::Event;

@@ -95,9 +95,11 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+type EventListener = dyn Fn(&TargetEvent) + Send + Sync;
+
 /// Whoever hears of [`TargetEvent`]s.
 #[derive(Clone, Default)]
-pub(crate) struct Reporter(Option<Arc<dyn Fn(&TargetEvent) + Send + Sync>>);
+pub(crate) struct Reporter(Option<Arc<EventListener>>);
 
 impl Reporter {
     fn report(&self, event: &TargetEvent) {
@@ -331,12 +333,12 @@ impl Shared {
     fn wait(&self, socket: Option<&TcpListener>) {
         let bell = PollFd::new(self.bell.as_fd(), PollFlags::POLLIN);
         // What poll(2) has against it shows at the next accept.
-        drop(match socket {
+        let _ = match socket {
             Some(socket) => {
                 poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN), bell], PollTimeout::NONE)
             }
             None => poll(&mut [bell], PollTimeout::try_from(ACCEPT_REST).unwrap_or(PollTimeout::ZERO)),
-        });
+        };
     }
 
     /// Gives a connection its thread.

@@ -62,7 +62,8 @@ struct State {
     dead: Option<Error>,
     /// Whether anything completed since [`SharedQueue::take_traffic`] was last asked.
     traffic: bool,
-    receives: u32,
+    /// When deadlines were last looked at.
+    looked: Instant,
 }
 
 /// One call of [`SharedQueue::execute`].
@@ -70,6 +71,8 @@ struct State {
 struct Call {
     active: bool,
     waiting: bool,
+    /// Waits with nothing outstanding: the next slot that comes free is for such a call.
+    starved: bool,
     outstanding: usize,
     results: VecDeque<Outcome>,
     wake: Arc<Condvar>,
@@ -85,7 +88,7 @@ impl SharedQueue {
             calls: Vec::new(),
             dead: None,
             traffic: false,
-            receives: 0,
+            looked: Instant::now(),
         };
         Self { state: Mutex::new(state), timeout }
     }
@@ -132,15 +135,17 @@ impl SharedQueue {
         let mut requests = requests.into_iter();
         let mut next = requests.next();
         let mut failed = None;
+        // Before `state`, so that on unwinding the lock is free when this is dropped.
+        let guard = CallGuard { queue: self, call: self.lock().begin_call() };
+        let call = guard.call;
         let mut state = self.lock();
-        let call = state.begin_call();
         loop {
             if failed.is_none() {
                 if let Some(error) = &state.dead {
                     failed = Some(error.clone());
                 }
             }
-            while failed.is_none() && state.engine.room() > 0 {
+            while failed.is_none() && state.room_for(call) > 0 {
                 let Some(request) = next.take() else { break };
                 if let Err(error) = state.submit(call, request, self.timeout) {
                     failed = Some(error);
@@ -157,12 +162,13 @@ impl SharedQueue {
                 break;
             }
             if state.calls[call].results.is_empty()
-                && (failed.is_some() || next.is_none() || state.engine.room() == 0)
+                && (failed.is_some() || next.is_none() || state.room_for(call) == 0)
             {
                 state = self.wait(state, call, flushed);
             }
         }
-        state.end_call(call);
+        drop(state);
+        drop(guard);
         failed.map_or(Ok(()), Err)
     }
 
@@ -173,7 +179,9 @@ impl SharedQueue {
         call: usize,
         flushed: Flush,
     ) -> MutexGuard<'a, State> {
-        let Some(mut intake) = state.intake.take() else {
+        let waiting = &mut state.calls[call];
+        waiting.starved = waiting.outstanding == 0;
+        let Some(intake) = state.intake.take() else {
             if flushed == Flush::Blocked && state.dead.is_none() {
                 // The receiver may be asleep in its receive: this thread sees to the sending.
                 let fd = state.engine.outlet().as_owned_fd();
@@ -189,11 +197,17 @@ impl SharedQueue {
             state.calls[call].waiting = false;
             return state;
         };
+        let mut role = Role { queue: self, intake: Some(intake) };
         let mut place = state.engine.place();
         let writing = state.engine.wants_write();
         drop(state);
+        let Some(intake) = &mut role.intake else { return self.lock() };
         let mode = if writing {
-            wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, TICK);
+            let tick = TICK.min(self.timeout);
+            // What is already here, the descriptor does not show.
+            if !intake.half().has_buffered() {
+                wait_for(intake.half().as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT, tick);
+            }
             Wait::Now
         } else {
             Wait::Block
@@ -204,16 +218,13 @@ impl SharedQueue {
         let received = intake.receive(bytes, mode);
         let mut state = self.lock();
         let result = match received {
-            Ok(received) => state.engine.received(received, &mut intake).and_then(|()| {
+            Ok(received) => state.engine.received(received, intake).and_then(|()| {
                 state.deliver();
-                // Deadlines are looked at when nothing comes, and now and then when much does.
-                state.receives = state.receives.wrapping_add(1);
-                let look = received == Received::Nothing || state.receives % 256 == 0;
-                if look { state.check_deadlines(self.timeout) } else { Ok(()) }
+                state.check_deadlines(self.timeout, received == Received::Nothing)
             }),
             Err(error) => Err(error.into()),
         };
-        state.intake = Some(intake);
+        state.intake = role.intake.take();
         if let Err(error) = result {
             state.deliver();
             state.fail(error);
@@ -221,6 +232,47 @@ impl SharedQueue {
             state.settle_dead();
         }
         state
+    }
+}
+
+/// Ends a call, and sees to it that nothing of its caller's memory is lent any more, even when one of the
+/// caller's closures panics: the queue is then given up, since what is outstanding cannot be taken back.
+#[derive(Debug)]
+struct CallGuard<'q> {
+    queue: &'q SharedQueue,
+    call: usize,
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if state.calls[self.call].outstanding > 0 {
+            state.fail(Error::invalid("a caller of the queue panicked"));
+        }
+        // Whoever has the receiving role settles the queue before leaving it.
+        while state.calls[self.call].outstanding > 0 {
+            let wake = state.calls[self.call].wake.clone();
+            state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.end_call(self.call);
+    }
+}
+
+/// The receiving role while a thread has it. Where that thread panics, the queue is given up and the role
+/// freed, since the others would wait for it for ever.
+#[derive(Debug)]
+struct Role<'q> {
+    queue: &'q SharedQueue,
+    intake: Option<Intake>,
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        if let Some(intake) = self.intake.take() {
+            let mut state = self.queue.lock();
+            state.intake = Some(intake);
+            state.fail(Error::invalid("the thread that received for the queue panicked"));
+        }
     }
 }
 
@@ -240,6 +292,7 @@ impl State {
             self.calls.push(Call {
                 active: false,
                 waiting: false,
+                starved: false,
                 outstanding: 0,
                 results: VecDeque::new(),
                 wake: Arc::default(),
@@ -251,7 +304,11 @@ impl State {
     }
 
     fn end_call(&mut self, call: usize) {
-        self.calls[call].active = false;
+        let ended = &mut self.calls[call];
+        ended.active = false;
+        ended.waiting = false;
+        ended.starved = false;
+        ended.results.clear();
         // The role, and the slots that this call had, are free for the others.
         if self.intake.is_some() {
             self.wake_one();
@@ -273,14 +330,24 @@ impl State {
             // SAFETY: the same.
             Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
         };
-        let deadline = Some(Instant::now() + timeout);
+        let deadline = Instant::now().checked_add(timeout);
         let slot = self
             .engine
             .submit(&request.sqe, loan, deadline)
             .map_err(|(e, _)| Error::invalid(e.to_string()))?;
         self.owners[usize::from(slot)] = Some(call);
         self.calls[call].outstanding += 1;
+        self.calls[call].starved = false;
         Ok(())
+    }
+
+    /// How many commands `call` may begin now: it leaves a slot for each call that has none.
+    fn room_for(&self, call: usize) -> usize {
+        let room = self.engine.room();
+        if self.calls[call].outstanding == 0 {
+            return room;
+        }
+        room.saturating_sub(self.calls.iter().filter(|call| call.starved).count())
     }
 
     fn flush(&mut self) -> Flush {
@@ -324,8 +391,14 @@ impl State {
         }
     }
 
-    fn check_deadlines(&mut self, timeout: Duration) -> Result<(), Error> {
-        match self.engine.connection_mut().expired(Instant::now()) {
+    /// Looks at the deadlines when nothing came, and at every [`TICK`] when something always does.
+    fn check_deadlines(&mut self, timeout: Duration, idle: bool) -> Result<(), Error> {
+        let now = Instant::now();
+        if !idle && now < self.looked + TICK.min(timeout) {
+            return Ok(());
+        }
+        self.looked = now;
+        match self.engine.connection_mut().expired(now) {
             Some(_) => Err(ErrorKind::Timeout { what: "a command", after: timeout }.into()),
             None => Ok(()),
         }
@@ -347,6 +420,7 @@ impl State {
     /// receiving into the memory.
     fn settle_dead(&mut self) {
         let Some(error) = self.dead.clone() else { return };
+        self.deliver();
         for (slot, loan) in self.engine.abandon() {
             drop(loan);
             let owner = self.owners.get_mut(usize::from(slot)).and_then(Option::take);
@@ -355,8 +429,16 @@ impl State {
                 call.results.push_back(Err(error.clone()));
             }
         }
-        for call in &self.calls {
+        for call in &mut self.calls {
+            // No slot has a loan any more. A panic halfway through a delivery may have left a count behind.
+            while call.outstanding > 0 {
+                call.outstanding -= 1;
+                call.results.push_back(Err(error.clone()));
+            }
             call.wake.notify_one();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,14 @@ impl RecvHalf {
         }
     }
 
+    /// Whether something is here that the descriptor does not show: poll(2) only where this says no.
+    pub fn has_buffered(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(half) => half.has_buffered(),
+        }
+    }
+
     /// Opens records in the process until there is [plaintext](Self::opened), receiving if need be; whether
     /// there is.
     pub fn fill(&mut self, wait: Wait) -> Result<bool, TransportError> {

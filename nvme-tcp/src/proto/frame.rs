@@ -62,6 +62,8 @@ pub enum Frame<'a> {
 /// Where in a PDU the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// The PDU before is whole; its header stays in the buffer to be quoted until more bytes are asked for.
+    Between,
     /// `need` bytes of header and digest make the next step.
     Header { need: usize },
     /// Padding, then data, then perhaps a digest.
@@ -93,7 +95,7 @@ impl Framer {
             sender,
             layout: Layout::default(),
             initialized: false,
-            state: State::Header { need: COMMON_HEADER_LEN },
+            state: State::Between,
             buffer: [0; MAX_HEADER_LEN + DIGEST_LEN],
             have: 0,
         }
@@ -116,8 +118,14 @@ impl Framer {
     pub fn advance(&mut self, n: u32) {
         if let State::Data { pad: 0, left, digest } = self.state {
             debug_assert!(n <= left, "more data than the PDU has");
-            self.state = Self::after_data(left.saturating_sub(n), digest);
-            self.have = 0;
+            self.state = match (left.saturating_sub(n), digest) {
+                (0, false) => State::Between,
+                (0, true) => {
+                    self.have = 0;
+                    State::Digest
+                }
+                (left, digest) => State::Data { pad: 0, left, digest },
+            };
         }
     }
 
@@ -130,6 +138,10 @@ impl Framer {
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Violation> {
         loop {
             match self.state {
+                State::Between => {
+                    self.have = 0;
+                    self.state = State::Header { need: COMMON_HEADER_LEN };
+                }
                 State::Header { need } => {
                     if !self.collect(need, input) {
                         return Ok(None);
@@ -163,24 +175,11 @@ impl Framer {
                         return Ok(None);
                     }
                     let digest = read_digest(&self.buffer);
-                    self.start_over();
+                    self.state = State::Between;
                     return Ok(Some(Frame::Digest(digest)));
                 }
                 State::Dead => return Ok(None),
             }
-        }
-    }
-
-    fn start_over(&mut self) {
-        self.have = 0;
-        self.state = State::Header { need: COMMON_HEADER_LEN };
-    }
-
-    fn after_data(left: u32, digest: bool) -> State {
-        match (left, digest) {
-            (0, false) => State::Header { need: COMMON_HEADER_LEN },
-            (0, true) => State::Digest,
-            _ => State::Data { pad: 0, left, digest },
         }
     }
 
@@ -292,11 +291,10 @@ impl Framer {
                     Pdu::TermReq(_) => 0,
                     _ => u32::from(self.common().pdo).saturating_sub(self.have as u32),
                 };
-                if *data == 0 {
-                    self.start_over();
-                } else {
-                    self.state = State::Data { pad, left: *data, digest: *digest };
-                }
+                self.state = match *data {
+                    0 => State::Between,
+                    left => State::Data { pad, left, digest: *digest },
+                };
             }
             Ok(_) => {}
             Err(_) => self.state = State::Dead,

@@ -1,0 +1,100 @@
+//! End to end: the initiator against the embedded target, beside a bare loop that moves the same bytes.
+//!
+//! The other end runs in a process of its own on CPU 0, the measured end on CPU 1. Every cell is run in turn
+//! with each mode and with the bare loop, several times over, since such figures mean little but as ratios
+//! taken in one run.
+
+mod cell;
+mod far_end;
+mod measure;
+mod nvme;
+mod raw;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::cell::{CELLS, Cell, Mode};
+use crate::measure::Sample;
+
+/// Measures the initiator against the embedded target and a bare loop
+#[derive(Debug, Parser)]
+struct Args {
+    /// Under two minutes in all
+    #[arg(long)]
+    quick: bool,
+    /// Only these cells
+    #[arg(long = "cell", value_name = "NAME")]
+    cells: Vec<String>,
+    /// Only these modes
+    #[arg(long = "mode", value_name = "MODE")]
+    modes: Vec<Mode>,
+    /// Also write the result there, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<std::path::PathBuf>,
+    /// The other end of a measurement; started by the program itself
+    #[arg(long, hide = true)]
+    far_end: Option<String>,
+}
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.far_end {
+        Some(what) => far_end::serve(what),
+        None => run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("end-to-end: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let (rounds, time) =
+        if args.quick { (3, Duration::from_millis(700)) } else { (5, Duration::from_secs(3)) };
+    let modes: Vec<Mode> = if args.modes.is_empty() { Mode::ALL.to_vec() } else { args.modes.clone() };
+    let cells =
+        CELLS.iter().filter(|cell| args.cells.is_empty() || args.cells.iter().any(|c| c == cell.name));
+    let raw_end = far_end::FarEnd::start("raw")?;
+    let ends = modes.iter().map(|mode| Ok((*mode, far_end::FarEnd::start(mode.name())?)));
+    let ends = ends.collect::<Result<Vec<_>>>()?;
+    for (mode, end) in &ends {
+        nvme::fill(&end.address, *mode)?;
+    }
+    measure::pin(1)?;
+    let mut table = report::Table::default();
+    for cell in cells {
+        let mut raw: Vec<Sample> = Vec::new();
+        let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
+        for _ in 0..rounds {
+            raw.push(raw::run(&raw_end.address, cell, time)?);
+            for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
+                into.push(nvme::run(&end.address, *mode, cell, time)?);
+            }
+        }
+        for (mode, samples) in &samples {
+            table.add(cell, *mode, samples, &raw);
+        }
+        eprintln!("{} done", cell.name);
+    }
+    print!("{}", table.markdown());
+    if let Some(path) = &args.json {
+        std::fs::write(path, table.json()?)?;
+    }
+    Ok(())
+}
+
+/// Bytes of the namespace that the cells move about in.
+const SPAN: u64 = 256 << 20;
+
+/// A cell's requests per namespace span.
+fn slots(cell: &Cell) -> u64 {
+    SPAN / u64::from(cell.size)
+}

@@ -1,0 +1,80 @@
+//! The initiator, by a queue that one thread owns.
+
+use std::time::Duration;
+
+use nvme_tcp::host::HostIdentity;
+use nvme_tcp::psk::ConfiguredKey;
+use nvme_tcp::{Controller, Namespace, Options, Queue, QueueCompletion};
+
+use crate::cell::{Cell, Mode};
+use crate::far_end::{KEY, SUBSYSTEM};
+use crate::measure::{self, Sample};
+use crate::{Result, SPAN, slots};
+
+fn connect(address: &str, mode: Mode) -> Result<Controller> {
+    let mut options = Options::new(address, SUBSYSTEM, HostIdentity::load()?)
+        .io_queues(1)
+        .owned_queues(1)
+        .queue_size(130)
+        .keep_alive(Duration::ZERO);
+    match mode {
+        Mode::Plain => {}
+        Mode::Digest => options = options.digests(true, true),
+        Mode::Tls => options = options.tls(KEY.parse::<ConfiguredKey>()?),
+    }
+    Ok(options.connect()?)
+}
+
+/// Writes all of the namespace, so that what is read takes memory at the other end.
+pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
+    let controller = connect(address, mode)?;
+    let namespace = controller.namespace(1)?;
+    let piece: Vec<u8> = (0..8 << 20).map(|i: u32| (i / 7) as u8).collect();
+    for offset in (0..SPAN).step_by(piece.len()) {
+        namespace.write_at(&piece, offset)?;
+    }
+    controller.shutdown();
+    Ok(())
+}
+
+/// Runs a cell.
+pub(crate) fn run(address: &str, mode: Mode, cell: &Cell, time: Duration) -> Result<Sample> {
+    let controller = connect(address, mode)?;
+    let namespace = controller.namespace(1)?;
+    let mut queue = controller.queue()?;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..cell.depth {
+        submit(&mut queue, &namespace, cell, vec![0x5a; cell.size as usize], &mut random)?;
+    }
+    let mut done: Vec<QueueCompletion> = Vec::with_capacity(cell.depth);
+    let sample = measure::sample(time, || {
+        queue.poll(&mut done, Duration::from_secs(5))?;
+        let count = done.len() as u64;
+        for completion in done.drain(..) {
+            completion.result?;
+            submit(&mut queue, &namespace, cell, completion.buffer.unwrap_or_default(), &mut random)?;
+        }
+        Ok(count)
+    })?;
+    drop(queue);
+    controller.shutdown();
+    Ok(sample)
+}
+
+fn submit(
+    queue: &mut Queue,
+    namespace: &Namespace,
+    cell: &Cell,
+    buffer: Vec<u8>,
+    random: &mut u64,
+) -> Result<()> {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    let offset = *random % slots(cell) * u64::from(cell.size);
+    let submitted = match cell.write {
+        true => queue.submit_write(namespace, buffer, offset, 0),
+        false => queue.submit_read(namespace, buffer, offset, 0),
+    };
+    submitted.map_err(|rejected| rejected.error.into())
+}

@@ -1,0 +1,80 @@
+//! The table.
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::cell::{Cell, Mode};
+use crate::measure::Sample;
+
+/// One row: medians over the rounds.
+#[derive(Debug, Serialize)]
+struct Row {
+    cell: &'static str,
+    mode: &'static str,
+    iops: f64,
+    mib_s: f64,
+    cpu_us_per_io: f64,
+    /// Commands a second as a part of the bare loop's in the same round.
+    raw_ratio: f64,
+    /// (most - least) / median of the commands a second.
+    spread: f64,
+    #[serde(skip)]
+    quoted_in_iops: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Table {
+    cells: Vec<Row>,
+}
+
+impl Table {
+    pub(crate) fn add(&mut self, cell: &Cell, mode: Mode, samples: &[Sample], raw: &[Sample]) {
+        let iops: Vec<f64> = samples.iter().map(Sample::iops).collect();
+        let ratios: Vec<f64> = samples.iter().zip(raw).map(|(s, raw)| s.iops() / raw.iops()).collect();
+        let cpu: Vec<f64> = samples.iter().map(Sample::cpu_us).collect();
+        let middle = median(&iops);
+        let most = iops.iter().copied().fold(0.0, f64::max);
+        let least = iops.iter().copied().fold(f64::INFINITY, f64::min);
+        self.cells.push(Row {
+            cell: cell.name,
+            mode: mode.name(),
+            iops: middle,
+            mib_s: middle * f64::from(cell.size) / f64::from(1 << 20),
+            cpu_us_per_io: median(&cpu),
+            raw_ratio: median(&ratios),
+            spread: (most - least) / middle,
+            quoted_in_iops: cell.iops,
+        });
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text =
+            "| cell | mode | rate | CPU per I/O | of the bare loop | spread |\n|---|---|---|---|---|---|\n"
+                .to_owned();
+        for row in &self.cells {
+            let rate = match row.quoted_in_iops {
+                true => format!("{:.1} k IOPS", row.iops / 1e3),
+                false => format!("{:.0} MiB/s", row.mib_s),
+            };
+            text += &format!(
+                "| {} | {} | {rate} | {:.2} us | {:.2} | {:.0} % |\n",
+                row.cell,
+                row.mode,
+                row.cpu_us_per_io,
+                row.raw_ratio,
+                row.spread * 100.0
+            );
+        }
+        text
+    }
+
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
