@@ -228,6 +228,15 @@ pub struct QueueArgs {
     pub keep_alive_tmo: Option<u32>,
 }
 
+/// How long to wait.
+#[derive(Clone, Debug, Args)]
+pub struct TimeArgs {
+    /// Seconds that a connection may take to come up, and each command to be answered
+    /// [default: 10 and 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
+}
+
 /// Takes an NQN and says what is wrong with it.
 pub fn nqn_parser() -> impl TypedValueParser<Value = String> {
     clap::builder::NonEmptyStringValueParser::new().try_map(|text| nqn::validate(&text).map(|()| text))
@@ -250,6 +259,8 @@ mod tests {
         tls: TlsArgs,
         #[command(flatten)]
         queues: QueueArgs,
+        #[command(flatten)]
+        time: TimeArgs,
     }
 
     fn shared(line: &str) -> Result<Shared, clap::Error> {
@@ -274,6 +285,7 @@ mod tests {
             (Some(4), Some(128), Some(10))
         );
         assert!(queues.hdr_digest && queues.data_digest);
+        assert_eq!(shared("--timeout 5").unwrap().time.timeout, Some(5));
     }
 
     #[test]
@@ -285,6 +297,7 @@ mod tests {
             "-i 0",
             "-Q 0",
             "-k -1",
+            "--timeout 0",
             "--identity 0",
         ];
         for line in

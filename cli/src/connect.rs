@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nvme_tcp::{Options, Security};
 
-use crate::args::{HostArgs, QueueArgs, TlsArgs};
+use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
 use crate::exit::Failure;
 use crate::uri::Address;
 
@@ -15,11 +15,16 @@ pub fn options(
     subsystem_nqn: &str,
     host: &HostArgs,
     tls: &TlsArgs,
+    time: &TimeArgs,
     queues: Option<&QueueArgs>,
 ) -> Result<Options, Failure> {
     let mut options = Options::new(address.to_string(), subsystem_nqn, host.resolve()?);
     if let Some((key, policy)) = tls.resolve()? {
         options = options.security(Security::Tls { keys: Arc::new([key]), policy });
+    }
+    if let Some(seconds) = time.timeout {
+        let limit = Duration::from_secs(seconds.into());
+        options = options.timeout(limit).connect_timeout(limit);
     }
     let Some(queues) = queues else { return Ok(options) };
     options = options.digests(queues.hdr_digest, queues.data_digest);

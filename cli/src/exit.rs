@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use ktls::alert::Alert;
 use ktls::crypto::CryptoError;
+use ktls::handshake;
 use nvme_tcp::host::HostError;
 use nvme_tcp::nqn::NqnError;
 use nvme_tcp::proto::BringUpError;
@@ -118,6 +120,35 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let hint = match error.kind() {
+            ErrorKind::Tls { source, .. } => handshake_mend(source).map(str::to_owned),
+            _ => None,
+        };
+        Self::new(Exit::of(&error), &error).hint(hint.or_else(|| error.hint()))
+    }
+}
+
+/// What to do about a server that gave up during the TLS handshake, in terms of this tool's flags.
+fn handshake_mend(error: &ktls::Error) -> Option<&'static str> {
+    Some(match error {
+        ktls::Error::Handshake(handshake::Error::AlertReceived {
+            alert: Alert::UNKNOWN_PSK_IDENTITY, ..
+        }) => {
+            "the target has no such key for this host and subsystem: compare the key, --hostnqn and the \
+             subsystem's NQN with the target's"
+        }
+        ktls::Error::Handshake(handshake::Error::Closed { answered: false, .. }) => UNANSWERED,
+        ktls::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => UNANSWERED,
+        _ => return None,
+    })
+}
+
+/// Who closes a connection when a TLS handshake begins.
+const UNANSWERED: &str = "the listener may be plain (connect without --tls and key); the kernel's target \
+                          closes as well when it does not know the key, so compare it at both ends";
+
 impl From<KeyTextError> for Failure {
     fn from(error: KeyTextError) -> Self {
         Self::usage(&error).hint(error.hint())
@@ -179,6 +210,20 @@ mod tests {
         let failure = Failure::usage("a size is empty").hint("give one, as 4K".to_owned());
         assert_eq!(failure.to_string(), "nvme-tcp: a size is empty\nhint: give one, as 4K\n");
         assert_eq!(Failure::usage("x").to_string(), "nvme-tcp: x\n");
+    }
+
+    #[test]
+    fn a_handshake_without_an_answer_has_two_mends() {
+        let closed = |answered| handshake::Error::Closed { role: handshake::Role::Client, answered };
+        let hint = |source| {
+            let error = Error::from(ErrorKind::Tls { address: "h:1".to_owned(), source });
+            Failure::from(error).to_string()
+        };
+        for unanswered in [closed(false).into(), io::Error::from(io::ErrorKind::ConnectionReset).into()] {
+            let text = hint(unanswered);
+            assert!(text.contains("without --tls") && text.contains("compare it at both ends"), "{text}");
+        }
+        assert!(!hint(closed(true).into()).contains("without --tls"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nvme_tcp::{Controller, Error, Namespace, Queue, QueueCompletion, Rejected};
+use nvme_tcp::{Controller, Namespace, Queue, QueueCompletion, Rejected};
 
 use crate::exit::{Exit, Failure};
 use crate::output::Progress;
@@ -302,10 +302,4 @@ impl<W: Write> Download<W> {
 
 fn sink_failure(error: &io::Error) -> Failure {
     Failure::new(Exit::Io, format_args!("cannot write the image: {error}"))
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(Exit::of(&error), &error).hint(error.hint())
-    }
 }

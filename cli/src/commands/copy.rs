@@ -13,7 +13,7 @@ use ktls::crypto::Hasher;
 use nvme_tcp::Controller;
 use serde::Serialize;
 
-use crate::args::{HostArgs, QueueArgs, TlsArgs};
+use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
 use crate::connect;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{self, Comparing, Hashing};
@@ -44,6 +44,8 @@ pub struct CopyArgs {
     pub tls: TlsArgs,
     #[command(flatten)]
     pub queues: QueueArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -285,8 +287,14 @@ fn verify(
 
 fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
     let queues = queue_count(args) as u16;
-    let options =
-        connect::options(&uri.address, &uri.subsystem_nqn, &args.host, &args.tls, Some(&args.queues))?;
+    let options = connect::options(
+        &uri.address,
+        &uri.subsystem_nqn,
+        &args.host,
+        &args.tls,
+        &args.time,
+        Some(&args.queues),
+    )?;
     Ok(options.owned_queues(queues).connect()?)
 }
 

@@ -6,7 +6,7 @@ use nvme_tcp::discovery::{self, EntryKind, TlsNeed};
 use nvme_tcp::nqn::DISCOVERY_NQN;
 use serde::Serialize;
 
-use crate::args::{HostArgs, TlsArgs, nqn_parser};
+use crate::args::{HostArgs, TimeArgs, TlsArgs, nqn_parser};
 use crate::connect;
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
@@ -36,6 +36,8 @@ pub struct ListArgs {
     pub host: HostArgs,
     #[command(flatten)]
     pub tls: TlsArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -104,7 +106,7 @@ pub fn run(args: &ListArgs) -> Result<(), Failure> {
 }
 
 fn list_subsystems(args: &ListArgs, target: &TargetUri) -> Result<(), Failure> {
-    let options = connect::options(&target.address, DISCOVERY_NQN, &args.host, &args.tls, None)?;
+    let options = connect::options(&target.address, DISCOVERY_NQN, &args.host, &args.tls, &args.time, None)?;
     let lines = discovery::discover(options)?.into_iter().map(|entry| SubsystemLine {
         kind: match entry.kind {
             EntryKind::Subsystem => "nvm",
@@ -130,7 +132,7 @@ fn list_subsystems(args: &ListArgs, target: &TargetUri) -> Result<(), Failure> {
 }
 
 fn list_namespaces(args: &ListArgs, target: &TargetUri, nqn: &str) -> Result<(), Failure> {
-    let options = connect::options(&target.address, nqn, &args.host, &args.tls, None)?;
+    let options = connect::options(&target.address, nqn, &args.host, &args.tls, &args.time, None)?;
     let controller = options.connect()?;
     let traits = controller.info().traits;
     let mut namespaces = Vec::new();
