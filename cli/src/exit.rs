@@ -134,7 +134,8 @@ impl From<Error> for Failure {
 fn handshake_mend(error: &ktls::Error) -> Option<&'static str> {
     Some(match error {
         ktls::Error::Handshake(handshake::Error::AlertReceived {
-            alert: Alert::UNKNOWN_PSK_IDENTITY, ..
+            alert: Alert::UNKNOWN_PSK_IDENTITY,
+            ..
         }) => {
             "the target has no such key for this host and subsystem: compare the key, --hostnqn and the \
              subsystem's NQN with the target's"
