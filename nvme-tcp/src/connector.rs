@@ -114,13 +114,19 @@ impl Connector {
             match TcpStream::connect_timeout(&candidate, left) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(failed)?;
-                    stream.set_read_timeout(Some(TICK.min(self.options.timeout))).map_err(failed)?;
+                    stream.set_read_timeout(Some(self.tick())).map_err(failed)?;
                     return Ok(stream);
                 }
                 Err(error) => last = error,
             }
         }
         Err(failed(last))
+    }
+
+    /// How long a receive waits before deadlines are looked at.
+    fn tick(&self) -> Duration {
+        let keep_alive = Some(self.options.keep_alive).filter(|kato| !kato.is_zero());
+        TICK.min(self.options.timeout).min(keep_alive.unwrap_or(TICK)).max(Duration::from_millis(1))
     }
 
     /// One identity for each TCP connection: servers in the field give up at the first they do not know.
@@ -176,7 +182,12 @@ impl Connector {
     ) -> Result<Negotiated> {
         let address = || self.options.address.clone();
         loop {
-            let flushed = engine.flush()?;
+            let flushed = engine.flush().map_err(|error| match error.kind() {
+                ErrorKind::Lost(TransportError::Io(e)) if is_gone(e) => {
+                    ErrorKind::NoIcResp { address: address(), tls }.into()
+                }
+                _ => error,
+            })?;
             if let Some(negotiated) = engine.negotiated() {
                 return Ok(negotiated);
             }
@@ -190,7 +201,7 @@ impl Connector {
                 Err(TransportError::Closed) => {
                     return Err(ErrorKind::NoIcResp { address: address(), tls }.into());
                 }
-                Err(TransportError::Io(e)) if e.kind() == io::ErrorKind::ConnectionReset => {
+                Err(TransportError::Io(e)) if is_gone(&e) => {
                     return Err(ErrorKind::NoIcResp { address: address(), tls }.into());
                 }
                 Err(TransportError::Tls(source)) => {
@@ -198,13 +209,18 @@ impl Connector {
                 }
                 Err(error) => return Err(error.into()),
             };
-            // A TLS record begins with its type, 20 to 23, and version 3.x.
-            if !tls && matches!(intake.bytes(), [20..=23, 3, ..]) {
+            // A TLS record begins with its type, 20 to 23; no PDU has such a type.
+            if !tls && matches!(intake.bytes(), [20..=23, ..]) {
                 return Err(ErrorKind::PeerSpeaksTls { address: address() }.into());
             }
             engine.received(received, intake)?;
         }
     }
+}
+
+/// Whether the peer has closed the connection on us.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// Whether another identity might fare better: the peer gave up during the handshake, by alert or without.
@@ -218,7 +234,7 @@ fn may_be_the_identity(error: &ktls::Error) -> bool {
                 | Handshake::FinishedMismatch
                 | Handshake::BadRecordMac
         ),
-        ktls::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        ktls::Error::Io(error) => is_gone(error),
         _ => false,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::association::Association;
-use crate::driver::shared::Buffer;
+use crate::association::{Association, check};
+use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
 use crate::proto::{KeepAlive, KeepAliveAction};
@@ -79,15 +79,23 @@ fn tend(association: &Association, timer: &mut KeepAlive, now: Instant, kato: Du
         KeepAliveAction::Wait(until) => until,
         KeepAliveAction::Send => {
             timer.sent(now);
-            match association.admin("Keep Alive", admin::keep_alive(), Buffer::None) {
-                Ok(_) => timer.answered(),
+            let request = Request { sqe: admin::keep_alive(), buffer: Buffer::None };
+            let done = |cqe: &_, fault| check("Keep Alive", cqe, fault);
+            match association.admin.execute_within(kato, request, done) {
+                Ok(()) => timer.answered(),
+                // Nothing else has so short a limit.
+                Err(error) if matches!(error.kind(), ErrorKind::Timeout { .. }) => {
+                    return lost(association, kato);
+                }
                 Err(error) => association.close(&error),
             }
             Instant::now()
         }
-        KeepAliveAction::Lost => {
-            association.close(&ErrorKind::Timeout { what: "Keep Alive", after: kato }.into());
-            now + LONGEST_REST
-        }
+        KeepAliveAction::Lost => lost(association, kato),
     }
+}
+
+fn lost(association: &Association, kato: Duration) -> Instant {
+    association.close(&ErrorKind::Timeout { what: "Keep Alive", after: kato }.into());
+    Instant::now() + LONGEST_REST
 }

@@ -63,7 +63,7 @@ pub struct Options {
 const MAX_QUEUE_SIZE: u32 = 4096;
 
 impl Options {
-    /// Connects to `address` ("host:port", "[v6]:port") for the subsystem `subsystem_nqn` as `host`, in plain.
+    /// Connects to `address` (`host:port`, `[v6]:port`) for the subsystem `subsystem_nqn` as `host`, in plain.
     pub fn new(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: HostIdentity) -> Self {
         Self {
             address: address.into(),

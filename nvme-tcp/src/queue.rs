@@ -1,5 +1,6 @@
 //! A queue that one thread owns: submit many, poll, wait with the caller's own event loop.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,6 @@ use crate::proto::Wants;
 use crate::spec::command::{Sqe, nvm};
 
 /// A command that is done.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct QueueCompletion {
     /// What the caller gave along with the command.
@@ -28,12 +28,30 @@ pub struct QueueCompletion {
 }
 
 /// A command that was not taken, with the memory that came along.
-#[derive(Debug)]
 pub struct Rejected {
     /// Why.
     pub error: Error,
     /// The caller's memory.
     pub buffer: Option<Vec<u8>>,
+}
+
+// Written by hand, since a payload has no place in a log.
+impl fmt::Debug for QueueCompletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.buffer.as_ref().map(Vec::len);
+        f.debug_struct("QueueCompletion")
+            .field("cookie", &self.cookie)
+            .field("result", &self.result)
+            .field("buffer_len", &bytes)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.buffer.as_ref().map(Vec::len);
+        f.debug_struct("Rejected").field("error", &self.error).field("buffer_len", &bytes).finish()
+    }
 }
 
 /// A queue with a connection of its own, for one thread.
@@ -42,14 +60,13 @@ pub struct Rejected {
 /// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for
 /// [`AsFd`] in the direction that [`wants`](Self::wants) says and then polls.
 ///
-/// When the controller's association is replaced, commands already submitted end on the old connection and new
-/// ones go to a new one: ask for the descriptor again after each poll.
+/// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
+/// submitted are done; the next command then goes to a new connection. Ask for the descriptor again after each
+/// submission.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
     lane: Lane,
-    /// The connection before, while commands are outstanding on it.
-    draining: Option<Lane>,
 }
 
 /// One connection of a queue.
@@ -67,17 +84,22 @@ struct Lane {
 impl Queue {
     pub(crate) fn open(generations: Arc<Generations>) -> Result<Self> {
         let lane = Lane::open(&generations)?;
-        Ok(Self { generations, lane, draining: None })
+        Ok(Self { generations, lane })
     }
 
     /// How many commands can be submitted now.
     pub fn room(&self) -> usize {
-        if self.lane.dead.is_some() { 0 } else { self.lane.engine.room() }
+        match (self.generations.is_current(&self.lane.association), self.outstanding()) {
+            (false, 0) => self.lane.cookies.len(),
+            (false, _) => 0,
+            (true, _) if self.lane.dead.is_some() => 0,
+            (true, _) => self.lane.engine.room(),
+        }
     }
 
     /// How many commands are outstanding.
     pub fn outstanding(&self) -> usize {
-        self.lane.engine.outstanding() + self.draining.as_ref().map_or(0, |lane| lane.engine.outstanding())
+        self.lane.engine.outstanding()
     }
 
     /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
@@ -144,12 +166,18 @@ impl Queue {
         self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
     }
 
-    /// Goes over to the controller's present association.
+    /// Goes over to the controller's present association, once nothing is outstanding on the one before.
     fn follow(&mut self) -> Result<()> {
-        if self.draining.is_none() && !self.generations.is_current(&self.lane.association) {
-            let next = Lane::open(&self.generations)?;
-            let old = std::mem::replace(&mut self.lane, next);
-            self.draining = (old.engine.outstanding() > 0).then_some(old);
+        if self.generations.is_current(&self.lane.association) {
+            return Ok(());
+        }
+        match self.outstanding() {
+            0 => self.lane = Lane::open(&self.generations)?,
+            n => {
+                return Err(Error::invalid(format!(
+                    "{n} commands are to end on the association before this one"
+                )));
+            }
         }
         Ok(())
     }
@@ -162,53 +190,37 @@ impl Queue {
     /// call or the next.
     pub fn poll(&mut self, completions: &mut Vec<QueueCompletion>, wait: Duration) -> Result<usize> {
         let before = completions.len();
-        let until = Instant::now() + wait;
+        let until = Instant::now().checked_add(wait);
         loop {
-            if let Some(old) = &mut self.draining {
-                // Its end is told by its commands.
-                drop(old.progress(completions));
-                if old.engine.outstanding() == 0 {
-                    self.draining = None;
-                }
-            }
             let result = self.lane.progress(completions);
             let done = completions.len() - before;
             if done > 0 {
                 return Ok(done);
             }
             result?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.outstanding() == 0 {
+            if self.outstanding() == 0 {
                 return Ok(0);
             }
-            self.wait_for_sockets(left);
-            self.check_deadlines()?;
-        }
-    }
-
-    fn wait_for_sockets(&self, left: Duration) {
-        let lanes = [Some(&self.lane), self.draining.as_ref()];
-        let mut fds: Vec<_> = lanes.into_iter().flatten().map(Lane::poll_fd).collect();
-        // Rounded up, so that a wait of less than a millisecond does not become a spin.
-        let limit = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        // Whatever it says, the sockets are tried next.
-        let _ = poll(&mut fds, limit);
-    }
-
-    fn check_deadlines(&mut self) -> Result<()> {
-        let after = self.generations.connector.options().timeout;
-        let now = Instant::now();
-        for lane in [Some(&mut self.lane), self.draining.as_mut()].into_iter().flatten() {
-            if lane.engine.connection_mut().expired(now).is_some() {
-                lane.fail(ErrorKind::Timeout { what: "a command", after }.into());
+            if self.lane.check_deadline(self.generations.connector.options().timeout) {
+                continue;
             }
+            let now = Instant::now();
+            let ends = [until, self.lane.engine.next_deadline()].into_iter().flatten().min();
+            if until.is_some_and(|until| until <= now) {
+                return Ok(0);
+            }
+            self.lane.wait(ends.map(|at| at.saturating_duration_since(now)));
         }
-        Ok(())
+    }
+
+    /// When a command of this queue will have taken too long: an event loop polls by then.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.lane.engine.next_deadline()
     }
 
     /// Which way the descriptor is wanted.
     pub fn wants(&self) -> Wants {
-        Wants { write: self.lane.engine.wants_write(), read: self.lane.engine.outstanding() > 0 }
+        Wants { write: self.lane.engine.wants_write(), read: self.outstanding() > 0 }
     }
 }
 
@@ -238,7 +250,7 @@ impl Lane {
         if let Some(error) = &self.dead {
             return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
         }
-        let deadline = Some(Instant::now() + timeout);
+        let deadline = Instant::now().checked_add(timeout);
         match self.engine.submit(sqe, loan, deadline) {
             Ok(slot) => {
                 if let Some(room) = self.cookies.get_mut(usize::from(slot)) {
@@ -252,12 +264,27 @@ impl Lane {
         }
     }
 
-    fn poll_fd(&self) -> PollFd<'_> {
+    /// Waits for the socket, at most for `limit`.
+    fn wait(&self, limit: Option<Duration>) {
         let mut events = PollFlags::POLLIN;
         if self.engine.wants_write() {
             events |= PollFlags::POLLOUT;
         }
-        PollFd::new(self.intake.half().as_fd(), events)
+        // Rounded up, so that a wait of less than a millisecond does not become a spin.
+        let limit = limit.map(|limit| limit.saturating_add(Duration::from_millis(1)));
+        let limit =
+            limit.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
+        // Whatever it says, the socket is tried next.
+        let _ = poll(&mut [PollFd::new(self.intake.half().as_fd(), events)], limit);
+    }
+
+    /// Fails the connection if a command is overdue; whether one is.
+    fn check_deadline(&mut self, after: Duration) -> bool {
+        let overdue = self.engine.connection_mut().expired(Instant::now()).is_some();
+        if overdue {
+            self.fail(ErrorKind::Timeout { what: "a command", after }.into());
+        }
+        overdue
     }
 
     /// Sends and receives until the socket would block.

@@ -134,6 +134,16 @@ impl SharedQueue {
         self.execute_while(&mut requests.into_iter().peekable(), || true, done)
     }
 
+    /// Runs one request that has `limit` to complete, instead of the queue's own time.
+    pub(crate) fn execute_within(
+        &self,
+        limit: Duration,
+        request: Request<'_>,
+        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.drive(&mut [request].into_iter().peekable(), || true, limit, done)
+    }
+
     /// Runs `requests` with as many of them outstanding as the queue has room for, and gives each completion
     /// to `done`. No more are begun after the first error, `done`'s or the queue's, and when `stay` says no,
     /// which leaves the rest in `requests`. All that were begun are waited for, so no memory is in use any more
@@ -142,6 +152,16 @@ impl SharedQueue {
         &self,
         requests: &mut Peekable<impl Iterator<Item = Request<'b>>>,
         stay: impl Fn() -> bool,
+        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.drive(requests, stay, self.timeout, done)
+    }
+
+    fn drive<'b>(
+        &self,
+        requests: &mut Peekable<impl Iterator<Item = Request<'b>>>,
+        stay: impl Fn() -> bool,
+        limit: Duration,
         mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut failed = None;
@@ -157,7 +177,7 @@ impl SharedQueue {
             }
             while failed.is_none() && state.room_for(call) > 0 && stay() {
                 let Some(request) = requests.next() else { break };
-                if let Err(error) = state.submit(call, request, self.timeout) {
+                if let Err(error) = state.submit(call, request, limit) {
                     failed = Some(error);
                 }
             }
