@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{Namespace, Target};
-use system_tests::{
-    Gauge, Gauged, HOST_NQN, KeyFile, SUBSYSTEM_NQN, Server, Tool, embedded, image, scaled,
-};
+use system_tests::{Gauge, Gauged, HOST_NQN, KeyFile, SUBSYSTEM_NQN, Server, Tool, embedded, image, scaled};
 
 const BLOCK: u64 = 512;
 
@@ -159,7 +157,8 @@ fn digests_protect_headers_and_data() {
 fn queues_of_every_number_and_size_give_the_same() {
     let server = Server::plain(["ram:8M"]);
     let bytes = image(8, (5 << 20) + 1);
-    for flags in [["-i", "1", "-Q", "1"], ["-i", "1", "-Q", "64"], ["-i", "8", "-Q", "2"], ["-k", "0", "-i", "3"]]
+    for flags in
+        [["-i", "1", "-Q", "1"], ["-i", "1", "-Q", "64"], ["-i", "8", "-Q", "2"], ["-k", "0", "-i", "3"]]
     {
         let copy = Tool::new(["copy", "-", &server.uri(1), "--verify"]).args(flags).input(bytes.clone());
         drop(copy.run().succeeded());
@@ -169,9 +168,11 @@ fn queues_of_every_number_and_size_give_the_same() {
 
 #[test]
 fn every_hash_of_a_key_and_every_identity_connects() {
-    for (hash, suite) in
-        [("sha256", "TLS_AES_128_GCM_SHA256"), ("sha384", "TLS_AES_256_GCM_SHA384"), ("none", "TLS_AES_128_GCM_SHA256")]
-    {
+    for (hash, suite) in [
+        ("sha256", "TLS_AES_128_GCM_SHA256"),
+        ("sha384", "TLS_AES_256_GCM_SHA384"),
+        ("none", "TLS_AES_128_GCM_SHA256"),
+    ] {
         let key = KeyFile::generate(hash);
         let server = Server::tls(["ram:1M"], &key);
         for (choice, identity) in [

@@ -83,7 +83,8 @@ fn a_key_text_that_was_not_copied_well_is_refused_before_anything_is_sent() {
         let run = copy_in(&uri).args(file.flags()).run();
         run.failed(2, cause, hint);
         assert!(!run.stderr.contains(&body[..12]), "{}", run.stderr);
-        let serve = Tool::new(["serve", "--listen", "127.0.0.1:0", "-n", "nqn.test:s", "--namespace", "ram:1M"]);
+        let serve =
+            Tool::new(["serve", "--listen", "127.0.0.1:0", "-n", "nqn.test:s", "--namespace", "ram:1M"]);
         serve.args(["--keyfile", file.path()]).run().failed(2, cause, hint);
     }
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
@@ -190,7 +191,10 @@ fn a_namespace_with_metadata_or_protection_is_refused_before_its_first_byte() {
     for (change, cause) in [
         (Namespace::metadata_bytes as fn(Namespace, u16) -> Namespace, "8 bytes of metadata"),
         (|namespace, _| namespace.protection(1), "protection information of type 1"),
-        (|namespace, bytes| namespace.metadata_bytes(bytes).protection(2), "protection information of type 2"),
+        (
+            |namespace, bytes| namespace.metadata_bytes(bytes).protection(2),
+            "protection information of type 2",
+        ),
     ] {
         let gauge = Arc::new(Gauge::default());
         let namespace = Namespace::backend(Gauged { size: 1 << 20, gauge: gauge.clone() });
@@ -249,7 +253,8 @@ fn files_that_cannot_be_read_or_written_are_named() {
 #[test]
 fn a_served_file_that_is_none_is_named() {
     let serve = |namespace: &str, cause: &str| {
-        let run = Tool::new(["serve", "--listen", "127.0.0.1:0", "-n", "nqn.test:s", "--namespace", namespace]);
+        let run =
+            Tool::new(["serve", "--listen", "127.0.0.1:0", "-n", "nqn.test:s", "--namespace", namespace]);
         let run = run.run();
         assert_eq!(run.code, Some(1), "{}", run.stderr);
         assert!(run.stderr.contains(cause), "{}", run.stderr);
