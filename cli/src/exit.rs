@@ -53,6 +53,7 @@ impl Exit {
             | ErrorKind::KeyFile(_) => Self::Usage,
             ErrorKind::Connect { .. } | ErrorKind::Timeout { what: "ICReq", .. } => Self::Connect,
             ErrorKind::Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Self::Kernel,
+            ErrorKind::Tls { source: ktls::Error::Io(error), .. } if is_timeout(error) => Self::Connect,
             ErrorKind::Tls { .. } | ErrorKind::PeerSpeaksTls { .. } => Self::Tls,
             // Before ICResp, a listener that wants TLS just closes.
             ErrorKind::NoIcResp { .. } => Self::Tls,
@@ -66,6 +67,10 @@ impl Exit {
             _ => Self::Io,
         }
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
 /// Why the tool ends, for the user's eyes.
@@ -142,6 +147,9 @@ fn handshake_mend(error: &ktls::Error) -> Option<&'static str> {
         }
         ktls::Error::Handshake(handshake::Error::Closed { answered: false, .. }) => UNANSWERED,
         ktls::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => UNANSWERED,
+        ktls::Error::Io(error) if is_timeout(error) => {
+            "who listens there does not answer: check address and port; a longer --timeout waits longer"
+        }
         _ => return None,
     })
 }
