@@ -73,7 +73,7 @@ pub struct Completion {
     pub cqe: Cqe,
     /// What the data had to say about that.
     pub fault: Option<DataFault>,
-    /// Whether [`Connection::cancel`] was called for it.
+    /// Whether [`Connection::cancel`](crate::proto::Connection::cancel) was called for it.
     pub cancelled: bool,
 }
 
@@ -82,14 +82,14 @@ pub struct Completion {
 pub enum Event<'a> {
     /// The connection takes commands now.
     Open(Negotiated),
-    /// Copy `bytes` to the command's data at `to`. Only from [`Connection::consume`].
+    /// Copy `bytes` to the command's data at `to`. Only from [`Connection::consume`](crate::proto::Connection::consume).
     Data {
         /// Where they belong.
         to: Payload,
         /// What was received.
         bytes: &'a [u8],
     },
-    /// A data PDU is whole: call [`Connection::digest_mismatch`] unless the CRC-32C of `of` is `digest`.
+    /// A data PDU is whole: call [`Connection::digest_mismatch`](crate::proto::Connection::digest_mismatch) unless the CRC-32C of `of` is `digest`.
     CheckDigest {
         /// Which data.
         of: Payload,
@@ -107,12 +107,12 @@ pub enum Event<'a> {
 /// Which door the next received bytes best come in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Receive straight into the command's data here, then [`Connection::advance`].
+    /// Receive straight into the command's data here, then [`Connection::advance`](crate::proto::Connection::advance).
     InPlace(Payload),
     /// Receive and throw away at most this many bytes (the data of a cancelled read), then
-    /// [`Connection::advance`]; or receive anywhere and [`Connection::consume`].
+    /// [`Connection::advance`](crate::proto::Connection::advance); or receive anywhere and [`Connection::consume`](crate::proto::Connection::consume).
     Discard(u32),
-    /// Receive anywhere, then [`Connection::consume`].
+    /// Receive anywhere, then [`Connection::consume`](crate::proto::Connection::consume).
     Consume,
 }
 
