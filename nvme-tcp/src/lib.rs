@@ -1,4 +1,37 @@
-//! An NVMe/TCP initiator in the user's own process, with TLS 1.3 by pre-shared key.
+//! An NVMe/TCP initiator in the user's own process: no root, no hugepages, no kernel driver; TLS 1.3 by
+//! pre-shared key, sealed by the kernel where it can.
+//!
+//! ```no_run
+//! use nvme_tcp::{Options, host::HostIdentity, psk::ConfiguredKey};
+//!
+//! # fn main() -> nvme_tcp::Result<()> {
+//! # let image = vec![0; 1 << 20];
+//! let key = ConfiguredKey::from_file("/etc/nvme/image.key")?;
+//! let controller = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+//!     .tls(key)
+//!     .connect()?;
+//! let namespace = controller.namespace(1)?;
+//! namespace.write_at(&image, 0)?;
+//! namespace.flush()?;
+//! controller.shutdown();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Controller`] and [`Namespace`] are shared between threads; their calls block, split data at MDTS and keep
+//!   their queue full.
+//! - [`Queue`] belongs to one thread: submit many commands with the memory they use, poll, or wait for its
+//!   descriptor in an event loop.
+//! - [`discovery`] asks a discovery controller what there is.
+//! - [`psk`] has the key text, the identities and the derivations; [`host`] who this host is.
+//! - [`proto`] is the protocol without I/O, and [`spec`] the wire as the standards have it, for those who bring a
+//!   driver or a target of their own; [`driver`] holds what this crate's drivers share with such a target.
+//!
+//! What goes wrong is an [`Error`]: how far it reaches ([`Scope`]), whose turn it is ([`Blame`]), and a hint for
+//! an operator. Nothing falls back from TLS to plain text.
+//!
+//! Not here yet: DH-HMAC-CHAP, multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
+//! up the next association), tokio and io_uring.
 
 mod association;
 mod connector;
