@@ -8,7 +8,7 @@ mod suite;
 mod tally;
 mod workspace;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use tally::Tally;
@@ -23,6 +23,7 @@ usage: cargo xtask COMMAND
   check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
   test       everything: distribution packages, check, all tests, the User-Mode Linux lab
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
+  bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
   packages   the Debian packages that the tests use, installed where that is allowed";
 
 fn main() -> ExitCode {
@@ -57,6 +58,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
         }
+        ["bench", options @ ..] => return bench(options),
         ["packages"] => {
             timed("packages", packages::ensure);
             return Ok(ExitCode::SUCCESS);
@@ -68,6 +70,14 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
     }
     print!("{tally}");
     Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures; a person watches, so there is no deadline.
+fn bench(options: &[&str]) -> Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--release", "--package", "benches", "--"]).args(options);
+    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs one step between a headline and the time it took.
