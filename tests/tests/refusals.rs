@@ -265,7 +265,7 @@ fn a_served_file_that_is_none_is_named() {
     let disk = KeyFile::with("");
     fs::File::create(disk.path()).unwrap().set_len(1 << 20).unwrap();
     let _server = Server::plain([disk.path()]);
-    serve(disk.path(), "another process has it locked");
+    serve(disk.path(), "it is locked");
 }
 
 #[test]
