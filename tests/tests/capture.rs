@@ -1,7 +1,7 @@
 //! What stands on the wire, as tshark sees it on loopback.
 
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,52 +11,75 @@ use system_tests::{
     DEADLINE, HOST_NQN, KeyFile, Needle, Process, SUBSYSTEM_NQN, Server, Tool, image, scaled, skip,
 };
 
-/// Captures what passes `filter` on loopback while `act` runs; `None` where this machine cannot capture.
-fn capture(name: &str, folder: &Path, filter: &str, act: impl FnOnce()) -> Option<Vec<u8>> {
-    if !geteuid().is_root() {
-        skip(name, "only root may capture");
-        return None;
-    }
-    if Command::new("tshark").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        skip(name, "no tshark here (package tshark)");
-        return None;
-    }
-    let file = folder.join("capture");
-    let marks = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let filter = format!("({filter}) or udp port {}", marks.local_addr().unwrap().port());
-    let mut tshark = Command::new("tshark");
-    // A buffer that holds everything, for a capture with gaps shows nothing; a line for each packet.
-    tshark.args(["-i", "lo", "-B", "64", "-F", "pcap", "-f", &filter]);
-    tshark.args(["-P", "-l", "-T", "fields", "-e", "udp.length", "-w"]).arg(&file);
-    tshark.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let tshark = Process::start(&mut tshark);
-    if !tshark.has_said("Capturing on") {
-        skip(name, &format!("tshark cannot capture here: {}", tshark.finish().stderr));
-        return None;
-    }
-    // Packets arrive in order: the capture is whole from one mark to the other.
-    mark(&tshark, &marks, 11);
-    act();
-    mark(&tshark, &marks, 13);
-    kill(Pid::from_raw(tshark.id() as i32), Signal::SIGINT).unwrap();
-    let run = tshark.finish();
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(!run.stderr.contains("dropped"), "{}", run.stderr);
-    Some(std::fs::read(file).unwrap())
+/// A capture of all of TCP on loopback, in sections. It is one, for tshark takes its time to start.
+struct Capture {
+    tshark: Process,
+    file: PathBuf,
+    /// For marks between the sections: datagrams to itself.
+    marks: UdpSocket,
+    sections: u8,
 }
 
-/// Sends datagrams of this length to nobody, until the capture shows one.
-fn mark(tshark: &Process, socket: &UdpSocket, len: usize) {
-    // The length that UDP's header tells counts the header's 8 bytes.
-    let line = (len + 8).to_string();
-    let end = Instant::now() + DEADLINE;
-    while Instant::now() < end {
-        socket.send_to(&vec![0; len], socket.local_addr().unwrap()).unwrap();
-        if tshark.has_printed(&line, Duration::from_secs(1)) {
-            return;
+impl Capture {
+    /// Starts it; says why where this machine cannot capture.
+    fn start(folder: &Path) -> Result<Self, String> {
+        if !geteuid().is_root() {
+            return Err("only root may capture".to_owned());
         }
+        let file = folder.join("capture");
+        let marks = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let filter = format!("tcp or udp port {}", marks.local_addr().unwrap().port());
+        let mut tshark = Command::new("tshark");
+        // A buffer that holds everything, for a capture with gaps shows nothing; a line for each packet.
+        tshark.args(["-n", "-i", "lo", "-B", "64", "-F", "pcap", "-f", &filter]);
+        tshark.args(["-P", "-l", "-T", "fields", "-e", "udp.length", "-w"]).arg(&file);
+        tshark.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if Command::new("tshark").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            return Err("no tshark here (package tshark)".to_owned());
+        }
+        let tshark = Process::start(&mut tshark);
+        if !tshark.has_said("Capturing on") {
+            return Err(format!("tshark cannot capture here: {}", tshark.finish().stderr.replace('\n', " ")));
+        }
+        let mut capture = Self { tshark, file, marks, sections: 0 };
+        capture.mark();
+        Ok(capture)
     }
-    panic!("the capture does not show a datagram of {len} bytes");
+
+    fn mark_text(section: u8) -> Vec<u8> {
+        // Each is of another length, which is what tshark prints of it.
+        [&b"-- capture: section "[..], &vec![b'a' + section; 4 + usize::from(section)]].concat()
+    }
+
+    /// Ends a section. Packets are captured in order: when the mark is there, everything before it is.
+    fn mark(&mut self) {
+        let text = Self::mark_text(self.sections);
+        // The length that UDP's header tells counts the header's 8 bytes.
+        let line = (text.len() + 8).to_string();
+        let end = Instant::now() + DEADLINE;
+        loop {
+            self.marks.send_to(&text, self.marks.local_addr().unwrap()).unwrap();
+            if self.tshark.has_printed(&line, Duration::from_secs(1)) {
+                break;
+            }
+            assert!(Instant::now() < end, "the capture does not show mark {}", self.sections);
+        }
+        self.sections += 1;
+    }
+
+    /// What was captured in each section.
+    fn finish(self) -> Vec<Vec<u8>> {
+        kill(Pid::from_raw(self.tshark.id() as i32), Signal::SIGINT).unwrap();
+        let run = self.tshark.finish();
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(!run.stderr.contains("dropped"), "{}", run.stderr);
+        let all = std::fs::read(self.file).unwrap();
+        let place = |section| {
+            let mark = Self::mark_text(section);
+            all.windows(mark.len()).position(|window| window == mark).unwrap()
+        };
+        (1..self.sections).map(|section| all[place(section - 1)..place(section)].to_vec()).collect()
+    }
 }
 
 fn count(hay: &[u8], needle: &str) -> usize {
@@ -64,8 +87,8 @@ fn count(hay: &[u8], needle: &str) -> usize {
 }
 
 #[test]
-fn over_tls_the_wire_shows_nothing_of_image_or_connect_and_in_plain_it_does() {
-    let name = "over_tls_the_wire_shows_nothing_of_image_or_connect_and_in_plain_it_does";
+fn over_tls_the_wire_shows_nothing_of_the_image_or_of_connect_and_in_plain_it_does() {
+    let name = "over_tls_the_wire_shows_nothing_of_the_image_or_of_connect_and_in_plain_it_does";
     let key = KeyFile::generate("sha256");
     let bytes = image(1, scaled(4 << 20, 1 << 20));
     let needle = Needle::new(&bytes);
@@ -73,43 +96,39 @@ fn over_tls_the_wire_shows_nothing_of_image_or_connect_and_in_plain_it_does() {
         let copy = Tool::new(["copy", "-", &server.uri(1), "--verify"]).args(flags).input(bytes.clone());
         drop(copy.run().succeeded());
     };
+    let mut capture = match Capture::start(key.folder()) {
+        Ok(capture) => capture,
+        Err(why) => return skip(name, &why),
+    };
+    copy(&Server::plain(["ram:4M"]), &["--hostnqn", HOST_NQN]);
+    capture.mark();
+    copy(&Server::tls(["ram:4M"], &key), &key.flags());
+    capture.mark();
+    let file = key.folder().join("image");
+    std::fs::write(&file, &bytes).unwrap();
+    drop(Tool::new(["demo", "--file", file.to_str().unwrap()]).run().succeeded());
+    capture.mark();
+    let [plain, tls, demo] = <[_; 3]>::try_from(capture.finish()).unwrap();
+
     // In Connect's data a name ends with zeros; in the PSK identity of a ClientHello with a space.
-    let to = |server: &Server| format!("tcp port {}", server.address.port());
     let connect_data = format!("{HOST_NQN}\0");
     let identity = format!("{HOST_NQN} {SUBSYSTEM_NQN} ");
 
-    let plain = Server::plain(["ram:4M"]);
-    let flags = ["--hostnqn", HOST_NQN];
-    let Some(wire) = capture(name, key.folder(), &to(&plain), || copy(&plain, &flags)) else { return };
     // In and back out; segments cut a block in two now and then.
-    let found = needle.count_in(&wire);
+    let found = needle.count_in(&plain);
     assert!(found > needle.len() * 19 / 10, "{found} of twice {} blocks", needle.len());
-    assert!(count(&wire, &connect_data) > 0);
+    assert!(count(&plain, &connect_data) > 0);
 
-    let tls = Server::tls(["ram:4M"], &key);
-    let flags = key.flags();
-    let Some(wire) = capture(name, key.folder(), &to(&tls), || copy(&tls, &flags)) else { return };
-    assert!(wire.len() > 2 * bytes.len(), "{} bytes captured", wire.len());
-    assert_eq!(needle.count_in(&wire), 0);
-    assert_eq!(count(&wire, &connect_data), 0);
+    assert!(tls.len() > 2 * bytes.len(), "{} bytes captured", tls.len());
+    assert_eq!(needle.count_in(&tls), 0);
+    assert_eq!(count(&tls, &connect_data), 0);
     // Each connection names its key once, and that is all.
-    let hellos = count(&wire, "NVMe1R01 ");
+    let hellos = count(&tls, "NVMe1R01 ");
     assert!(hellos > 0);
-    assert_eq!((count(&wire, &identity), count(&wire, HOST_NQN)), (hellos, hellos));
-    assert_eq!(count(&wire, "nqn."), 2 * hellos);
-}
+    assert_eq!((count(&tls, &identity), count(&tls, HOST_NQN)), (hellos, hellos));
+    assert_eq!(count(&tls, "nqn."), 2 * hellos);
 
-#[test]
-fn the_demo_s_image_is_not_on_the_wire() {
-    let name = "the_demo_s_image_is_not_on_the_wire";
-    let file = KeyFile::with("");
-    let bytes = image(2, scaled(4 << 20, 1 << 20));
-    std::fs::write(file.path(), &bytes).unwrap();
-    let needle = Needle::new(&bytes);
-    let demo = || drop(Tool::new(["demo", "--file", file.path()]).run().succeeded());
-    // The demo's port is the system's choice, so all of TCP is captured.
-    let Some(wire) = capture(name, file.folder(), "tcp", demo) else { return };
     // Written, read, and read once more to be compared.
-    assert!(wire.len() > 3 * bytes.len(), "{} bytes captured", wire.len());
-    assert_eq!(needle.count_in(&wire), 0);
+    assert!(demo.len() > 3 * bytes.len(), "{} bytes captured", demo.len());
+    assert_eq!(needle.count_in(&demo), 0);
 }

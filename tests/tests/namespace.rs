@@ -129,9 +129,13 @@ fn every_way_to_ask_for_data_gives_the_same() {
 #[test]
 fn every_limit_of_the_controller_gives_the_same() {
     both(|key| {
-        for (in_capsule, max_transfer, entries, block) in
-            [(0, 4096, 2, 512), (512, 8192, 3, 512), (8192, 1 << 16, 128, 4096), (16, 1 << 20, 1024, 4096)]
-        {
+        // The entries that the controller allows, and those that are asked for.
+        for (in_capsule, max_transfer, entries, queue_size, block) in [
+            (0, 8192, 128, 2, 512),
+            (512, 1 << 14, 32, 3, 512),
+            (8192, 1 << 16, 32, 64, 4096),
+            (16, 1 << 20, 1024, 1024, 4096),
+        ] {
             exercise(
                 key.clone(),
                 block,
@@ -140,7 +144,7 @@ fn every_limit_of_the_controller_gives_the_same() {
                     config.max_transfer = max_transfer;
                     config.queue_entries = entries;
                 },
-                |options| options.queue_size(64),
+                |options| options.queue_size(queue_size),
             );
         }
     });
