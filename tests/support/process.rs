@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
 
@@ -141,6 +141,22 @@ impl Process {
     pub fn has_said(&self, text: &str) -> bool {
         let found = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
         self.wait(|output| found(&output.stderr).then_some(())).is_some()
+    }
+
+    /// Waits until it has printed this line on standard output; `false` if not within this time.
+    pub fn has_printed(&self, line: &str, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        let mut output = self.said.output.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut lines = output.stdout.split(|byte| *byte == b'\n');
+            let left = end.saturating_duration_since(Instant::now());
+            if lines.any(|said| said == line.as_bytes()) {
+                return true;
+            } else if output.open == 0 || left.is_zero() {
+                return false;
+            }
+            output = self.said.more.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Waits until `find` finds something in what it said; `None` if it ended first.

@@ -265,7 +265,7 @@ fn a_served_file_that_is_none_is_named() {
     let disk = KeyFile::with("");
     fs::File::create(disk.path()).unwrap().set_len(1 << 20).unwrap();
     let _server = Server::plain([disk.path()]);
-    serve(disk.path(), "another process has it locked");
+    serve(disk.path(), "it is locked");
 }
 
 #[test]
@@ -279,10 +279,11 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_closed_port_is_no_connection() {
     let key = KeyFile::generate("sha256");
-    // Bound and not listening: nobody else gets it meanwhile.
-    let server = Server::plain(["ram:1M"]);
-    let (closed, address) = (server.uri(1), server.address);
-    server.kill();
+    // A port that is in use and does not listen: nobody else gets it meanwhile.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let address = connected.local_addr().unwrap();
+    let closed = uri(address, 1);
     for flags in [&[][..], &key.flags()] {
         let run = copy_in(&closed).args(flags).run();
         run.failed(3, &format!("cannot connect to {address}: Connection refused"), "nothing listens there");

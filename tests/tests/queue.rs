@@ -1,0 +1,150 @@
+//! A `Queue` of one thread: many commands in flight, driven by its own poll or by the caller's.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nvme_tcp::{Controller, Queue};
+use nvme_tcp_target::Namespace;
+use system_tests::{DEADLINE, Embedded, embedded, image, key};
+
+const PIECE: usize = 64 * 1024;
+const PIECES: u64 = 48;
+
+fn connected(tls: bool) -> (Embedded, Controller) {
+    let namespace = Namespace::ram(PIECES * PIECE as u64);
+    let served = embedded(namespace, tls.then(key), |_| {});
+    let controller = served.options().owned_queues(2).connect().unwrap();
+    (served, controller)
+}
+
+fn piece(index: u64) -> Vec<u8> {
+    image(index, PIECE as u64)
+}
+
+/// Writes every piece, then reads every piece, as many at once as there is room for. `wait` waits for the
+/// socket.
+fn fill_and_read(controller: &Controller, queue: &mut Queue, mut wait: impl FnMut(&Queue) -> Duration) {
+    let namespace = controller.namespace(1).unwrap();
+    let end = Instant::now() + DEADLINE;
+    let mut most = 0;
+    for reading in [false, true] {
+        let mut next = 0;
+        let mut done = BTreeSet::new();
+        let mut completions = Vec::new();
+        while done.len() < PIECES as usize {
+            assert!(Instant::now() < end, "{} of {PIECES} are done", done.len());
+            while next < PIECES && queue.room() > 0 {
+                let offset = next * PIECE as u64;
+                let submitted = match reading {
+                    false => queue.submit_write(&namespace, piece(next), offset, next),
+                    true => queue.submit_read(&namespace, vec![0; PIECE], offset, next),
+                };
+                submitted.unwrap();
+                next += 1;
+            }
+            most = most.max(queue.outstanding());
+            let patience = wait(queue);
+            queue.poll(&mut completions, patience).unwrap();
+            for completion in completions.drain(..) {
+                completion.result.unwrap();
+                assert!(completion.buffer.unwrap() == piece(completion.cookie), "{}", completion.cookie);
+                assert!(done.insert(completion.cookie), "{} is done twice", completion.cookie);
+            }
+        }
+        assert_eq!(queue.outstanding(), 0);
+    }
+    assert!(most > 1, "never more than {most} in flight");
+}
+
+#[test]
+fn many_commands_are_in_flight_and_each_comes_back_once() {
+    for tls in [false, true] {
+        let (_served, controller) = connected(tls);
+        let mut queue = controller.queue().unwrap();
+        fill_and_read(&controller, &mut queue, |_| DEADLINE);
+    }
+}
+
+#[test]
+fn an_event_loop_of_the_caller_drives_a_queue() {
+    for tls in [false, true] {
+        let (_served, controller) = connected(tls);
+        let mut queue = controller.queue().unwrap();
+        fill_and_read(&controller, &mut queue, |queue| {
+            // Only poll(2) waits: the queue itself is asked for what it has now. What it was given it has to
+            // be polled for once before it knows what it wants.
+            let wants = queue.wants();
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, wants.read);
+            events.set(PollFlags::POLLOUT, wants.write);
+            assert!(!events.is_empty());
+            let mut fds = [PollFd::new(queue.as_fd(), events)];
+            let ready = poll(&mut fds, PollTimeout::try_from(DEADLINE).unwrap()).unwrap();
+            assert_eq!(ready, 1, "not ready in time for {wants:?}");
+            Duration::ZERO
+        });
+    }
+}
+
+#[test]
+fn two_queues_of_one_controller_and_flush_go_side_by_side() {
+    let (_served, controller) = connected(true);
+    let namespace = controller.namespace(1).unwrap();
+    let mut queues = [controller.queue().unwrap(), controller.queue().unwrap()];
+    assert!(controller.queue().is_err(), "two were reserved");
+    for (index, queue) in queues.iter_mut().enumerate() {
+        queue.submit_write(&namespace, piece(index as u64), (index * PIECE) as u64, 1).unwrap();
+        queue.submit_flush(&namespace, 2).unwrap();
+    }
+    for queue in &mut queues {
+        let mut completions = Vec::new();
+        while completions.len() < 2 {
+            assert!(queue.poll(&mut completions, DEADLINE).unwrap() > 0);
+        }
+        assert!(completions.iter().all(|completion| completion.result.is_ok()), "{completions:?}");
+    }
+    let mut back = vec![0; 2 * PIECE];
+    namespace.read_at(&mut back, 0).unwrap();
+    assert!(back == [piece(0), piece(1)].concat());
+    // A queue that is given back can be had again.
+    let [first, _second] = queues;
+    drop(first);
+    fill_and_read(&controller, &mut controller.queue().unwrap(), |_| DEADLINE);
+}
+
+#[test]
+fn a_rejected_command_gives_the_memory_back() {
+    let (_served, controller) = connected(false);
+    let namespace = controller.namespace(1).unwrap();
+    let mut queue = controller.queue().unwrap();
+    let rejected = queue.submit_write(&namespace, vec![7; 100], 0, 1).unwrap_err();
+    assert_eq!(rejected.buffer, Some(vec![7; 100]));
+    let too_much = namespace.max_transfer() + 512;
+    let rejected = queue.submit_read(&namespace, vec![7; too_much], 0, 1).unwrap_err();
+    assert_eq!(rejected.buffer.map(|buffer| buffer.len()), Some(too_much));
+    assert_eq!(queue.outstanding(), 0);
+}
+
+#[test]
+fn when_the_target_goes_every_command_comes_back_with_its_memory() {
+    for tls in [false, true] {
+        let (served, controller) = connected(tls);
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue = controller.queue().unwrap();
+        served.target.shutdown();
+        let submitted = (0..8).filter(|index| {
+            queue.submit_read(&namespace, vec![0; PIECE], index * PIECE as u64, *index).is_ok()
+        });
+        let submitted = submitted.count();
+        let mut completions = Vec::new();
+        let end = Instant::now() + DEADLINE;
+        while completions.len() < submitted {
+            assert!(Instant::now() < end);
+            drop(queue.poll(&mut completions, Duration::from_secs(1)));
+        }
+        assert!(completions.iter().all(|completion| completion.result.is_err()));
+        assert!(completions.iter().all(|c| c.buffer.as_ref().is_some_and(|b| b.len() == PIECE)));
+    }
+}
