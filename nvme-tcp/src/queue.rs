@@ -162,7 +162,8 @@ impl Queue {
     /// call or the next.
     pub fn poll(&mut self, completions: &mut Vec<QueueCompletion>, wait: Duration) -> Result<usize> {
         let before = completions.len();
-        let until = Instant::now() + wait;
+        // A wait beyond the end of time is one without an end.
+        let until = Instant::now().checked_add(wait);
         loop {
             if let Some(old) = &mut self.draining {
                 // Its end is told by its commands.
@@ -177,12 +178,16 @@ impl Queue {
                 return Ok(done);
             }
             result?;
-            let left = until.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if self.fail_expired(now) {
+                continue;
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
             if left.is_zero() || self.outstanding() == 0 {
                 return Ok(0);
             }
-            self.wait_for_sockets(left);
-            self.check_deadlines()?;
+            let deadline = self.next_deadline().map(|at| at.saturating_duration_since(now));
+            self.wait_for_sockets(left.min(deadline.unwrap_or(Duration::MAX)));
         }
     }
 
@@ -190,20 +195,28 @@ impl Queue {
         let lanes = [Some(&self.lane), self.draining.as_ref()];
         let mut fds: Vec<_> = lanes.into_iter().flatten().map(Lane::poll_fd).collect();
         // Rounded up, so that a wait of less than a millisecond does not become a spin.
-        let limit = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let limit =
+            PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
         // Whatever it says, the sockets are tried next.
         let _ = poll(&mut fds, limit);
     }
 
-    fn check_deadlines(&mut self) -> Result<()> {
+    fn next_deadline(&self) -> Option<Instant> {
+        let lanes = [Some(&self.lane), self.draining.as_ref()];
+        lanes.into_iter().flatten().filter_map(|lane| lane.engine.next_deadline()).min()
+    }
+
+    /// Ends each connection with a command whose time is up; whether there was one.
+    fn fail_expired(&mut self, now: Instant) -> bool {
         let after = self.generations.connector.options().timeout;
-        let now = Instant::now();
+        let mut failed = false;
         for lane in [Some(&mut self.lane), self.draining.as_mut()].into_iter().flatten() {
             if lane.engine.connection_mut().expired(now).is_some() {
                 lane.fail(ErrorKind::Timeout { what: "a command", after }.into());
+                failed = true;
             }
         }
-        Ok(())
+        failed
     }
 
     /// Which way the descriptor is wanted.
@@ -238,7 +251,7 @@ impl Lane {
         if let Some(error) = &self.dead {
             return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
         }
-        let deadline = Some(Instant::now() + timeout);
+        let deadline = Instant::now().checked_add(timeout);
         match self.engine.submit(sqe, loan, deadline) {
             Ok(slot) => {
                 if let Some(room) = self.cookies.get_mut(usize::from(slot)) {

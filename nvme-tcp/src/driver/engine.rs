@@ -75,6 +75,11 @@ impl Engine {
         self.connection.outstanding()
     }
 
+    /// The earliest deadline of a command that is outstanding.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.connection.next_deadline()
+    }
+
     /// Whether something is to be sent.
     pub(crate) fn wants_write(&self) -> bool {
         self.blocked || self.connection.wants().write || self.outlet.half().has_pending()
