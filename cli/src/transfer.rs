@@ -1,7 +1,7 @@
 //! Moves an image between a stream of this machine and a namespace, with many commands in flight on every
 //! queue. Memory stays the same however long the image is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,6 +16,8 @@ use crate::output::Progress;
 const REQUEST: usize = 256 * 1024;
 /// Commands in flight on one queue.
 const DEPTH: usize = 32;
+/// Pieces that are read ahead for each queue.
+const AHEAD: usize = 8;
 /// How long a poll waits: completions wake it earlier, so it only bounds how late a failure of another queue
 /// is noticed.
 const POLL: Duration = Duration::from_millis(200);
@@ -36,29 +38,47 @@ pub fn upload(
     if let Some(expected) = expected {
         check_room(namespace, expected)?;
     }
-    let source = Upload { state: Mutex::new(UploadState { source, offset: 0, ended: false }) };
     let request = REQUEST.min(namespace.max_transfer());
-    let stop = || source.lock().ended = true;
-    run(controller, queues, stop, |queue| {
-        let mut worker = Worker::new(queue);
-        loop {
-            while worker.has_room() {
-                let buffer = worker.buffer(request);
-                let Some((offset, buffer)) = source.next(namespace, buffer)? else { break };
-                let len = buffer.len() as u64;
-                worker.check(|queue| queue.submit_write(namespace, buffer, offset, len))?;
-            }
-            if worker.outstanding() == 0 {
-                return Ok(());
-            }
-            worker.poll(|len, buffer| {
-                progress.advance(len);
-                Ok(Some(buffer))
-            })?;
+    let state = UploadState { pieces: VecDeque::new(), spare: Vec::new(), ended: false, stopped: false };
+    let pieces = Upload { state: Mutex::new(state), moved: Condvar::new(), request, ahead: queues * AHEAD };
+    let (sent, read) = thread::scope(|scope| {
+        let reader = scope.spawn(|| pieces.read(namespace, source));
+        let sent =
+            run(controller, queues, || pieces.stop(), |queue| send(&pieces, namespace, queue, progress));
+        // The reader may wait for room.
+        pieces.stop();
+        (sent, reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    sent?;
+    let written = read?;
+    match expected {
+        Some(expected) if written < expected => Err(Failure::new(
+            Exit::Io,
+            format_args!("the image had {expected} bytes at first, and ended after {written}"),
+        )
+        .hint("copy again when nothing changes the file any more".to_owned())),
+        _ => Ok(written),
+    }
+}
+
+/// Writes pieces on one queue until there are no more.
+fn send(pieces: &Upload, namespace: &Namespace, queue: Queue, progress: &Progress) -> Result<(), Failure> {
+    let mut worker = Worker::new(queue);
+    loop {
+        while worker.has_room() {
+            let Some((offset, buffer)) = pieces.take(worker.outstanding() == 0) else { break };
+            let len = buffer.len() as u64;
+            worker.check(|queue| queue.submit_write(namespace, buffer, offset, len))?;
         }
-    })?;
-    let written = source.lock().offset;
-    Ok(written)
+        if worker.outstanding() == 0 {
+            return Ok(());
+        }
+        worker.poll(|len, buffer| {
+            progress.advance(len);
+            pieces.give_back(buffer);
+            Ok(None)
+        })?;
+    }
 }
 
 /// Reads `len` bytes from the beginning of `namespace` into `sink`, in order.
@@ -70,10 +90,7 @@ pub fn download(
     queues: usize,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    if len > namespace.size() {
-        let cause = format!("{len} bytes are asked for, and the namespace has {}", namespace.size());
-        return Err(Failure::usage(cause).hint("choose a smaller --length".to_owned()));
-    }
+    check_length(namespace, len)?;
     let request = REQUEST.min(namespace.max_transfer()) as u64;
     let window = (queues * DEPTH * 2) as u64;
     let state = DownloadState { sink, taken: 0, written: 0, parked: BTreeMap::new(), failed: false };
@@ -127,6 +144,15 @@ fn run(
         }
     });
     result
+}
+
+/// That the namespace has `len` bytes to give.
+pub fn check_length(namespace: &Namespace, len: u64) -> Result<(), Failure> {
+    if len > namespace.size() {
+        let cause = format!("{len} bytes are asked for, and the namespace has {}", namespace.size());
+        return Err(Failure::usage(cause).hint("choose a smaller --length".to_owned()));
+    }
+    Ok(())
 }
 
 /// That the namespace can hold `len` bytes.
@@ -186,39 +212,97 @@ impl Worker {
     }
 }
 
-/// What the threads of an upload share.
-struct Upload<R> {
-    state: Mutex<UploadState<R>>,
+/// What the threads of an upload share: one reads ahead, so that none with commands in flight waits for the
+/// source, however slow it is.
+struct Upload {
+    state: Mutex<UploadState>,
+    /// Told when pieces came or went.
+    moved: Condvar,
+    /// Bytes in each piece but the last.
+    request: usize,
+    /// Pieces that are read ahead.
+    ahead: usize,
 }
 
-struct UploadState<R> {
-    source: R,
-    offset: u64,
+struct UploadState {
+    /// Read and not yet taken: where each goes, and its bytes in whole blocks.
+    pieces: VecDeque<(u64, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
+    /// All was read, or nothing more can be.
     ended: bool,
+    /// A thread has failed, or all are done.
+    stopped: bool,
 }
 
-impl<R: Read> Upload<R> {
-    fn lock(&self) -> MutexGuard<'_, UploadState<R>> {
+impl Upload {
+    fn lock(&self) -> MutexGuard<'_, UploadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece, as long as `buffer` has room, in whole blocks; and where it goes.
-    fn next(&self, namespace: &Namespace, mut buffer: Vec<u8>) -> Result<Option<(u64, Vec<u8>)>, Failure> {
-        let mut state = self.lock();
-        if state.ended {
-            return Ok(None);
+    fn stop(&self) {
+        self.lock().stopped = true;
+        self.moved.notify_all();
+    }
+
+    /// Reads all of `source`; says how many bytes it had.
+    fn read(&self, namespace: &Namespace, mut source: impl Read) -> Result<u64, Failure> {
+        let _end = EndOfUpload(self);
+        let mut offset = 0;
+        while let Some(mut buffer) = self.room() {
+            let read = (&mut source).take(self.request as u64).read_to_end(&mut buffer);
+            let n = read.map_err(|e| Failure::new(Exit::Io, format_args!("cannot read the image: {e}")))?;
+            check_room(namespace, offset + n as u64)?;
+            if n > 0 {
+                buffer.resize(n.next_multiple_of(namespace.block_size() as usize), 0);
+                self.lock().pieces.push_back((offset, buffer));
+                self.moved.notify_all();
+            }
+            offset += n as u64;
+            if n < self.request {
+                break;
+            }
         }
-        let piece = buffer.capacity() as u64;
+        Ok(offset)
+    }
+
+    /// An empty buffer once there is room for another piece; `None` when no more are wanted.
+    fn room(&self) -> Option<Vec<u8>> {
+        let full = |state: &mut UploadState| state.pieces.len() >= self.ahead && !state.stopped;
+        let waited = self.moved.wait_while(self.lock(), full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return None;
+        }
+        let mut buffer = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.request));
         buffer.clear();
-        let read = (&mut state.source).take(piece).read_to_end(&mut buffer);
-        let read = read.map_err(|e| Failure::new(Exit::Io, format_args!("cannot read the image: {e}")));
-        let result = read.and_then(|n| check_room(namespace, state.offset + n as u64).map(|()| n as u64));
-        state.ended |= result.as_ref().map_or(true, |n| *n < piece);
-        let n = result?;
-        let offset = state.offset;
-        state.offset += n;
-        buffer.resize((n as usize).next_multiple_of(namespace.block_size() as usize), 0);
-        Ok((n > 0).then_some((offset, buffer)))
+        Some(buffer)
+    }
+
+    /// The next piece and where it goes; `None` when there is none now. `wait`s for one where the caller has
+    /// nothing else to do.
+    fn take(&self, wait: bool) -> Option<(u64, Vec<u8>)> {
+        let none =
+            |state: &mut UploadState| wait && state.pieces.is_empty() && !state.ended && !state.stopped;
+        let waited = self.moved.wait_while(self.lock(), none);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let piece = if state.stopped { None } else { state.pieces.pop_front() };
+        drop(state);
+        self.moved.notify_all();
+        piece
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        self.lock().spare.push(buffer);
+    }
+}
+
+/// Says that nothing more is read, also when the reading fails.
+struct EndOfUpload<'u>(&'u Upload);
+
+impl Drop for EndOfUpload<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.moved.notify_all();
     }
 }
 

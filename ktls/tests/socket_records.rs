@@ -299,6 +299,38 @@ fn a_time_limit_is_would_block(layer: Layer) {
     assert_eq!(receive(socket.halves().1, 9).unwrap(), b"later");
 }
 
+/// The kernel's own layer counts the time of the whole call.
+#[test]
+fn a_trickled_record_does_not_outlast_the_time_limit() {
+    let (mut socket, mut peer) = with_peer(Layer::Process);
+    socket.tcp().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(peer.sealer.seal_record(ContentType::ApplicationData, &pattern(200)).unwrap());
+    let record = peer.sealer.pending().to_vec();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (mut stream, record) = (peer.stream.try_clone().unwrap(), &record);
+        let trickle = scope.spawn(move || {
+            let mut sent = 0;
+            // Always sooner than the limit, until the receiver has given up once.
+            while sent < record.len() - 1
+                && stopped.recv_timeout(Duration::from_millis(20))
+                    == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                stream.write_all(&record[sent..=sent]).unwrap();
+                sent += 1;
+            }
+            sent
+        });
+        let error = socket.halves().1.fill_buf(Wait::Block).unwrap_err();
+        assert!(error.is_would_block(), "{error}");
+        drop(stop);
+        let sent = trickle.join().unwrap();
+        assert!(sent < record.len() - 1, "the receiver waited for the whole record");
+        peer.stream.write_all(&record[sent..]).unwrap();
+        assert_eq!(socket.halves().1.fill_buf(Wait::Block).unwrap(), pattern(200));
+    });
+}
+
 fn a_peer_that_wants_small_records_gets_them(layer: Layer) {
     let (mut socket, mut peer) = with_peer_and(&Options::new().layer(layer), 100);
     let data = pattern(1234);

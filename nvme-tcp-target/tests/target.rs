@@ -103,6 +103,16 @@ fn what_was_written_comes_back_over_tls_with_either_key_of_the_ring() {
 }
 
 #[test]
+fn a_host_that_shuts_down_truncates_nothing() {
+    let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
+    let (builder, lines) = lines(builder());
+    let target = builder.listen(Listener::tls(loopback(), KeyRing::new().key(key.clone()))).start().unwrap();
+    options(&target).tls(key).connect().unwrap().shutdown();
+    let line = wait_for(&lines, "admin queue");
+    assert!(line.contains("the peer closed the connection"), "{line}");
+}
+
+#[test]
 fn tls_on_a_plain_listener_is_closed_and_named() {
     let (builder, events) = lines(builder());
     let target = builder.listen(Listener::plain(loopback())).start().unwrap();

@@ -7,8 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nvme_tcp::proto::BringUpError;
+use nvme_tcp::proto::{BringUp, BringUpError, Settings};
 use nvme_tcp::spec::command::{admin, fabrics};
+use nvme_tcp::spec::completion::{Cqe, Status};
 use nvme_tcp::spec::property;
 use nvme_tcp::{Error, ErrorKind, NamespaceRefusal};
 use support::controller::{LIMIT, Reply, Script, Target, What, options};
@@ -78,6 +79,37 @@ fn a_controller_that_never_gets_ready_is_given_cap_to() {
     let not_ready = BringUpError::NotReady { wanted: "ready", limit };
     assert_eq!(error.to_string(), not_ready.to_string());
     assert!(start.elapsed() >= limit);
+}
+
+#[test]
+fn a_controller_of_one_command_at_a_time_is_used_so() {
+    let target = Target::start(Script { max_commands: 1, ..Script::default() });
+    let controller = target.options().connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    namespace.write_at(&[7; 4096], 0).unwrap();
+    let mut back = [0; 4096];
+    namespace.read_at(&mut back, 0).unwrap();
+    assert_eq!(back, [7; 4096]);
+}
+
+#[test]
+fn a_controller_whose_queues_hold_nothing_is_refused() {
+    let mut bring_up = BringUp::new(Settings {
+        host_nqn: "nqn.2024-01.io.example:host".into(),
+        host_id: [1; 16],
+        subsystem_nqn: "nqn.2024-01.io.example:tests".into(),
+        keep_alive: Duration::ZERO,
+        admin_entries: 32,
+        io_queues: 1,
+        io_entries: 32,
+    });
+    let now = Instant::now();
+    let answer = |result| Cqe::new(0, Status::SUCCESS, result);
+    bring_up.next(now).unwrap();
+    bring_up.completed(&answer(1), &[], now).unwrap();
+    // CAP of all zeros: MQES is 0.
+    let error = bring_up.completed(&answer(0), &[], now).unwrap_err();
+    assert!(matches!(error, BringUpError::Unusable { field: "CAP.MQES", got: 0, .. }), "{error}");
 }
 
 #[test]

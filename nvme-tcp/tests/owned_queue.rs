@@ -125,6 +125,65 @@ fn a_lost_connection_completes_everything_with_its_buffer() {
     namespace.read_at(&mut [0; 512], 0).unwrap();
 }
 
+/// Reads that nobody answers, with a deadline of 300 ms.
+fn unanswered() -> (Target, Duration) {
+    let target = Target::start(Script {
+        hook: Box::new(|link, sqe| match (link.qid, sqe.opcode) {
+            (2, nvm::READ) => Reply::Nothing,
+            _ => Reply::Serve,
+        }),
+        ..Script::default()
+    });
+    (target, Duration::from_millis(300))
+}
+
+#[test]
+fn a_long_wait_ends_at_the_deadline() {
+    let (target, limit) = unanswered();
+    let controller = target.options().timeout(limit).owned_queues(1).io_queues(1).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let mut queue = controller.queue().unwrap();
+    queue.submit_read(&namespace, vec![0; 4096], 0, 7).unwrap();
+    let start = Instant::now();
+    let mut completions = Vec::new();
+    assert_eq!(queue.poll(&mut completions, LIMIT).unwrap(), 1);
+    assert!(start.elapsed() >= limit && start.elapsed() < LIMIT, "{:?}", start.elapsed());
+    let timed_out = |done: &QueueCompletion| done.result.as_ref().is_err_and(is_timeout);
+    assert!(completions.iter().all(timed_out), "{completions:?}");
+}
+
+#[test]
+fn a_caller_that_never_waits_sees_the_deadline() {
+    let (target, limit) = unanswered();
+    let controller = target.options().timeout(limit).owned_queues(1).io_queues(1).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let mut queue = controller.queue().unwrap();
+    queue.submit_read(&namespace, vec![0; 4096], 0, 7).unwrap();
+    let start = Instant::now();
+    let mut completions = Vec::new();
+    while completions.is_empty() {
+        assert!(start.elapsed() < LIMIT, "nothing was completed");
+        queue.poll(&mut completions, Duration::ZERO).unwrap();
+        // As an event loop does with its own timer.
+        poll(&mut [PollFd::new(queue.as_fd(), PollFlags::POLLIN)], 20_u8).unwrap();
+    }
+    assert!(completions[0].result.as_ref().is_err_and(is_timeout), "{completions:?}");
+}
+
+fn is_timeout(error: &nvme_tcp::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Timeout { .. })
+}
+
+#[test]
+fn a_wait_without_an_end_is_one() {
+    let target = Target::start(Script::default());
+    let controller = target.options().owned_queues(1).io_queues(1).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let mut queue = controller.queue().unwrap();
+    queue.submit_read(&namespace, vec![0; 4096], 0, 7).unwrap();
+    assert_eq!(queue.poll(&mut Vec::new(), Duration::MAX).unwrap(), 1);
+}
+
 #[test]
 fn a_deadline_completes_everything_with_its_buffer() {
     let target = Target::start(Script {

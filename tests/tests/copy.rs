@@ -1,9 +1,12 @@
 //! Two processes, as in production: `serve` in one, `copy` and `list` in another.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{Namespace, Target};
@@ -280,4 +283,45 @@ fn a_host_without_a_name_connects_by_its_machine_s() {
     let server = Server::tls(["ram:1M"], &key);
     let copy = Tool::new(["copy", "-", &server.uri(1), "--verify", "--tls", "--keyfile", key.path()]);
     drop(copy.input(image(1, 1000)).run().succeeded());
+}
+
+#[test]
+fn a_pipe_that_rests_longer_than_a_command_may_is_waited_for() {
+    let server = Server::plain(["ram:8M"]);
+    let bytes = image(11, 2 << 20);
+    let mut copy = Tool::new(["copy", "-", &server.uri(1), "--timeout", "1"]).piped_input().start();
+    let mut pipe = copy.take_stdin();
+    let (first, rest) = bytes.split_at(600 * 1024);
+    pipe.write_all(first).unwrap();
+    // The rest is what this is about.
+    thread::sleep(Duration::from_millis(2500));
+    pipe.write_all(rest).unwrap();
+    drop(pipe);
+    drop(copy.finish().succeeded());
+    assert!(read_back(&server.uri(1), bytes.len() as u64, &[]) == bytes);
+}
+
+#[test]
+fn a_length_that_the_namespace_has_not_leaves_the_file_alone() {
+    let server = Server::plain(["ram:1M"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kept");
+    fs::write(&file, "kept").unwrap();
+    let run = Tool::new(["copy", &server.uri(1), text(&file), "--length", "2M"]).run();
+    assert!(run.stderr.contains("--length"), "{}", run.stderr);
+    assert_eq!(fs::read(&file).unwrap(), b"kept");
+}
+
+#[test]
+fn an_image_that_ends_before_its_length_is_told() {
+    // The kernel says 4,096 bytes of it, and has a few.
+    let source = Path::new("/sys/kernel/uevent_seqnum");
+    let said = fs::metadata(source).map_or(0, |file| file.len());
+    if fs::read(source).map_or(true, |bytes| bytes.len() as u64 >= said) {
+        eprintln!("SKIPPED an_image_that_ends_before_its_length_is_told: {} is not there", source.display());
+        return;
+    }
+    let server = Server::plain(["ram:1M"]);
+    let run = Tool::new(["copy", text(source), &server.uri(1)]).run();
+    assert!(run.stderr.contains("bytes at first, and ended after"), "{}", run.stderr);
 }

@@ -223,6 +223,8 @@ fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<Cop
     let controller = connect(args, uri)?;
     let namespace = controller.namespace(uri.namespace_id)?;
     let bytes = args.length.unwrap_or(namespace.size());
+    // Before a file that is there already is emptied.
+    transfer::check_length(&namespace, bytes)?;
     let mut sink = open_sink(file)?;
     let mut hash = hashing::sha256();
     let start = Instant::now();

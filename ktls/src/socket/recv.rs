@@ -1,11 +1,12 @@
 //! The receiving half of a connection.
 
 use std::fmt;
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alert;
 use crate::error::Error;
@@ -21,6 +22,8 @@ use crate::sys;
 
 /// The size of the buffer behind [`RecvHalf::fill_buf`] where the kernel opens, in bytes.
 const KERNEL_BUFFER: usize = 64 * 1024;
+/// A call that has received for less than this is not yet asked about the socket's time limit.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Who opens.
 pub(super) enum Opening {
@@ -189,8 +192,10 @@ impl RecvHalf {
         Ok(self.buffered())
     }
 
-    /// Opens records until there is data, or none can be had.
+    /// Opens records until there is data, or none can be had. The socket's time limit is for all of it: the
+    /// system's is for each byte, and a peer that trickles a record would keep the caller for ever.
     fn open_data(&mut self, wait: Option<Wait>) -> Result<(), Error> {
+        let mut begun = None;
         loop {
             let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
             if !opener.plaintext().is_empty() {
@@ -207,6 +212,10 @@ impl RecvHalf {
                 }
                 Ok(None) => {
                     let Some(wait) = wait else { return Ok(()) };
+                    let waited = begun.get_or_insert_with(Instant::now).elapsed();
+                    if waited >= PATIENCE && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
+                        return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+                    }
                     let result = sys::msg::receive_plain(self.shared.fd(), opener.space(), wait);
                     match result {
                         Ok(0) => return self.latch(Err(Error::Truncated)),

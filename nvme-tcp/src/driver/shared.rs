@@ -436,6 +436,8 @@ impl State {
             // A TermReq may be waiting to tell the controller why; the connection ends either way.
             drop(self.engine.flush());
             self.dead = Some(error);
+            // With TLS an end without it is a truncation to the controller.
+            self.engine.outlet_mut().half_mut().close_notify();
         }
         self.engine.outlet().half().shutdown();
         if self.intake.is_some() {

@@ -180,6 +180,8 @@ pub struct BringUp {
 const READY_POLL: Duration = Duration::from_millis(10);
 /// The longest that CAP.TO is believed.
 const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
+/// The fewest entries of a queue (Base, section 3.3.3.1).
+const MIN_ENTRIES: u32 = 2;
 
 impl BringUp {
     /// Begins before Connect, on an admin queue whose ICReq and ICResp are exchanged.
@@ -281,6 +283,9 @@ impl BringUp {
             }
             State::Cap => {
                 self.cap = Capabilities(cqe.result.get());
+                if self.cap.max_queue_entries() < MIN_ENTRIES {
+                    return Err(BringUpError::Unusable { field: "CAP.MQES", got: 0, expected: "at least 1" });
+                }
                 self.traits.io_entries = self.settings.io_entries.min(self.cap.max_queue_entries());
                 State::Version
             }
@@ -361,7 +366,8 @@ impl BringUp {
         }
         let maxcmd = u32::from(identify.maxcmd.get());
         if maxcmd > 0 {
-            self.traits.io_entries = self.traits.io_entries.min(maxcmd);
+            // A queue of so many entries holds one command less: the smallest there is holds one.
+            self.traits.io_entries = self.traits.io_entries.min(maxcmd.max(MIN_ENTRIES));
         }
         let traits = &mut self.traits;
         traits.discovery = discovery;
