@@ -138,6 +138,21 @@ impl RecvHalf {
         }
     }
 
+    /// Gives back the memory of buffers that hold nothing, and says whether they did: for a connection that
+    /// will be idle. The next call that needs one makes it again.
+    pub fn release_buffers(&mut self) -> bool {
+        match &mut self.opening {
+            Opening::Process(opener) => opener.release(),
+            Opening::Kernel(_) => {
+                let unused = self.buffered.is_empty();
+                if unused {
+                    (self.buffer, self.buffered) = (Vec::new(), 0..0);
+                }
+                unused
+            }
+        }
+    }
+
     /// Whether the peer's close_notify has come.
     pub fn is_closed(&self) -> bool {
         self.closed

@@ -91,6 +91,16 @@ impl SendHalf {
         }
     }
 
+    /// Gives back the memory of buffers that hold nothing, and says whether they did: for a connection that
+    /// will be idle. The next call that needs one makes it again.
+    pub fn release_buffers(&mut self) -> bool {
+        self.file_chunk = Vec::new();
+        match &mut self.sealing {
+            Sealing::Process(sealer) => sealer.release(),
+            Sealing::Kernel(_) => true,
+        }
+    }
+
     /// Sends `len` bytes of `file` from `offset`, and gives the number of bytes accepted: fewer than
     /// `len` as with [`send_vectored`](Self::send_vectored), 0 at the end of the file.
     ///
