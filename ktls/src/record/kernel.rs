@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::event::Flow;
 use crate::handshake::MAX_FRAGMENT_LEN;
 use crate::keys::TrafficSecret;
-use crate::probe::probe;
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::socket::Wait;
@@ -162,12 +161,8 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Sends `message`, a KeyUpdate, and changes to the next key, where this kernel can: else nothing is
-    /// sent.
+    /// Sends `message`, a KeyUpdate, and changes to the next key, which the kernel must be able to.
     pub(crate) fn update_key(&mut self, fd: BorrowedFd<'_>, message: &[u8], wait: Wait) -> Result<(), Error> {
-        if !probe().rekey {
-            return Err(Error::RekeyUnsupported { direction: Flow::Send });
-        }
         self.send_record(fd, ContentType::Handshake, message, wait)?;
         self.key.replace(fd)
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Flow};
 use crate::handshake::key_update_message;
+use crate::probe::probe;
 use crate::record::ContentType;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel;
@@ -173,9 +174,10 @@ impl SendHalf {
     ///
     /// # Errors
     /// [`Error::RekeyUnsupported`], before anything is sent, where the kernel seals and cannot change a
-    /// key; else as [`send_vectored`](Self::send_vectored).
+    /// key: then all goes on under the old one; else as [`send_vectored`](Self::send_vectored).
     pub fn update_key(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
         self.ready(wait)?;
+        self.check_rekey()?;
         let result = self.send_key_update(request, wait);
         self.latch(result)
     }
@@ -255,6 +257,8 @@ impl SendHalf {
             return self.latch(Err(Error::PeerAtFault(alert)));
         }
         if self.shared.is_key_update_owed() {
+            // It stays owed, so no data goes; close_notify does.
+            self.check_rekey()?;
             self.shared.key_update_paid();
             let result = self.send_key_update(false, wait);
             if result.is_err() {
@@ -263,6 +267,14 @@ impl SendHalf {
             return self.latch(result);
         }
         Ok(())
+    }
+
+    /// Refuses where the kernel is known not to change keys: nothing was sent, so nothing has ended.
+    fn check_rekey(&self) -> Result<(), Error> {
+        match &self.sealing {
+            Sealing::Kernel(_) if !probe().rekey => Err(Error::RekeyUnsupported { direction: Flow::Send }),
+            _ => Ok(()),
+        }
     }
 
     fn send_key_update(&mut self, request: bool, wait: Wait) -> Result<(), Error> {

@@ -19,8 +19,12 @@ fn change(a: &mut Socket, b: &mut Socket, after: &[u8]) -> bool {
     let updated = a.halves().0.update_key(false, Wait::Block);
     if !can_change_send_key(a) {
         assert!(matches!(updated, Err(Error::RekeyUnsupported { direction: Flow::Send })), "{updated:?}");
-        // Nothing was sent, so nothing is broken for the other end.
+        // Nothing was sent, so nothing is broken: data and close_notify still go.
         expect_nothing(b);
+        send(a, b"old key");
+        assert_eq!(receive(b, 100), b"old key");
+        assert!(a.halves().0.close_notify(Wait::Block).unwrap());
+        assert_eq!(receive(b, 100), b"");
         return false;
     }
     updated.unwrap();
