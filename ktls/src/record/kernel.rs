@@ -293,16 +293,27 @@ impl Receiver {
     }
 
     /// What net/tls means by its error numbers.
-    fn explain(&self, error: io::Error) -> Error {
+    pub(crate) fn explain(&self, error: io::Error) -> Error {
         match error.raw_os_error() {
             Some(libc::EBADMSG) => BadRecord::NotAuthentic { sequence: self.key.meter.budget().used }.into(),
-            Some(libc::EMSGSIZE) => BadRecord::TooLong { len: 0, max: MAX_FRAGMENT_LEN }.into(),
-            Some(libc::EINVAL) => BadRecord::Header.into(),
             Some(libc::EIO) => BadRecord::Cut.into(),
             // The kernel waits for a key that it was not given: the KeyUpdate was not the first message
             // of its record, or the key was refused.
             Some(libc::EKEYEXPIRED) => Error::RekeyUnsupported { direction: Flow::Receive },
-            _ => Error::Io(error),
+            _ => match bad_header(&error) {
+                Some(bad) => bad.into(),
+                None => Error::Io(error),
+            },
         }
+    }
+}
+
+/// What is wrong with a header that net/tls refuses. It looks at headers as they arrive, and gives the error
+/// to whoever calls first, also to send.
+pub(crate) fn bad_header(error: &io::Error) -> Option<BadRecord> {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => Some(BadRecord::TooLong { len: 0, max: MAX_FRAGMENT_LEN }),
+        Some(libc::EINVAL) => Some(BadRecord::Header),
+        _ => None,
     }
 }

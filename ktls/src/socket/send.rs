@@ -66,11 +66,16 @@ impl SendHalf {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
-        let result = match &mut self.sealing {
-            Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
-            Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
-        };
-        self.latch(result)
+        loop {
+            let result = match &mut self.sealing {
+                Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
+                Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
+            };
+            if !self.is_receivers(&result) {
+                return self.latch(result);
+            }
+            self.ready(wait)?;
+        }
     }
 
     /// Sends what is pending, and says whether all of it has gone; with [`Wait::Now`] that may be
@@ -119,8 +124,15 @@ impl SendHalf {
     ) -> Result<usize, Error> {
         self.ready(wait)?;
         if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
+            let result = kernel.send_file(self.shared.fd(), file, offset, len);
+            if let Err(Error::Io(error)) = &result {
+                // EINVAL may be the file's.
+                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.is_receivers(&result) {
+                    self.ready(wait)?;
+                }
+            }
             // Not latched: it may be the file's error, and the socket's own comes again by itself.
-            return kernel.send_file(self.shared.fd(), file, offset, len);
+            return result;
         }
         let mut chunk = std::mem::take(&mut self.file_chunk);
         chunk.resize(FILE_CHUNK, 0);
@@ -300,7 +312,11 @@ impl SendHalf {
         loop {
             match &mut self.sealing {
                 Sealing::Kernel(kernel) => {
-                    return kernel.send_record(self.shared.fd(), content_type, content, wait);
+                    let result = kernel.send_record(self.shared.fd(), content_type, content, wait);
+                    if self.is_receivers(&result) {
+                        continue;
+                    }
+                    return result;
                 }
                 Sealing::Process(sealer) => {
                     if sealer.seal_record(content_type, content)? {
@@ -326,6 +342,20 @@ impl SendHalf {
         match &mut self.sealing {
             Sealing::Process(sealer) => Ok(write_out(self.shared.fd(), sealer, wait)?),
             Sealing::Kernel(_) => Ok(true),
+        }
+    }
+
+    /// Whether the error is one of the receiving direction, which the kernel gave to this half because it
+    /// called first: then that one is left to know, and the call is worth repeating.
+    fn is_receivers<T>(&self, result: &Result<T, Error>) -> bool {
+        let (Sealing::Kernel(_), Err(Error::Io(error))) = (&self.sealing, result) else { return false };
+        match (kernel::bad_header(error), error.raw_os_error()) {
+            (Some(bad), Some(errno)) => {
+                self.shared.receive_failed(errno, bad.alert());
+                // It stands in SO_ERROR, and in the way, until it is asked for.
+                matches!(self.shared.tcp().take_error(), Ok(Some(_)))
+            }
+            _ => false,
         }
     }
 
