@@ -13,7 +13,8 @@ use crate::socket::Why;
 /// Why a call on a [`Socket`](crate::Socket) or one of its halves failed.
 ///
 /// Every variant but a retryable [`Error::Io`] (see [`Error::is_retryable`]), [`Error::RecordSize`] and
-/// [`Error::SendClosed`] ends its direction: the same call gives the same error from then on.
+/// [`Error::SendClosed`] ends its direction: the same call gives the same error from then on. After
+/// [`Error::BudgetExhausted`], and [`Error::RekeyUnsupported`] to send, close_notify still goes.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum Error {

@@ -484,13 +484,7 @@ fn a_record_of_its_own_keeps_its_type(layer: Layer) {
 
 fn padding_is_no_data(layer: Layer) {
     let (mut socket, mut peer) = with_peer(layer);
-    let inner = b"data\x17\0\0\0\0\0";
-    let len = (inner.len() + 16) as u8;
-    let header = [23, 3, 3, 0, len];
-    let mut body = inner.to_vec();
-    let [_, keys] = socket_support::established(socket_support::SUITE, 16_384);
-    let tag = keys.tx.record_key().seal(0, &header, &mut body).unwrap();
-    peer.send_raw(&[&header[..], &body, &tag].concat());
+    peer.send_raw(&socket_support::raw_record(0, b"data\x17\0\0\0\0\0"));
     assert_eq!(receive(socket.halves().1, 100).unwrap(), b"data");
 }
 

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::event::Flow;
 use crate::handshake::MAX_FRAGMENT_LEN;
 use crate::keys::TrafficSecret;
-use crate::probe::probe;
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::socket::Wait;
@@ -162,12 +161,8 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Sends `message`, a KeyUpdate, and changes to the next key, where this kernel can: else nothing is
-    /// sent.
+    /// Sends `message`, a KeyUpdate, and changes to the next key, which the kernel must be able to.
     pub(crate) fn update_key(&mut self, fd: BorrowedFd<'_>, message: &[u8], wait: Wait) -> Result<(), Error> {
-        if !probe().rekey {
-            return Err(Error::RekeyUnsupported { direction: Flow::Send });
-        }
         self.send_record(fd, ContentType::Handshake, message, wait)?;
         self.key.replace(fd)
     }
@@ -298,16 +293,27 @@ impl Receiver {
     }
 
     /// What net/tls means by its error numbers.
-    fn explain(&self, error: io::Error) -> Error {
+    pub(crate) fn explain(&self, error: io::Error) -> Error {
         match error.raw_os_error() {
             Some(libc::EBADMSG) => BadRecord::NotAuthentic { sequence: self.key.meter.budget().used }.into(),
-            Some(libc::EMSGSIZE) => BadRecord::TooLong { len: 0, max: MAX_FRAGMENT_LEN }.into(),
-            Some(libc::EINVAL) => BadRecord::Header.into(),
             Some(libc::EIO) => BadRecord::Cut.into(),
             // The kernel waits for a key that it was not given: the KeyUpdate was not the first message
             // of its record, or the key was refused.
             Some(libc::EKEYEXPIRED) => Error::RekeyUnsupported { direction: Flow::Receive },
-            _ => Error::Io(error),
+            _ => match bad_header(&error) {
+                Some(bad) => bad.into(),
+                None => Error::Io(error),
+            },
         }
+    }
+}
+
+/// What is wrong with a header that net/tls refuses. It looks at headers as they arrive, and gives the error
+/// to whoever calls first, also to send.
+pub(crate) fn bad_header(error: &io::Error) -> Option<BadRecord> {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => Some(BadRecord::TooLong { len: 0, max: MAX_FRAGMENT_LEN }),
+        Some(libc::EINVAL) => Some(BadRecord::Header),
+        _ => None,
     }
 }

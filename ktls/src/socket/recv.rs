@@ -141,6 +141,21 @@ impl RecvHalf {
         }
     }
 
+    /// Gives back the memory of buffers that hold nothing, and says whether they did: for a connection that
+    /// will be idle. The next call that needs one makes it again.
+    pub fn release_buffers(&mut self) -> bool {
+        match &mut self.opening {
+            Opening::Process(opener) => opener.release(),
+            Opening::Kernel(_) => {
+                let unused = self.buffered.is_empty();
+                if unused {
+                    (self.buffer, self.buffered) = (Vec::new(), 0..0);
+                }
+                unused
+            }
+        }
+    }
+
     /// Whether the peer's close_notify has come.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -232,7 +247,7 @@ impl RecvHalf {
     fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
         let effect = if content_type == ContentType::ApplicationData {
-            match not_between_parts(&self.post) {
+            match not_between_parts(&self.post, content_type) {
                 Ok(()) => return Ok(()),
                 Err(error) => Err(error),
             }
@@ -267,10 +282,13 @@ impl RecvHalf {
         let fd = self.shared.fd();
         match kernel.receive(fd, bufs, wait)? {
             Got::Data(n) => {
-                not_between_parts(&self.post)?;
+                not_between_parts(&self.post, ContentType::ApplicationData)?;
                 Ok(Some(n))
             }
-            Got::End => Err(Error::Truncated),
+            Got::End => Err(match self.shared.receive_errno() {
+                Some(errno) => kernel.explain(io::Error::from_raw_os_error(errno)),
+                None => Error::Truncated,
+            }),
             Got::Control(content_type) => {
                 let effect = control(&mut self.post, content_type, kernel.control())?;
                 if let Effect::KeyUpdate { .. } = effect {
@@ -287,6 +305,7 @@ impl RecvHalf {
             Effect::None => Ok(()),
             Effect::Closed => {
                 self.closed = true;
+                self.shared.close_received();
                 Ok(())
             }
             Effect::KeyUpdate { requested } => {
@@ -339,12 +358,9 @@ enum Effect {
     KeyUpdate { requested: bool },
 }
 
-/// Application data may not stand between the parts of a handshake message (RFC 8446, section 5.1).
-fn not_between_parts(post: &PostHandshake) -> Result<(), Error> {
-    if post.is_partial() {
-        return Err(BadRecord::Interleaved { content_type: ContentType::ApplicationData }.into());
-    }
-    Ok(())
+/// Nothing else may stand between the parts of a handshake message (RFC 8446, section 5.1).
+fn not_between_parts(post: &PostHandshake, content_type: ContentType) -> Result<(), Error> {
+    if post.is_partial() { Err(BadRecord::Interleaved { content_type }.into()) } else { Ok(()) }
 }
 
 fn control(post: &mut PostHandshake, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
@@ -353,12 +369,14 @@ fn control(post: &mut PostHandshake, content_type: ContentType, content: &[u8]) 
             let &[_, alert] = content else {
                 return Err(BadRecord::AlertLength { len: content.len() }.into());
             };
-            match Alert(alert) {
-                Alert::CLOSE_NOTIFY => Ok(Effect::Closed),
+            let effect = match Alert(alert) {
+                Alert::CLOSE_NOTIFY => Effect::Closed,
                 // Only a close_notify can follow it (RFC 8446, section 6.1).
-                Alert::USER_CANCELED => Ok(Effect::None),
-                alert => Err(Error::Alert(alert)),
-            }
+                Alert::USER_CANCELED => Effect::None,
+                // The end, wherever it stands.
+                alert => return Err(Error::Alert(alert)),
+            };
+            not_between_parts(post, content_type).map(|()| effect)
         }
         ContentType::Handshake => {
             let mut effect = Effect::None;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Flow};
 use crate::handshake::key_update_message;
+use crate::probe::probe;
 use crate::record::ContentType;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel;
@@ -65,11 +66,16 @@ impl SendHalf {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
-        let result = match &mut self.sealing {
-            Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
-            Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
-        };
-        self.latch(result)
+        loop {
+            let result = match &mut self.sealing {
+                Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
+                Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
+            };
+            if !self.is_receivers(&result) {
+                return self.latch(result);
+            }
+            self.ready(wait)?;
+        }
     }
 
     /// Sends what is pending, and says whether all of it has gone; with [`Wait::Now`] that may be
@@ -91,6 +97,16 @@ impl SendHalf {
         }
     }
 
+    /// Gives back the memory of buffers that hold nothing, and says whether they did: for a connection that
+    /// will be idle. The next call that needs one makes it again.
+    pub fn release_buffers(&mut self) -> bool {
+        self.file_chunk = Vec::new();
+        match &mut self.sealing {
+            Sealing::Process(sealer) => sealer.release(),
+            Sealing::Kernel(_) => true,
+        }
+    }
+
     /// Sends `len` bytes of `file` from `offset`, and gives the number of bytes accepted: fewer than
     /// `len` as with [`send_vectored`](Self::send_vectored), 0 at the end of the file.
     ///
@@ -108,8 +124,15 @@ impl SendHalf {
     ) -> Result<usize, Error> {
         self.ready(wait)?;
         if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
+            let result = kernel.send_file(self.shared.fd(), file, offset, len);
+            if let Err(Error::Io(error)) = &result {
+                // EINVAL may be the file's.
+                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.is_receivers(&result) {
+                    self.ready(wait)?;
+                }
+            }
             // Not latched: it may be the file's error, and the socket's own comes again by itself.
-            return kernel.send_file(self.shared.fd(), file, offset, len);
+            return result;
         }
         let mut chunk = std::mem::take(&mut self.file_chunk);
         chunk.resize(FILE_CHUNK, 0);
@@ -163,9 +186,10 @@ impl SendHalf {
     ///
     /// # Errors
     /// [`Error::RekeyUnsupported`], before anything is sent, where the kernel seals and cannot change a
-    /// key; else as [`send_vectored`](Self::send_vectored).
+    /// key: then all goes on under the old one; else as [`send_vectored`](Self::send_vectored).
     pub fn update_key(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
         self.ready(wait)?;
+        self.check_rekey()?;
         let result = self.send_key_update(request, wait);
         self.latch(result)
     }
@@ -245,6 +269,8 @@ impl SendHalf {
             return self.latch(Err(Error::PeerAtFault(alert)));
         }
         if self.shared.is_key_update_owed() {
+            // It stays owed, so no data goes; close_notify does.
+            self.check_rekey()?;
             self.shared.key_update_paid();
             let result = self.send_key_update(false, wait);
             if result.is_err() {
@@ -253,6 +279,14 @@ impl SendHalf {
             return self.latch(result);
         }
         Ok(())
+    }
+
+    /// Refuses where the kernel is known not to change keys: nothing was sent, so nothing has ended.
+    fn check_rekey(&self) -> Result<(), Error> {
+        match &self.sealing {
+            Sealing::Kernel(_) if !probe().rekey => Err(Error::RekeyUnsupported { direction: Flow::Send }),
+            _ => Ok(()),
+        }
     }
 
     fn send_key_update(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
@@ -278,7 +312,11 @@ impl SendHalf {
         loop {
             match &mut self.sealing {
                 Sealing::Kernel(kernel) => {
-                    return kernel.send_record(self.shared.fd(), content_type, content, wait);
+                    let result = kernel.send_record(self.shared.fd(), content_type, content, wait);
+                    if self.is_receivers(&result) {
+                        continue;
+                    }
+                    return result;
                 }
                 Sealing::Process(sealer) => {
                     if sealer.seal_record(content_type, content)? {
@@ -304,6 +342,20 @@ impl SendHalf {
         match &mut self.sealing {
             Sealing::Process(sealer) => Ok(write_out(self.shared.fd(), sealer, wait)?),
             Sealing::Kernel(_) => Ok(true),
+        }
+    }
+
+    /// Whether the error is one of the receiving direction, which the kernel gave to this half because it
+    /// called first: then that one is left to know, and the call is worth repeating.
+    fn is_receivers<T>(&self, result: &Result<T, Error>) -> bool {
+        let (Sealing::Kernel(_), Err(Error::Io(error))) = (&self.sealing, result) else { return false };
+        match (kernel::bad_header(error), error.raw_os_error()) {
+            (Some(bad), Some(errno)) => {
+                self.shared.receive_failed(errno, bad.alert());
+                // It stands in SO_ERROR, and in the way, until it is asked for.
+                matches!(self.shared.tcp().take_error(), Ok(Some(_)))
+            }
+            _ => false,
         }
     }
 

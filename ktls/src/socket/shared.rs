@@ -1,8 +1,8 @@
 //! What the two halves of a connection share: the descriptor, and what one owes the other.
 
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, Ordering};
 
 use crate::alert::Alert;
 
@@ -33,6 +33,10 @@ pub(super) struct Shared {
     key_update_owed: AtomicBool,
     alert_owed: AlertCell,
     alert_received: AlertCell,
+    /// The peer's close_notify has come: what follows it counts for nothing.
+    closed: AtomicBool,
+    /// An errno of the receiving direction that the kernel gave to the sending half; 0 for none.
+    receive_errno: AtomicI32,
 }
 
 impl Shared {
@@ -42,6 +46,8 @@ impl Shared {
             key_update_owed: AtomicBool::new(false),
             alert_owed: AlertCell::default(),
             alert_received: AlertCell::default(),
+            closed: AtomicBool::new(false),
+            receive_errno: AtomicI32::new(0),
         }
     }
 
@@ -83,5 +89,26 @@ impl Shared {
 
     pub(super) fn received_alert(&self) -> Option<Alert> {
         self.alert_received.get()
+    }
+
+    /// The peer's close_notify has come.
+    pub(super) fn close_received(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Keeps an error of the receiving direction that the kernel gave to the sending half, for which the
+    /// peer is told `alert`, and lets the receiving half run into the end of the stream, after what was good:
+    /// the kernel gives such an error once, and would let it wait for ever.
+    pub(super) fn receive_failed(&self, errno: i32, alert: Alert) {
+        if !self.closed.load(Ordering::Acquire) {
+            self.receive_errno.store(errno, Ordering::Release);
+            self.owe_alert(alert);
+            // A connection that is over needs no end.
+            let _ = self.stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    pub(super) fn receive_errno(&self) -> Option<i32> {
+        Some(self.receive_errno.load(Ordering::Acquire)).filter(|&errno| errno != 0)
     }
 }

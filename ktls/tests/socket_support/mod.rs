@@ -11,7 +11,7 @@ use std::io::{IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use ktls::cipher::CipherSuite;
+use ktls::cipher::{CipherSuite, TAG_LEN};
 use ktls::crypto::Group;
 use ktls::keys::{Established, TrafficSecret};
 use ktls::record::ContentType;
@@ -85,7 +85,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, keys: Established) -> Self {
+    pub fn new(stream: TcpStream, keys: Established) -> Self {
         let meter = |direction| Meter::new(direction, DEFAULT_LIMIT, DEFAULT_LIMIT);
         let sealer = Sealer::new(keys.tx, FRAGMENT, meter(Flow::Send));
         Self { stream, sealer, opener: Opener::new(keys.rx, meter(Flow::Receive)) }
@@ -124,6 +124,16 @@ impl Peer {
             self.opener.filled(n);
         }
     }
+}
+
+/// A record from the peer whose inner plaintext is just what the test says: content, type and padding.
+pub fn raw_record(sequence: u64, inner: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(inner.len() + TAG_LEN).unwrap().to_be_bytes();
+    let header = [23, 3, 3, high, low];
+    let mut body = inner.to_vec();
+    let [_, keys] = established(SUITE, FRAGMENT);
+    let tag = keys.tx.record_key().seal(sequence, &header, &mut body).unwrap();
+    [&header[..], &body, &tag].concat()
 }
 
 /// Bytes that repeat nowhere within reach.

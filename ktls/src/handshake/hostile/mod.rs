@@ -1,6 +1,7 @@
 //! Peers that break the rules, one rule at a time.
 
 mod flights;
+mod heads;
 mod hellos_to_client;
 mod hellos_to_server;
 

@@ -10,8 +10,11 @@ use crate::keys::TrafficSecret;
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 
-/// The size of the buffer that the wire is read into: large, for few system calls.
+/// The size of the buffer that the wire is read into, once so much comes that one read has filled the first:
+/// large, for few system calls.
 const BUFFER: usize = 256 * 1024;
+/// The size of the first buffer, made when the first bytes are read.
+const FIRST_BUFFER: usize = 32 * 1024;
 /// The shortest record: a content type and a tag.
 const MIN_CIPHERTEXT: usize = 1 + TAG_LEN;
 
@@ -24,6 +27,7 @@ pub struct Opener {
     secret: TrafficSecret,
     key: RecordKey,
     sequence: u64,
+    /// Empty until it is needed, and after [`release`](Self::release).
     buf: Box<[u8]>,
     /// What was received and not opened yet.
     wire: Range<usize>,
@@ -40,7 +44,7 @@ impl Opener {
             key: secret.record_key(),
             secret,
             sequence: 0,
-            buf: vec![0; BUFFER].into_boxed_slice(),
+            buf: Box::default(),
             wire: 0..0,
             open: 0..0,
             idle: 0,
@@ -62,7 +66,10 @@ impl Opener {
     /// gave `None`. What was not consumed of the last record is lost.
     pub fn space(&mut self) -> &mut [u8] {
         self.open = 0..0;
-        if self.wire.is_empty() {
+        if self.wire.end == self.buf.len() && self.buf.len() < BUFFER {
+            // Not there yet, or filled by one read.
+            self.grow();
+        } else if self.wire.is_empty() {
             self.wire = 0..0;
         } else if self.buf.len() - self.wire.start < RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN {
             // The rest of a record, shorter than one: the only bytes that are ever moved.
@@ -70,6 +77,25 @@ impl Opener {
             self.wire = 0..self.wire.len();
         }
         &mut self.buf[self.wire.end..]
+    }
+
+    fn grow(&mut self) {
+        let size = if self.buf.is_empty() { FIRST_BUFFER } else { BUFFER };
+        let mut grown = vec![0; size].into_boxed_slice();
+        grown[..self.wire.len()].copy_from_slice(&self.buf[self.wire.clone()]);
+        self.buf = grown;
+        self.wire = 0..self.wire.len();
+    }
+
+    /// Gives the buffer back, if nothing is in it, and says whether it did. The next
+    /// [`space`](Self::space) makes a new one.
+    pub fn release(&mut self) -> bool {
+        let unused = self.wire.is_empty() && self.open.is_empty();
+        if unused {
+            self.buf = Box::default();
+            (self.wire, self.open) = (0..0, 0..0);
+        }
+        unused
     }
 
     /// Notes that `n` bytes were read into [`space`](Self::space).

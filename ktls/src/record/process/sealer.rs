@@ -16,6 +16,8 @@ pub const MAX_PENDING: usize = 256 * 1024;
 const OVERHEAD: usize = RECORD_HEADER_LEN + 1 + TAG_LEN;
 /// Room beyond [`MAX_PENDING`] for alerts and KeyUpdates, so that they never have to wait for data.
 const CONTROL_ROOM: usize = 4096;
+/// The size of the first buffer, made for the first record: enough for one of full size.
+const FIRST_BUFFER: usize = 32 * 1024;
 
 /// Seals one direction's records into a buffer of its own.
 ///
@@ -26,6 +28,7 @@ pub struct Sealer {
     key: RecordKey,
     sequence: u64,
     fragment: usize,
+    /// Without memory until it is needed, and after [`release`](Self::release).
     out: Vec<u8>,
     start: usize,
     meter: Meter,
@@ -40,7 +43,7 @@ impl Sealer {
             secret,
             sequence: 0,
             fragment: max_fragment.clamp(1, MAX_FRAGMENT_LEN),
-            out: Vec::with_capacity(MAX_PENDING + CONTROL_ROOM),
+            out: Vec::new(),
             start: 0,
             meter,
         }
@@ -66,7 +69,7 @@ impl Sealer {
         let mut taken = 0;
         while !cursor.is_empty() {
             let want = cursor.left_at_most(self.fragment);
-            if self.room(MAX_PENDING) < OVERHEAD + want {
+            if self.room(MAX_PENDING, want) < OVERHEAD + want {
                 break;
             }
             if let Err(error) = self.meter.check() {
@@ -91,7 +94,7 @@ impl Sealer {
         if content.len() > self.fragment {
             return Err(Error::RecordSize { len: content.len(), max: self.fragment });
         }
-        if self.room(limit) < OVERHEAD + content.len() {
+        if self.room(limit, content.len()) < OVERHEAD + content.len() {
             return Ok(false);
         }
         let bufs = [IoSlice::new(content)];
@@ -127,8 +130,19 @@ impl Sealer {
         self.meter.reset();
     }
 
-    /// The room below `limit` pending bytes, after moving them to the front where that helps.
-    fn room(&mut self, limit: usize) -> usize {
+    /// Gives the buffer back, if nothing is pending, and says whether it did. The next record makes a new
+    /// one.
+    pub fn release(&mut self) -> bool {
+        let unused = self.pending().is_empty();
+        if unused {
+            (self.out, self.start) = (Vec::new(), 0);
+        }
+        unused
+    }
+
+    /// The room below `limit` pending bytes, after moving them to the front where that helps, and making
+    /// the buffer larger where it is not as large as it may be and has no room for a record of `len` bytes.
+    fn room(&mut self, limit: usize, len: usize) -> usize {
         let pending = self.out.len() - self.start;
         // Data waits until moving costs no more than was sent since; a control record does not.
         let worth_it = self.start >= pending || limit > MAX_PENDING;
@@ -136,6 +150,12 @@ impl Sealer {
             self.out.copy_within(self.start.., 0);
             self.out.truncate(pending);
             self.start = 0;
+        }
+        let needed = self.out.len() + OVERHEAD + len;
+        if self.out.capacity() < needed {
+            let full = MAX_PENDING + CONTROL_ROOM;
+            let size = if needed <= FIRST_BUFFER { FIRST_BUFFER } else { full };
+            self.out.reserve_exact(size.saturating_sub(self.out.len()));
         }
         limit.saturating_sub(pending).min(self.out.capacity() - self.out.len())
     }

@@ -249,21 +249,54 @@ fn steady_state_makes_no_new_buffers() {
     let data = vec![3; 100_000];
     let bufs = [IoSlice::new(&data)];
     let (mut out, mut input) = (None, None);
-    for _ in 0..50 {
+    for round in 0..50 {
+        if round == 1 {
+            // By now they are as large as they get.
+            (out, input) = (None, None);
+        }
         let mut taken = 0;
         while taken < data.len() {
             taken += sealer.seal(&bufs, taken).unwrap();
             let pending = sealer.pending();
             assert_eq!(*out.get_or_insert(pending.as_ptr()), pending.as_ptr());
-            let space = opener.space();
-            let n = pending.len().min(space.len());
-            space[..n].copy_from_slice(&pending[..n]);
-            sealer.sent(n);
-            opener.filled(n);
-            while opener.next_record().unwrap().is_some() {}
+            while !sealer.pending().is_empty() {
+                let (pending, space) = (sealer.pending(), opener.space());
+                let n = pending.len().min(space.len());
+                space[..n].copy_from_slice(&pending[..n]);
+                sealer.sent(n);
+                opener.filled(n);
+                while opener.next_record().unwrap().is_some() {}
+            }
         }
         assert!(sealer.pending().is_empty() && opener.is_between_records());
         let space = opener.space().as_ptr();
         assert_eq!(*input.get_or_insert(space), space);
+    }
+}
+
+#[test]
+fn buffers_come_with_use_and_go_when_asked() {
+    let (mut sealer, mut opener) = pair(MAX_FRAGMENT_LEN);
+    assert!(sealer.release() && opener.release(), "nothing there, nothing held");
+    for len in [100, MAX_FRAGMENT_LEN, 200_000] {
+        let data = vec![5; len];
+        let bufs = [IoSlice::new(&data)];
+        assert_eq!(sealer.seal(&bufs, 0).unwrap(), len);
+        assert!(!sealer.release(), "sealed records wait");
+        let (mut wire, mut got) = (sealer.pending().to_vec(), 0);
+        while !wire.is_empty() {
+            let n = opener.space().len().min(wire.len());
+            feed(&mut opener, &wire[..n]);
+            assert!(!opener.release(), "bytes wait to be opened");
+            wire.drain(..n);
+            while opener.next_record().unwrap().is_some() {
+                got += opener.plaintext().len();
+                assert!(!opener.release(), "plaintext waits to be taken");
+                opener.consume(usize::MAX);
+            }
+        }
+        assert_eq!(got, len);
+        sealer.sent(usize::MAX);
+        assert!(sealer.release() && opener.release());
     }
 }
