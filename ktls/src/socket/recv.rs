@@ -5,12 +5,14 @@ use std::io::IoSliceMut;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::alert::Alert;
+use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Event;
 use crate::handshake::{self, PostHandshake};
+use crate::keys::SharedSchedule;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel::{self, Got};
 use crate::record::process::Opener;
@@ -33,7 +35,7 @@ pub struct RecvHalf {
     shared: Arc<Shared>,
     opening: Opening,
     sealed_by: SealedBy,
-    post: PostHandshake,
+    control: Control,
     /// The peer's close_notify has come.
     closed: bool,
     failed: Option<Error>,
@@ -44,12 +46,18 @@ pub struct RecvHalf {
 }
 
 impl RecvHalf {
-    pub(super) fn new(shared: Arc<Shared>, opening: Opening, sealed_by: SealedBy) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        opening: Opening,
+        version: Version,
+        schedule: Option<SharedSchedule>,
+        sealed_by: SealedBy,
+    ) -> Self {
         Self {
             shared,
             opening,
             sealed_by,
-            post: PostHandshake::new(),
+            control: Control { version, schedule, post: PostHandshake::new() },
             closed: false,
             failed: None,
             event: None,
@@ -223,18 +231,18 @@ impl RecvHalf {
     fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
         let effect = if content_type == ContentType::ApplicationData {
-            match not_between_parts(&self.post) {
+            match self.control.check_data() {
                 Ok(()) => return Ok(()),
                 Err(error) => Err(error),
             }
         } else {
-            control(&mut self.post, content_type, opener.plaintext())
+            self.control.take(content_type, opener.plaintext())
         };
         // Whatever came of it, it is not data for the caller.
         opener.consume(usize::MAX);
         let effect = effect?;
         if let Effect::KeyUpdate { .. } = effect {
-            opener.rekey();
+            opener.rekey()?;
         }
         self.follow(effect)
     }
@@ -258,12 +266,12 @@ impl RecvHalf {
         let fd = self.shared.fd();
         match kernel.receive(fd, bufs, wait)? {
             Got::Data(n) => {
-                not_between_parts(&self.post)?;
+                self.control.check_data()?;
                 Ok(Some(n))
             }
             Got::End => Err(Error::Truncated),
             Got::Control(content_type) => {
-                let effect = control(&mut self.post, content_type, kernel.control())?;
+                let effect = self.control.take(content_type, kernel.control())?;
                 if let Effect::KeyUpdate { .. } = effect {
                     kernel.replace_key(fd)?;
                 }
@@ -330,36 +338,66 @@ enum Effect {
     KeyUpdate { requested: bool },
 }
 
-/// Application data may not stand between the parts of a handshake message (RFC 8446, section 5.1).
-fn not_between_parts(post: &PostHandshake) -> Result<(), Error> {
-    if post.is_partial() {
-        return Err(BadRecord::Interleaved { content_type: ContentType::ApplicationData }.into());
-    }
-    Ok(())
+/// What control records mean.
+struct Control {
+    version: Version,
+    /// Takes the tickets, where somebody does.
+    schedule: Option<SharedSchedule>,
+    post: PostHandshake,
 }
 
-fn control(post: &mut PostHandshake, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
-    match content_type {
-        ContentType::Alert => {
-            let &[_, alert] = content else {
-                return Err(BadRecord::AlertLength { len: content.len() }.into());
-            };
-            match Alert(alert) {
-                Alert::CLOSE_NOTIFY => Ok(Effect::Closed),
-                // Only a close_notify can follow it (RFC 8446, section 6.1).
-                Alert::USER_CANCELED => Ok(Effect::None),
-                alert => Err(Error::Alert(alert)),
+impl Control {
+    /// Application data may not stand between the parts of a handshake message (RFC 8446, section 5.1).
+    fn check_data(&self) -> Result<(), Error> {
+        if self.post.is_partial() {
+            return Err(BadRecord::Interleaved { content_type: ContentType::ApplicationData }.into());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
+        match (content_type, self.version) {
+            (ContentType::Alert, version) => alert(version, content),
+            (ContentType::Handshake, Version::Tls13) => self.handshake(content),
+            (ContentType::Handshake, Version::Tls12) => {
+                handshake::hello_request(content)?;
+                Ok(Effect::None)
+            }
+            (ContentType::ApplicationData, _) => Ok(Effect::None),
+        }
+    }
+
+    fn handshake(&mut self, content: &[u8]) -> Result<Effect, Error> {
+        let mut refused = None;
+        let events = self.post.read_with(content, |ticket| {
+            if let (Some(schedule), None) = (&self.schedule, &refused) {
+                refused = schedule.lock().unwrap_or_else(PoisonError::into_inner).ticket(ticket).err();
+            }
+        })?;
+        if let Some(error) = refused {
+            return Err(Error::Stack(error.into()));
+        }
+        let mut effect = Effect::None;
+        for event in events {
+            if let handshake::Event::KeyUpdate { requested } = event {
+                effect = Effect::KeyUpdate { requested };
             }
         }
-        ContentType::Handshake => {
-            let mut effect = Effect::None;
-            for event in post.read(content)? {
-                if let handshake::Event::KeyUpdate { requested } = event {
-                    effect = Effect::KeyUpdate { requested };
-                }
-            }
-            Ok(effect)
-        }
-        ContentType::ApplicationData => Ok(Effect::None),
+        Ok(effect)
+    }
+}
+
+fn alert(version: Version, content: &[u8]) -> Result<Effect, Error> {
+    const WARNING: u8 = 1;
+    let &[level, alert] = content else {
+        return Err(BadRecord::AlertLength { len: content.len() }.into());
+    };
+    match Alert(alert) {
+        Alert::CLOSE_NOTIFY => Ok(Effect::Closed),
+        // Only a close_notify can follow it (RFC 8446, section 6.1).
+        Alert::USER_CANCELED => Ok(Effect::None),
+        // TLS 1.2 has warnings that end nothing (RFC 5246, section 7.2).
+        _ if version == Version::Tls12 && level == WARNING => Ok(Effect::None),
+        alert => Err(Error::Alert(alert)),
     }
 }

@@ -163,9 +163,13 @@ impl SendHalf {
     ///
     /// # Errors
     /// [`Error::RekeyUnsupported`], before anything is sent, where the kernel seals and cannot change a
-    /// key; else as [`send_vectored`](Self::send_vectored).
+    /// key; [`Error::NoNextKey`] in TLS 1.2 and where no secret was given, which ends nothing; else as [`send_vectored`](Self::send_vectored).
     pub fn update_key(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
         self.ready(wait)?;
+        match &self.sealing {
+            Sealing::Process(sealer) => sealer.check_next_key()?,
+            Sealing::Kernel(kernel) => kernel.check_next_key()?,
+        }
         let result = self.send_key_update(request, wait);
         self.latch(result)
     }
@@ -260,9 +264,12 @@ impl SendHalf {
         if let Sealing::Kernel(kernel) = &mut self.sealing {
             return kernel.update_key(self.shared.fd(), &message, wait);
         }
+        if let Sealing::Process(sealer) = &self.sealing {
+            sealer.check_next_key()?;
+        }
         self.seal_record(ContentType::Handshake, &message, wait)?;
         if let Sealing::Process(sealer) = &mut self.sealing {
-            sealer.rekey();
+            sealer.rekey()?;
         }
         self.send_sealed(wait)
     }
