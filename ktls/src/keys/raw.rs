@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use super::{Established, TrafficSecret};
 use crate::cipher::{CipherSuite, NONCE_LEN, RecordCipher, Version};
@@ -127,6 +128,12 @@ impl DirectionKey {
     /// The IV, 12 bytes: [`new`](Self::new) says of what.
     pub fn iv(&self) -> &Secret {
         &self.iv
+    }
+
+    /// Wipes the key and the IV, once the kernel has them: what makes the next key stays.
+    pub(crate) fn wipe(&mut self) {
+        self.key.zeroize();
+        self.iv.zeroize();
     }
 
     /// Ready to seal and open; `None` where only the kernel has the cipher.
@@ -292,6 +299,17 @@ mod tests {
         let key = DirectionKey::new(gcm, &[0; 16], &iv, 5).unwrap();
         assert_eq!(key.nonce(5), Nonce::Explicit(u64::MAX));
         assert_eq!(key.nonce(7), Nonce::Explicit(1));
+    }
+
+    #[test]
+    fn a_wiped_key_still_has_a_next_one() {
+        let suite = CipherSuite::Aes128GcmSha256;
+        let secret = TrafficSecret::new(suite, Secret::new(&[3; 32]).unwrap()).unwrap();
+        let mut key = DirectionKey::from_secret(secret.clone(), 4);
+        key.wipe();
+        assert!(key.key().is_empty() && key.iv().is_empty());
+        let next = key.next(Flow::Send).unwrap();
+        assert_eq!((next.key(), next.sequence()), (&secret.next().key_and_iv().0, 0));
     }
 
     #[test]

@@ -54,9 +54,10 @@ impl Key {
 
     /// Gives the kernel the next key (Linux 6.14; older ones answer EBUSY).
     fn replace(&mut self, fd: BorrowedFd<'_>) -> Result<(), Error> {
-        let next = self.key.next(self.direction)?;
+        let mut next = self.key.next(self.direction)?;
         sys::tls::install_key(fd, self.direction, &next)
             .map_err(|_| Error::RekeyUnsupported { direction: self.direction })?;
+        next.wipe();
         self.meter.reset();
         self.meter.set(next.sequence());
         self.key = next;

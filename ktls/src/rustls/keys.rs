@@ -92,3 +92,39 @@ where
         (self.on_ticket)(&mut self.kernel, body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::rustls::crypto::cipher::{AeadKey, Iv};
+
+    use super::*;
+    use crate::crypto::Nonce;
+
+    #[test]
+    fn explicit_nonces_of_rustls_and_ours_never_meet() {
+        for base in [0, 1, 7, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, u64::MAX] {
+            for records in [1_u64, 2, 3, 1000] {
+                let [a, b, c, d, e, f, g, h] = base.to_be_bytes();
+                let iv = Iv::new([1, 2, 3, 4, a, b, c, d, e, f, g, h]);
+                let secrets = ConnectionTrafficSecrets::Aes256Gcm { key: AeadKey::from([7; 32]), iv };
+                let key = direction_key(ProtocolVersion::TLSv1_2, (records, secrets)).unwrap();
+                assert_eq!(key.iv().expose()[..4], [1, 2, 3, 4]);
+                let used: Vec<u64> = (0..records).map(|number| base ^ number).collect();
+                for number in records..records + 3000 {
+                    let Nonce::Explicit(nonce) = key.nonce(number) else { panic!("TLS 1.2 has them") };
+                    assert!(!used.contains(&nonce), "{base:x}, {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_not_is_refused() {
+        let secrets = ConnectionTrafficSecrets::Chacha20Poly1305 {
+            key: AeadKey::from([7; 32]),
+            iv: Iv::new([0; NONCE_LEN]),
+        };
+        let error = direction_key(ProtocolVersion::TLSv1_1, (0, secrets)).unwrap_err();
+        assert!(error.to_string().contains("TLSv1_1"), "{error}");
+    }
+}

@@ -49,7 +49,7 @@ use crate::socket::{Info, Options, Socket};
 /// The configuration's `enable_secret_extraction` is taken as set, and early data as not wanted.
 ///
 /// # Errors
-/// [`Error::Stack`] with a [`rustls::Error`](::rustls::Error) in it; [`Error::Io`] (`TimedOut` at the
+/// [`Error::Stack`] with a [`rustls::Error`] in it; [`Error::Io`] (`TimedOut` at the
 /// deadline, `UnexpectedEof` when the server goes away); [`Error::Handshake`] where it does not speak TLS;
 /// [`Error::KernelTlsUnavailable`].
 pub fn connect(

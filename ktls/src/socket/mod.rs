@@ -124,14 +124,14 @@ impl Socket {
         };
         let info = Info::new(cipher, send, receive);
         let sealing = match sealing {
-            Ok(kernel) => Sealing::Kernel(kernel),
+            Ok(kernel) => Sealing::Kernel(Box::new(kernel)),
             Err(_) => {
                 let meter = options.meter(Flow::Send);
                 Sealing::Process(Box::new(Sealer::with_key(keys.tx, keys.max_send_fragment, meter)?))
             }
         };
         let opening = match opening {
-            Ok(kernel) => Opening::Kernel(kernel),
+            Ok(kernel) => Opening::Kernel(Box::new(kernel)),
             Err(_) => Opening::Process(Box::new(Opener::with_key(keys.rx, options.meter(Flow::Receive))?)),
         };
         let shared = Arc::new(Shared::new(stream));

@@ -27,7 +27,7 @@ const KERNEL_BUFFER: usize = 64 * 1024;
 /// Who opens.
 pub(super) enum Opening {
     Process(Box<Opener>),
-    Kernel(kernel::Receiver),
+    Kernel(Box<kernel::Receiver>),
 }
 
 /// The receiving half of a [`Socket`](crate::Socket): one thread owns it.

@@ -24,7 +24,7 @@ const FILE_CHUNK: usize = 64 * 1024;
 /// Who seals.
 pub(super) enum Sealing {
     Process(Box<Sealer>),
-    Kernel(kernel::Sender),
+    Kernel(Box<kernel::Sender>),
 }
 
 /// How far close_notify has come.

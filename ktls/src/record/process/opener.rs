@@ -112,6 +112,10 @@ impl Opener {
         let Some((header, rest)) = wire.split_first_chunk_mut::<RECORD_HEADER_LEN>() else { return Ok(None) };
         let len = self.codec.body_len(header)?;
         let Some(body) = rest.get_mut(..len) else { return Ok(None) };
+        if self.sequence == u64::MAX {
+            // The number of the record after it would be 0 again (RFC 8446, section 5.3).
+            return Err(Error::BudgetExhausted { direction: Flow::Receive, limit: u64::MAX });
+        }
         let (content_type, content) = self.codec.open(self.sequence, header, body)?;
         if content_type == ContentType::ApplicationData {
             // Beyond the limit only what ends or renews the key is taken: of that there is little.

@@ -166,6 +166,10 @@ impl Sealer {
         len: usize,
         content: &mut Cursor<'_, '_>,
     ) -> Result<(), Error> {
+        if self.sequence == u64::MAX {
+            // The number of the record after it would be 0 again (RFC 8446, section 5.3).
+            return Err(Error::BudgetExhausted { direction: Flow::Send, limit: u64::MAX });
+        }
         self.codec
             .seal(self.sequence, content_type, len, &mut self.out, |out| content.take(len, out))
             .map_err(|_| Error::SealingFailed)?;

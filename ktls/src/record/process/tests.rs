@@ -357,6 +357,21 @@ fn a_key_without_a_secret_has_no_next_one() {
 }
 
 #[test]
+fn record_numbers_never_wrap() {
+    for cipher in in_process() {
+        let (mut sealer, mut opener) = pair_of(cipher, MAX_FRAGMENT_LEN, u64::MAX - 1);
+        assert!(sealer.seal_record(ContentType::Alert, &[1, 0]).unwrap());
+        let wire = sealer.pending().to_vec();
+        let exhausted = |error| matches!(error, Error::BudgetExhausted { limit: u64::MAX, .. });
+        assert!(exhausted(sealer.seal_record(ContentType::Alert, &[1, 0]).unwrap_err()));
+        assert_eq!(sealer.pending(), wire);
+        feed(&mut opener, &[&wire[..], &wire].concat());
+        assert_eq!(opener.next_record().unwrap(), Some(ContentType::Alert));
+        assert!(exhausted(opener.next_record().unwrap_err()));
+    }
+}
+
+#[test]
 fn ciphers_of_the_kernel_alone_say_so() {
     for cipher in RecordCipher::all().filter(|cipher| !cipher.cipher().in_process()) {
         let meter = Meter::new(Flow::Send, DEFAULT_LIMIT, DEFAULT_LIMIT);
