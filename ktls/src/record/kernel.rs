@@ -232,6 +232,15 @@ impl Receiver {
         self.key.replace(fd)
     }
 
+    /// The record that came last ends in the middle of a KeyUpdate, so that the rest of it still comes under
+    /// the present key. Kernels that can change a key refuse to open anything from its first byte on.
+    pub(crate) fn await_rest_of_key_update(&self, fd: BorrowedFd<'_>) -> Result<(), Error> {
+        if probe().rekey {
+            sys::tls::reinstall_key(fd, Flow::Receive, self.key.key.cipher())?;
+        }
+        Ok(())
+    }
+
     /// Receives application data into `bufs`, or a control record.
     pub(crate) fn receive(
         &mut self,

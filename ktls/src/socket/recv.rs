@@ -11,7 +11,7 @@ use crate::alert::Alert;
 use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handshake::{self, PostHandshake};
+use crate::handshake::{self, PostHandshake, key_update_message};
 use crate::keys::SharedSchedule;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel::{self, Got};
@@ -274,6 +274,10 @@ impl RecvHalf {
                 let effect = self.control.take(content_type, kernel.control())?;
                 if let Effect::KeyUpdate { .. } = effect {
                     kernel.replace_key(fd)?;
+                } else if self.control.post.is_partial()
+                    && kernel.control().first() == key_update_message(false).first()
+                {
+                    kernel.await_rest_of_key_update(fd)?;
                 }
                 self.follow(effect)?;
                 Ok(None)

@@ -101,6 +101,14 @@ pub(crate) fn record_sequence(fd: BorrowedFd<'_>, direction: Flow, cipher: Recor
     Ok(info.rec_seq())
 }
 
+/// Installs the present key once more, with its present record number: the kernel, which waits for a new key
+/// from the first byte of a KeyUpdate on (6.14), then goes on with the old one.
+pub(crate) fn reinstall_key(fd: BorrowedFd<'_>, direction: Flow, cipher: RecordCipher) -> io::Result<()> {
+    let mut info = CryptoInfo::empty(cipher);
+    get(fd, tls::SOL_TLS, option(direction), info.as_mut_bytes())?;
+    set(fd, tls::SOL_TLS, option(direction), info.as_bytes())
+}
+
 /// `TLS_RX_EXPECT_NO_PAD` (Linux 6.0, TLS 1.3): lets the kernel open records straight into the caller's
 /// memory.
 pub(crate) fn expect_no_pad(fd: BorrowedFd<'_>) -> io::Result<()> {
