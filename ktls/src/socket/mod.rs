@@ -9,6 +9,7 @@
 //!              one file descriptor
 //! ```
 
+mod control;
 pub(crate) mod handshake;
 mod info;
 mod options;

@@ -5,18 +5,18 @@ use std::io::IoSliceMut;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use crate::alert::Alert;
 use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handshake::{self, PostHandshake, key_update_message};
+use crate::handshake::key_update_message;
 use crate::keys::SharedSchedule;
+use crate::record::ContentType;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel::{self, Got};
 use crate::record::process::Opener;
-use crate::record::{BadRecord, ContentType};
+use crate::socket::control::{Control, Effect};
 use crate::socket::shared::Shared;
 use crate::socket::{SealedBy, Wait};
 use crate::sys;
@@ -57,7 +57,7 @@ impl RecvHalf {
             shared,
             opening,
             sealed_by,
-            control: Control { version, schedule, post: PostHandshake::new() },
+            control: Control::new(version, schedule),
             closed: false,
             failed: None,
             event: None,
@@ -274,7 +274,7 @@ impl RecvHalf {
                 let effect = self.control.take(content_type, kernel.control())?;
                 if let Effect::KeyUpdate { .. } = effect {
                     kernel.replace_key(fd)?;
-                } else if self.control.post.is_partial()
+                } else if self.control.is_partial()
                     && kernel.control().first() == key_update_message(false).first()
                 {
                     kernel.await_rest_of_key_update(fd)?;
@@ -332,76 +332,5 @@ impl fmt::Debug for RecvHalf {
             .field("closed", &self.closed)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a control record asks for.
-enum Effect {
-    None,
-    Closed,
-    KeyUpdate { requested: bool },
-}
-
-/// What control records mean.
-struct Control {
-    version: Version,
-    /// Takes the tickets, where somebody does.
-    schedule: Option<SharedSchedule>,
-    post: PostHandshake,
-}
-
-impl Control {
-    /// Application data may not stand between the parts of a handshake message (RFC 8446, section 5.1).
-    fn check_data(&self) -> Result<(), Error> {
-        if self.post.is_partial() {
-            return Err(BadRecord::Interleaved { content_type: ContentType::ApplicationData }.into());
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
-        match (content_type, self.version) {
-            (ContentType::Alert, version) => alert(version, content),
-            (ContentType::Handshake, Version::Tls13) => self.handshake(content),
-            (ContentType::Handshake, Version::Tls12) => {
-                handshake::hello_request(content)?;
-                Ok(Effect::None)
-            }
-            (ContentType::ApplicationData, _) => Ok(Effect::None),
-        }
-    }
-
-    fn handshake(&mut self, content: &[u8]) -> Result<Effect, Error> {
-        let mut refused = None;
-        let events = self.post.read_with(content, |ticket| {
-            if let (Some(schedule), None) = (&self.schedule, &refused) {
-                refused = schedule.lock().unwrap_or_else(PoisonError::into_inner).ticket(ticket).err();
-            }
-        })?;
-        if let Some(error) = refused {
-            return Err(Error::Stack(error.into()));
-        }
-        let mut effect = Effect::None;
-        for event in events {
-            if let handshake::Event::KeyUpdate { requested } = event {
-                effect = Effect::KeyUpdate { requested };
-            }
-        }
-        Ok(effect)
-    }
-}
-
-fn alert(version: Version, content: &[u8]) -> Result<Effect, Error> {
-    const WARNING: u8 = 1;
-    let &[level, alert] = content else {
-        return Err(BadRecord::AlertLength { len: content.len() }.into());
-    };
-    match Alert(alert) {
-        Alert::CLOSE_NOTIFY => Ok(Effect::Closed),
-        // Only a close_notify can follow it (RFC 8446, section 6.1).
-        Alert::USER_CANCELED => Ok(Effect::None),
-        // TLS 1.2 has warnings that end nothing (RFC 5246, section 7.2).
-        _ if version == Version::Tls12 && level == WARNING => Ok(Effect::None),
-        alert => Err(Error::Alert(alert)),
     }
 }
