@@ -4,7 +4,7 @@
 
 use ring::{aead, agreement, digest, hkdf, hmac, rand};
 
-use crate::cipher::{CipherSuite, NONCE_LEN, TAG_LEN};
+use crate::cipher::{Cipher, CipherSuite, NONCE_LEN, TAG_LEN};
 use crate::secret::{MAX_SECRET_LEN, Secret};
 
 /// A hash function.
@@ -232,35 +232,63 @@ impl KeyPair {
     }
 }
 
-/// An AEAD key of one direction with its IV: the nonce of record `n` is the IV with `n` mixed in
-/// (RFC 8446, section 5.3).
+/// An AEAD key of one direction with its IV.
 pub struct RecordKey {
     key: aead::LessSafeKey,
     iv: [u8; NONCE_LEN],
 }
 
+/// How the nonce of a record is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nonce {
+    /// The IV with the record's sequence number mixed in: TLS 1.3 (RFC 8446, section 5.3), and ChaCha20 in
+    /// TLS 1.2 (RFC 7905, section 2).
+    Sequence(u64),
+    /// The first 4 bytes of the IV, and these 8 that stand in the record: AES-GCM in TLS 1.2 (RFC 5288,
+    /// section 3).
+    Explicit(u64),
+}
+
 impl RecordKey {
     /// Takes a key and IV of the lengths that `suite` has; `None` for other lengths.
     pub fn new(suite: CipherSuite, key: &Secret, iv: &Secret) -> Option<Self> {
-        let algorithm = match suite {
-            CipherSuite::Aes128GcmSha256 => &aead::AES_128_GCM,
-            CipherSuite::Aes256GcmSha384 => &aead::AES_256_GCM,
+        Self::for_cipher(suite.cipher(), key, iv)
+    }
+
+    /// Takes a key and IV of the lengths that `cipher` has; `None` for other lengths, and for a cipher that
+    /// only the kernel has.
+    pub fn for_cipher(cipher: Cipher, key: &Secret, iv: &Secret) -> Option<Self> {
+        let algorithm = match cipher {
+            Cipher::Aes128Gcm => &aead::AES_128_GCM,
+            Cipher::Aes256Gcm => &aead::AES_256_GCM,
+            Cipher::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+            Cipher::Aes128Ccm | Cipher::Sm4Gcm | Cipher::Sm4Ccm => return None,
+            Cipher::Aria128Gcm | Cipher::Aria256Gcm => return None,
         };
         let key = aead::UnboundKey::new(algorithm, key.expose()).ok()?;
         Some(Self { key: aead::LessSafeKey::new(key), iv: iv.expose().try_into().ok()? })
     }
 
-    fn nonce(&self, sequence: u64) -> aead::Nonce {
-        let mut nonce = self.iv;
-        for (byte, counter) in nonce[NONCE_LEN - 8..].iter_mut().zip(sequence.to_be_bytes()) {
-            *byte ^= counter;
+    fn nonce(&self, nonce: Nonce) -> aead::Nonce {
+        let mut bytes = self.iv;
+        let (_, end) = bytes.split_at_mut(NONCE_LEN - 8);
+        match nonce {
+            Nonce::Sequence(sequence) => {
+                end.iter_mut().zip(sequence.to_be_bytes()).for_each(|(byte, counter)| *byte ^= counter);
+            }
+            Nonce::Explicit(explicit) => end.copy_from_slice(&explicit.to_be_bytes()),
         }
-        aead::Nonce::assume_unique_for_key(nonce)
+        aead::Nonce::assume_unique_for_key(bytes)
     }
 
     /// Seals `data` in place and gives its tag. One `sequence` is never used twice.
     pub fn seal(&self, sequence: u64, aad: &[u8], data: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
-        let tag = self.key.seal_in_place_separate_tag(self.nonce(sequence), aead::Aad::from(aad), data)?;
+        self.seal_with(Nonce::Sequence(sequence), aad, data)
+    }
+
+    /// The same with a nonce of either kind, of which none is used twice.
+    pub fn seal_with(&self, nonce: Nonce, aad: &[u8], data: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
+        let tag = self.key.seal_in_place_separate_tag(self.nonce(nonce), aead::Aad::from(aad), data)?;
         tag.as_ref().try_into().map_err(|_| CryptoError)
     }
 
@@ -271,7 +299,17 @@ impl RecordKey {
         aad: &[u8],
         data: &'a mut [u8],
     ) -> Result<&'a mut [u8], CryptoError> {
-        Ok(self.key.open_in_place(self.nonce(sequence), aead::Aad::from(aad), data)?)
+        self.open_with(Nonce::Sequence(sequence), aad, data)
+    }
+
+    /// The same with a nonce of either kind.
+    pub fn open_with<'a>(
+        &self,
+        nonce: Nonce,
+        aad: &[u8],
+        data: &'a mut [u8],
+    ) -> Result<&'a mut [u8], CryptoError> {
+        Ok(self.key.open_in_place(self.nonce(nonce), aead::Aad::from(aad), data)?)
     }
 }
 

@@ -1,10 +1,13 @@
 //! What can go wrong on a connection.
 
+use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
 use crate::alert::Alert;
+use crate::cipher::RecordCipher;
 use crate::event::Flow;
 use crate::handshake;
 use crate::record::BadRecord;
@@ -58,6 +61,29 @@ pub enum Error {
         direction: Flow,
     },
 
+    /// There is no key after this one: it is one of TLS 1.2, or was given without its traffic secret.
+    #[error("the {direction} key cannot change: {why}")]
+    NoNextKey {
+        /// Whose key it is.
+        direction: Flow,
+        /// Why there is none.
+        why: &'static str,
+    },
+
+    /// This library itself has not the cipher, only AES-GCM and ChaCha20-Poly1305; and the kernel does not
+    /// seal or open with it here.
+    #[error("{cipher} exists only with the kernel, which does not do it: {why}")]
+    KernelOnly {
+        /// Which cipher.
+        cipher: RecordCipher,
+        /// Why the kernel does not.
+        why: Why,
+    },
+
+    /// Another TLS stack, which did the handshake or keeps the secrets, gave up. It is its own error.
+    #[error(transparent)]
+    Stack(Arc<dyn StdError + Send + Sync>),
+
     /// The kernel's record layer was required and cannot be had.
     #[error("kernel TLS was required to {direction}: {why}")]
     KernelTlsUnavailable {
@@ -108,7 +134,7 @@ impl Error {
 
     /// Whether a new connection, with new keys, is the mend.
     pub fn needs_new_connection(&self) -> bool {
-        matches!(self, Self::BudgetExhausted { .. } | Self::RekeyUnsupported { .. })
+        matches!(self, Self::BudgetExhausted { .. } | Self::RekeyUnsupported { .. } | Self::NoNextKey { .. })
     }
 
     /// What an operator or a caller can do about it, where that can be said.
@@ -120,10 +146,10 @@ impl Error {
                 Some("something between the two ends changes bytes, or the two ends have different keys")
             }
             Self::BadRecord(BadRecord::OuterType { .. }) => Some("the peer sends something that is not TLS"),
-            Self::BudgetExhausted { .. } | Self::RekeyUnsupported { .. } => {
+            Self::BudgetExhausted { .. } | Self::RekeyUnsupported { .. } | Self::NoNextKey { .. } => {
                 Some("go on over a new connection: it has new keys")
             }
-            Self::KernelTlsUnavailable { why, .. } => why.mend(),
+            Self::KernelTlsUnavailable { why, .. } | Self::KernelOnly { why, .. } => why.mend(),
             _ => None,
         }
     }
@@ -133,6 +159,7 @@ impl Error {
         match self {
             Self::BadRecord(bad) => Some(bad.alert()),
             Self::Handshake(error) => error.alert(),
+            Self::Stack(_) => Some(Alert::INTERNAL_ERROR),
             _ => None,
         }
     }
@@ -153,6 +180,9 @@ impl Error {
                 Self::BudgetExhausted { direction: *direction, limit: *limit }
             }
             Self::RekeyUnsupported { direction } => Self::RekeyUnsupported { direction: *direction },
+            Self::NoNextKey { direction, why } => Self::NoNextKey { direction: *direction, why },
+            Self::KernelOnly { cipher, why } => Self::KernelOnly { cipher: *cipher, why: why.clone() },
+            Self::Stack(error) => Self::Stack(Arc::clone(error)),
             Self::KernelTlsUnavailable { direction, why } => {
                 Self::KernelTlsUnavailable { direction: *direction, why: why.clone() }
             }
@@ -181,10 +211,13 @@ impl From<Error> for io::Error {
             Error::Truncated => io::ErrorKind::UnexpectedEof,
             Error::Alert(_) | Error::PeerAtFault(_) => io::ErrorKind::ConnectionAborted,
             Error::BadRecord(_) | Error::Handshake(_) => io::ErrorKind::InvalidData,
-            Error::KernelTlsUnavailable { .. } | Error::RekeyUnsupported { .. } => io::ErrorKind::Unsupported,
+            Error::KernelTlsUnavailable { .. }
+            | Error::RekeyUnsupported { .. }
+            | Error::NoNextKey { .. }
+            | Error::KernelOnly { .. } => io::ErrorKind::Unsupported,
             Error::RecordSize { .. } => io::ErrorKind::InvalidInput,
             Error::SendClosed => io::ErrorKind::BrokenPipe,
-            Error::BudgetExhausted { .. } | Error::SealingFailed => io::ErrorKind::Other,
+            Error::BudgetExhausted { .. } | Error::SealingFailed | Error::Stack(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

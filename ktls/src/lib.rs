@@ -1,10 +1,14 @@
 //! TLS on a TCP socket whose records the Linux kernel seals and opens, and the same with records
 //! sealed in the process where the kernel has no TLS.
 //!
-//! It is TLS 1.3 with an external pre-shared key (RFC 8446; `psk_dhe_ke`), as NVMe/TCP uses it: no
-//! certificates, no resumption. A [`Socket`] does the handshake, gives the keys to the kernel where that
-//! works, tells by [`Socket::info`] who seals the records of each direction and why, and behaves the same
-//! whoever does.
+//! A [`Socket`] gives the keys to the kernel where that works, tells by [`Socket::info`] who seals the
+//! records of each direction and why, and behaves the same whoever does. Its keys come
+//!
+//! - from a TLS 1.3 handshake of its own with an external pre-shared key (RFC 8446; `psk_dhe_ke`), as NVMe/TCP
+//!   uses it: [`Socket::connect`], [`Socket::accept`];
+//! - from rustls, certificates and all, with the feature `rustls`: `rustls::connect`, `rustls::accept`;
+//! - from anywhere else, for TLS 1.2 and 1.3: [`Socket::from_keys`] with [`keys::RawKeys`], also out of a
+//!   [`keys::KeyLog`].
 //!
 //! ```no_run
 //! use std::io::Write;
@@ -37,12 +41,14 @@ pub mod keys;
 pub mod observe;
 mod probe;
 pub mod record;
+#[cfg(feature = "rustls")]
+pub mod rustls;
 pub mod secret;
 mod socket;
 mod sys;
 
 pub use error::Error;
 pub use event::{Event, Flow};
-pub use probe::{Probe, SuiteProbe, probe};
+pub use probe::{Probe, SuiteProbe, probe, probe_cipher};
 pub use record::budget::Budget;
 pub use socket::{Direction, Info, Layer, Options, RecvHalf, SealedBy, SendHalf, Socket, Wait, Why};

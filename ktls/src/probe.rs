@@ -7,20 +7,20 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cipher::CipherSuite;
+use crate::cipher::{CipherSuite, NONCE_LEN, RecordCipher};
 use crate::crypto;
 use crate::event::Flow;
-use crate::keys::TrafficSecret;
-use crate::secret::Secret;
+use crate::keys::DirectionKey;
+use crate::secret::MAX_SECRET_LEN;
 use crate::socket::{Wait, Why};
 use crate::sys;
 
-/// Whether the kernel takes the key of one suite.
+/// Whether the kernel takes the keys of one cipher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SuiteProbe {
-    /// Which suite.
-    pub suite: CipherSuite,
+    /// Which version and cipher.
+    pub suite: RecordCipher,
     /// Why it cannot be used to send; `None` where it can.
     pub send: Option<Why>,
     /// Why it cannot be used to receive; `None` where it can.
@@ -62,6 +62,42 @@ pub fn probe() -> Probe {
     probe
 }
 
+/// Tries one cipher of one version now: also those that this library itself has not. A kernel may look for a
+/// module meanwhile, which takes it some milliseconds.
+pub fn probe_cipher(cipher: RecordCipher) -> SuiteProbe {
+    SuiteProbe::run(cipher).0
+}
+
+impl SuiteProbe {
+    fn run(suite: RecordCipher) -> (Self, Option<Trial>) {
+        match Trial::new(suite) {
+            Ok(trial) => {
+                let why =
+                    |result: &io::Result<()>| result.as_ref().err().map(|error| Why::from_key(suite, error));
+                (Self { suite, send: why(&trial.send), receive: why(&trial.receive) }, Some(trial))
+            }
+            Err(why) => (Self { suite, send: Some(why.clone()), receive: Some(why) }, None),
+        }
+    }
+}
+
+impl fmt::Display for SuiteProbe {
+    /// A sentence for each direction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suite = self.suite;
+        let otherwise = if suite.cipher().in_process() { "by this process" } else { "not at all" };
+        let mut separator = "";
+        for (direction, refusal) in [(Flow::Send, &self.send), (Flow::Receive, &self.receive)] {
+            match refusal {
+                None => write!(f, "{separator}{suite} to {direction}: by the kernel.")?,
+                Some(why) => write!(f, "{separator}{suite} to {direction}: {otherwise} ({why}).")?,
+            }
+            separator = "\n";
+        }
+        Ok(())
+    }
+}
+
 impl Probe {
     fn nothing(missing: Why) -> Self {
         Self {
@@ -85,22 +121,13 @@ impl Probe {
         }
         let mut probe = Self { missing: None, ..Self::nothing(Why::Asked) };
         for suite in CipherSuite::ALL {
-            match Trial::new(suite) {
-                Ok(trial) => {
-                    let why = |result: &io::Result<()>| {
-                        result.as_ref().err().map(|error| Why::from_key(suite, error))
-                    };
-                    let (send, receive) = (why(&trial.send), why(&trial.receive));
-                    if send.is_none() && receive.is_none() && !probe.counts_records {
-                        trial.features(&mut probe);
-                    }
-                    probe.suites.push(SuiteProbe { suite, send, receive });
-                }
-                Err(error) => {
-                    let why = Why::not_tried(&error);
-                    probe.suites.push(SuiteProbe { suite, send: Some(why.clone()), receive: Some(why) });
-                }
+            let (found, trial) = SuiteProbe::run(suite.into());
+            if let (None, None, false, Some(trial)) =
+                (&found.send, &found.receive, probe.counts_records, trial)
+            {
+                trial.features(&mut probe);
             }
+            probe.suites.push(found);
         }
         probe
     }
@@ -112,12 +139,7 @@ impl Probe {
         }
         let mut said = vec!["The kernel has TLS.".to_owned()];
         for probe in &self.suites {
-            for (direction, refusal) in [(Flow::Send, &probe.send), (Flow::Receive, &probe.receive)] {
-                said.push(match refusal {
-                    None => format!("{} to {direction}: by the kernel.", probe.suite.name()),
-                    Some(why) => format!("{} to {direction}: by this process ({why}).", probe.suite.name()),
-                });
-            }
+            said.extend(probe.to_string().lines().map(str::to_owned));
         }
         let mut feature = |has: bool, yes: &str, no: &str| said.push(if has { yes } else { no }.to_owned());
         feature(
@@ -174,20 +196,21 @@ impl Pair {
 /// A pair of sockets with a key from one to the other.
 struct Trial {
     pair: Pair,
-    secret: TrafficSecret,
+    key: DirectionKey,
     send: io::Result<()>,
     receive: io::Result<()>,
 }
 
 impl Trial {
-    fn new(suite: CipherSuite) -> io::Result<Self> {
-        let pair = Pair::new()?;
-        sys::tls::attach(pair.a.as_fd())?;
-        sys::tls::attach(pair.b.as_fd())?;
-        let secret = random_secret(suite)?;
-        let send = sys::tls::install_key(pair.a.as_fd(), Flow::Send, &secret);
-        let receive = sys::tls::install_key(pair.b.as_fd(), Flow::Receive, &secret);
-        Ok(Self { pair, secret, send, receive })
+    fn new(cipher: RecordCipher) -> Result<Self, Why> {
+        let pair = Pair::new().map_err(|error| Why::not_tried(&error))?;
+        for end in [&pair.a, &pair.b] {
+            sys::tls::attach(end.as_fd()).map_err(|error| Why::from_ulp(&error))?;
+        }
+        let key = random_key(cipher).map_err(|error| Why::not_tried(&error))?;
+        let send = sys::tls::install_key(pair.a.as_fd(), Flow::Send, &key);
+        let receive = sys::tls::install_key(pair.b.as_fd(), Flow::Receive, &key);
+        Ok(Self { pair, key, send, receive })
     }
 
     fn features(self, probe: &mut Probe) {
@@ -195,8 +218,9 @@ impl Trial {
         probe.no_pad = sys::tls::expect_no_pad(b).is_ok();
         probe.counts_records = self.counts().unwrap_or(false);
         probe.max_payload = sys::tls::max_payload(a, 4096).is_ok();
-        let next = self.secret.next();
-        probe.rekey = sys::tls::install_key(a, Flow::Send, &next).is_ok();
+        probe.rekey = random_key(self.key.cipher())
+            .and_then(|next| sys::tls::install_key(a, Flow::Send, &next))
+            .is_ok();
     }
 
     /// Whether one record, sent and received, is one record more at both ends.
@@ -206,17 +230,19 @@ impl Trial {
         sys::msg::send(a, &[IoSlice::new(b"1")], None, Wait::Block)?;
         let mut byte = [0];
         sys::msg::receive(b, &mut [IoSliceMut::new(&mut byte)], Wait::Block)?;
-        let suite = self.secret.suite();
-        let sent = sys::tls::record_sequence(a, Flow::Send, suite)?;
-        let received = sys::tls::record_sequence(b, Flow::Receive, suite)?;
+        let cipher = self.key.cipher();
+        let sent = sys::tls::record_sequence(a, Flow::Send, cipher)?;
+        let received = sys::tls::record_sequence(b, Flow::Receive, cipher)?;
         Ok(&byte == b"1" && sent == 1 && received == 1)
     }
 }
 
-fn random_secret(suite: CipherSuite) -> io::Result<TrafficSecret> {
-    let mut secret = Secret::zeroed(suite.hash().output_len()).ok_or(io::ErrorKind::InvalidInput)?;
-    crypto::random(secret.expose_mut()).map_err(|_| io::ErrorKind::Other)?;
-    TrafficSecret::new(suite, secret).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+fn random_key(cipher: RecordCipher) -> io::Result<DirectionKey> {
+    let mut bytes = [0; MAX_SECRET_LEN];
+    crypto::random(&mut bytes).map_err(|_| io::ErrorKind::Other)?;
+    let (iv, key) = bytes.split_at(NONCE_LEN);
+    let key = key.get(..cipher.cipher().key_len()).unwrap_or_default();
+    DirectionKey::new(cipher, key, iv, 0).map_err(io::Error::other)
 }
 
 #[cfg(test)]

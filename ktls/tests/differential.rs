@@ -168,7 +168,7 @@ fn records_of(layer: Layer, ops: &[Op]) {
                 match content_type {
                     ContentType::ApplicationData => got.data.extend(content),
                     ContentType::Handshake if content[0] == 24 => {
-                        peer.opener.rekey();
+                        peer.opener.rekey().unwrap();
                         got.key_updates += 1;
                     }
                     ContentType::Handshake => {}

@@ -2,7 +2,7 @@
 
 mod handshake_support;
 
-use handshake_support::{Half, assert_agree, feed, pair, psk, run, server_config, take_record};
+use handshake_support::{Half, assert_agree, feed, pair, psk, psk_of, run, server_config, take_record};
 use ktls::alert::Alert;
 use ktls::cipher::CipherSuite;
 use ktls::crypto::{Group, Hash};
@@ -16,11 +16,11 @@ fn every_suite_and_group_with_and_without_a_retry() {
         for group in Group::ALL {
             for key_shares in [0, 1] {
                 for compatible in [false, true] {
-                    let config = ClientConfig::new(psk(suite.hash(), 1))
+                    let config = ClientConfig::new(psk_of(suite, 1))
                         .groups([group])
                         .key_shares(key_shares)
                         .middlebox_compatibility(compatible);
-                    let (mut client, mut server) = pair(&config, &server_config(vec![psk(suite.hash(), 1)]));
+                    let (mut client, mut server) = pair(&config, &server_config(vec![psk_of(suite, 1)]));
                     let outcome = run(&mut client, &mut server, |_, _| {});
                     assert_eq!((outcome.client, outcome.server), (Ok(()), Ok(())));
                     let flights = outcome.flights.iter().filter(|flight| !flight.is_empty()).count();

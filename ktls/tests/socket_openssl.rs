@@ -6,7 +6,7 @@ mod socket_support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Instant;
 
-use ktls::crypto::Hash;
+use ktls::cipher::CipherSuite;
 use ktls::handshake::{ClientConfig, Psk};
 use ktls::secret::Secret;
 use ktls::{Layer, Options, Socket, Wait};
@@ -16,6 +16,12 @@ use socket_support::process::{Peer, free_port, skip, version};
 with_both_layers!(lines_come_back_reversed);
 
 fn lines_come_back_reversed(layer: Layer) {
+    for suite in [CipherSuite::Aes128GcmSha256, CipherSuite::ChaCha20Poly1305Sha256] {
+        lines_with(suite, layer);
+    }
+}
+
+fn lines_with(suite: CipherSuite, layer: Layer) {
     if version("openssl", "version").is_none() {
         return skip(
             &format!("lines_come_back_reversed, {layer:?}"),
@@ -25,11 +31,11 @@ fn lines_come_back_reversed(layer: Layer) {
     let (port, key) = (free_port(), "05".repeat(32));
     let address = format!("127.0.0.1:{port}");
     let arguments = ["s_server", "-accept", &address, "-tls1_3", "-nocert", "-rev", "-psk_identity", "id"];
-    let suite = ["-psk", &key, "-ciphersuites", "TLS_AES_128_GCM_SHA256"];
-    let mut server = Peer::start("openssl", [&arguments[..], &suite].concat());
+    let keys = ["-psk", &key, "-ciphersuites", suite.name()];
+    let mut server = Peer::start("openssl", [&arguments[..], &keys].concat());
     let stream = server.connect(port);
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let psk = Psk::new(b"id".to_vec(), Secret::new(&[5; 32]).unwrap(), Hash::Sha256).unwrap();
+    let psk = Psk::with_suite(b"id".to_vec(), Secret::new(&[5; 32]).unwrap(), suite).unwrap();
     let options = Options::new().layer(layer);
     let deadline = Some(Instant::now() + DEADLINE);
     let mut socket = Socket::connect(stream, &ClientConfig::new(psk), &options, deadline).unwrap();

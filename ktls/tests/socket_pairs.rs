@@ -20,7 +20,7 @@ use socket_support::{
 /// Everything that a pair is put through: both ways at once, then one close after the other.
 fn exchange(suite: CipherSuite, a: &Options, b: &Options) {
     let [a, b] = sockets(suite, [a, b]);
-    assert_eq!((a.info().suite, a.info().version()), (suite, "TLS 1.3"));
+    assert_eq!((a.info().suite, a.info().version()), (suite.into(), "TLS 1.3"));
     let data = pattern(3_000_000);
     let ((mut send_a, mut recv_a), (mut send_b, mut recv_b)) = (a.into_halves(), b.into_halves());
     thread::scope(|scope| {

@@ -504,7 +504,7 @@ mod key_update {
     );
 
     fn expect_data_after_update(socket: &mut Socket, peer: &mut Peer) {
-        peer.sealer.rekey();
+        peer.sealer.rekey().unwrap();
         peer.send_data(b"new key");
         let can = can_change_keys(socket);
         let received = receive(socket.halves().1, 100);
@@ -540,7 +540,7 @@ mod key_update {
             send_all(socket.halves().0, b"answer");
             let update = (ContentType::Handshake, key_update_message(false).to_vec());
             assert_eq!(peer.receive(), Some(update));
-            peer.opener.rekey();
+            peer.opener.rekey().unwrap();
             assert_eq!(peer.receive().unwrap().1, b"answer");
         }
     }
@@ -557,7 +557,7 @@ mod key_update {
             send_all(send, b"after");
             let update = (ContentType::Handshake, key_update_message(true).to_vec());
             assert_eq!(peer.receive(), Some(update));
-            peer.opener.rekey();
+            peer.opener.rekey().unwrap();
             assert_eq!(peer.receive().unwrap().1, b"after");
         } else {
             assert!(matches!(updated, Err(Error::RekeyUnsupported { direction: Flow::Send })));

@@ -32,6 +32,7 @@ mod hostile;
 pub use client::ClientHandshake;
 pub use config::{ClientConfig, ServerConfig};
 pub use error::{Error, Header, Role};
+pub(crate) use post::hello_request;
 pub use post::{Event, PostHandshake, key_update_message};
 pub use psk::{MAX_IDENTITY_LEN, Psk, PskStore};
 pub use reassembly::MAX_MESSAGE_LEN;

@@ -8,7 +8,7 @@ use super::reassembly::Reassembler;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A NewSessionTicket. This library resumes nothing: it is dropped.
+    /// A NewSessionTicket. This library resumes nothing itself: see [`PostHandshake::read_with`].
     Ticket,
     /// The peer seals its next record with the next key ([`crate::keys::TrafficSecret::next`]).
     KeyUpdate {
@@ -41,11 +41,26 @@ impl PostHandshake {
     /// [`Error::Protocol`] for any other message, for a KeyUpdate that is not the last of its record
     /// (RFC 8446, section 5.1), and for one that is malformed.
     pub fn read(&mut self, payload: &[u8]) -> Result<Vec<Event>, Error> {
+        self.read_with(payload, |_| {})
+    }
+
+    /// The same, and `on_ticket` gets the body of each NewSessionTicket.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(
+        &mut self,
+        payload: &[u8],
+        mut on_ticket: impl FnMut(&[u8]),
+    ) -> Result<Vec<Event>, Error> {
         self.input.push(payload)?;
         let mut events = Vec::new();
         while let Some(message) = self.input.next()? {
             events.push(match message.kind {
-                message_type::NEW_SESSION_TICKET => Event::Ticket,
+                message_type::NEW_SESSION_TICKET => {
+                    on_ticket(message.body());
+                    Event::Ticket
+                }
                 message_type::KEY_UPDATE => {
                     self.input.expect_empty("KeyUpdate")?;
                     key_update(message.body())?
@@ -75,6 +90,20 @@ fn key_update(body: &[u8]) -> Result<Event, Error> {
         [1] => Ok(Event::KeyUpdate { requested: true }),
         [other] => Err(Error::illegal("KeyUpdate.request_update", "0 or 1", other.to_string())),
         _ => Err(Error::decode("KeyUpdate", "1 byte", format!("{} bytes", body.len()))),
+    }
+}
+
+/// What may come after the handshake of TLS 1.2: a HelloRequest, which a client may pass over (RFC 5246,
+/// section 7.4.1.1). A new handshake inside the old one is refused.
+pub(crate) fn hello_request(payload: &[u8]) -> Result<(), Error> {
+    match payload {
+        [0, 0, 0, 0] => Ok(()),
+        [kind, ..] => Err(Error::unexpected(
+            "message after the handshake",
+            "HelloRequest",
+            format!("{} ({kind})", message_name(*kind)),
+        )),
+        [] => Err(Error::decode("handshake record", "a message", "0 bytes")),
     }
 }
 
@@ -135,6 +164,21 @@ mod tests {
             assert_eq!(alert(&[kind, 0, 0, 0]), Some(Alert::UNEXPECTED_MESSAGE), "{kind}");
         }
         assert_eq!(alert(&[]), Some(Alert::UNEXPECTED_MESSAGE));
+    }
+
+    #[test]
+    fn tls_1_2_renegotiates_nothing() {
+        assert_eq!(hello_request(&[0, 0, 0, 0]), Ok(()));
+        assert_eq!(hello_request(&[1, 0, 0, 0]).unwrap_err().alert(), Some(Alert::UNEXPECTED_MESSAGE));
+        assert_eq!(hello_request(&[]).unwrap_err().alert(), Some(Alert::DECODE_ERROR));
+    }
+
+    #[test]
+    fn tickets_are_handed_on_without_their_header() {
+        let mut tickets = Vec::new();
+        let record = [&TICKET[..], &TICKET].concat();
+        PostHandshake::new().read_with(&record, |ticket| tickets.push(ticket.to_vec())).unwrap();
+        assert_eq!(tickets, [[1, 2, 3], [1, 2, 3]]);
     }
 
     #[test]

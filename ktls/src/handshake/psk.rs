@@ -23,15 +23,24 @@ impl Psk {
     /// # Errors
     /// [`Error::Config`] for other lengths, and for a hash that no suite of this library has.
     pub fn new(identity: Vec<u8>, secret: Secret, hash: Hash) -> Result<Self, Error> {
+        let suite = CipherSuite::for_hash(hash).ok_or(Error::Config(
+            "a pre-shared key belongs to SHA-256 or SHA-384: no suite has another hash",
+        ))?;
+        Self::with_suite(identity, secret, suite)
+    }
+
+    /// The same for a suite that [`new`](Self::new) would not choose: ChaCha20-Poly1305, where both ends are
+    /// set up for it. NVMe/TCP is not.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for other lengths.
+    pub fn with_suite(identity: Vec<u8>, secret: Secret, suite: CipherSuite) -> Result<Self, Error> {
         if identity.is_empty() || identity.len() > MAX_IDENTITY_LEN {
             return Err(Error::Config("a PSK identity has 1 to 16384 bytes"));
         }
         if secret.is_empty() {
             return Err(Error::Config("a pre-shared key is not empty"));
         }
-        let suite = CipherSuite::for_hash(hash).ok_or(Error::Config(
-            "a pre-shared key belongs to SHA-256 or SHA-384: no suite has another hash",
-        ))?;
         Ok(Self { identity, secret, suite })
     }
 

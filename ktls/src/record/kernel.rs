@@ -6,10 +6,12 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
+use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Flow;
 use crate::handshake::MAX_FRAGMENT_LEN;
-use crate::keys::TrafficSecret;
+use crate::keys::DirectionKey;
+use crate::probe::probe;
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::socket::Wait;
@@ -18,16 +20,17 @@ use crate::sys;
 /// The key of one direction, in the kernel.
 struct Key {
     direction: Flow,
-    secret: TrafficSecret,
+    key: DirectionKey,
     meter: Meter,
     /// Records that may have gone since `meter` was last right: never fewer than did.
     since: u64,
 }
 
 impl Key {
-    fn install(fd: BorrowedFd<'_>, direction: Flow, secret: TrafficSecret, meter: Meter) -> io::Result<Self> {
-        sys::tls::install_key(fd, direction, &secret)?;
-        Ok(Self { direction, secret, meter, since: 0 })
+    fn install(fd: BorrowedFd<'_>, direction: Flow, key: DirectionKey, mut meter: Meter) -> io::Result<Self> {
+        sys::tls::install_key(fd, direction, &key)?;
+        meter.set(key.sequence());
+        Ok(Self { direction, key, meter, since: 0 })
     }
 
     /// Notes that a call dealt with at most `records`.
@@ -40,7 +43,7 @@ impl Key {
     fn check(&mut self, fd: BorrowedFd<'_>) -> Result<u64, Error> {
         let used = self.meter.budget().used;
         if self.since > 0 && used.saturating_add(self.since) >= self.meter.next_mark() {
-            let used = sys::tls::record_sequence(fd, self.direction, self.secret.suite())?;
+            let used = sys::tls::record_sequence(fd, self.direction, self.key.cipher())?;
             self.meter.set(used);
             self.since = 0;
         }
@@ -51,11 +54,13 @@ impl Key {
 
     /// Gives the kernel the next key (Linux 6.14; older ones answer EBUSY).
     fn replace(&mut self, fd: BorrowedFd<'_>) -> Result<(), Error> {
-        let next = self.secret.next();
+        let mut next = self.key.next(self.direction)?;
         sys::tls::install_key(fd, self.direction, &next)
             .map_err(|_| Error::RekeyUnsupported { direction: self.direction })?;
-        self.secret = next;
+        next.wipe();
         self.meter.reset();
+        self.meter.set(next.sequence());
+        self.key = next;
         self.since = 0;
         Ok(())
     }
@@ -74,12 +79,12 @@ impl Sender {
     /// No step after the key can fail.
     pub(crate) fn install(
         fd: BorrowedFd<'_>,
-        secret: TrafficSecret,
+        key: DirectionKey,
         max_fragment: usize,
         meter: Meter,
     ) -> io::Result<Self> {
         let fragment = max_fragment.clamp(1, MAX_FRAGMENT_LEN);
-        let key = Key::install(fd, Flow::Send, secret, meter)?;
+        let key = Key::install(fd, Flow::Send, key, meter)?;
         let kept = fragment == MAX_FRAGMENT_LEN
             || u16::try_from(fragment).is_ok_and(|bytes| sys::tls::max_payload(fd, bytes).is_ok());
         Ok(Self { key, fragment, call: if kept { usize::MAX } else { fragment } })
@@ -91,6 +96,11 @@ impl Sender {
 
     pub(crate) fn meter_mut(&mut self) -> &mut Meter {
         &mut self.key.meter
+    }
+
+    /// Refuses where there is no next key.
+    pub(crate) fn check_next_key(&self) -> Result<(), Error> {
+        self.key.key.check_next(Flow::Send)
     }
 
     fn records(&self, bytes: usize) -> u64 {
@@ -190,10 +200,12 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// Installs the key. No step after the key can fail.
-    pub(crate) fn install(fd: BorrowedFd<'_>, secret: TrafficSecret, meter: Meter) -> io::Result<Self> {
-        let key = Key::install(fd, Flow::Receive, secret, meter)?;
-        // An older kernel does without: it then opens records into memory of its own and copies.
-        let _ = sys::tls::expect_no_pad(fd);
+    pub(crate) fn install(fd: BorrowedFd<'_>, key: DirectionKey, meter: Meter) -> io::Result<Self> {
+        let key = Key::install(fd, Flow::Receive, key, meter)?;
+        if key.key.cipher().version() == Version::Tls13 {
+            // An older kernel does without: it then opens records into memory of its own and copies.
+            let _ = sys::tls::expect_no_pad(fd);
+        }
         Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0 })
     }
 
@@ -213,6 +225,15 @@ impl Receiver {
     /// Changes to the peer's next key, after its KeyUpdate.
     pub(crate) fn replace_key(&mut self, fd: BorrowedFd<'_>) -> Result<(), Error> {
         self.key.replace(fd)
+    }
+
+    /// The record that came last ends in the middle of a KeyUpdate, so that the rest of it still comes under
+    /// the present key. Kernels that can change a key refuse to open anything from its first byte on.
+    pub(crate) fn await_rest_of_key_update(&self, fd: BorrowedFd<'_>) -> Result<(), Error> {
+        if probe().rekey {
+            sys::tls::reinstall_key(fd, Flow::Receive, self.key.key.cipher())?;
+        }
+        Ok(())
     }
 
     /// Receives application data into `bufs`, or a control record.

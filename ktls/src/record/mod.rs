@@ -1,4 +1,4 @@
-//! TLS 1.3 records: sealed and opened by this process ([`process`]) or by the kernel.
+//! TLS records: sealed and opened by this process ([`process`]) or by the kernel.
 
 pub mod budget;
 pub(crate) mod kernel;
@@ -58,14 +58,14 @@ impl fmt::Display for ContentType {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadRecord {
-    /// The header's type: after the handshake every record is `application_data` on the outside.
+    /// The header's type: after the handshake of TLS 1.3 every record is `application_data` on the outside.
     #[error("its outer type is {got}, expected 23")]
     OuterType {
         /// What the header says.
         got: u8,
     },
-    /// The header's version, which the kernel checks.
-    #[error("its header is not one of TLS 1.3")]
+    /// The header's version: the kernel checks it, and in TLS 1.2 this process does.
+    #[error("its header has another version of TLS")]
     Header,
     /// The header's length, or the length after opening.
     #[error("it is {len} bytes long, expected at most {max}")]
@@ -92,7 +92,7 @@ pub enum BadRecord {
     /// The inner plaintext holds nothing but zeros.
     #[error("it holds no content type")]
     NoContentType,
-    /// The inner content type.
+    /// The content type; that of TLS 1.3 is inside.
     #[error("its content type is {got}, expected 21, 22 or 23")]
     InnerType {
         /// What the record says.

@@ -80,6 +80,25 @@ fn read_one(
     Ok(handshake.read_record(whole)?)
 }
 
+/// Appends one whole record to `record`, and no byte behind it; says whether there was one before the end of
+/// the stream.
+#[cfg(feature = "rustls")]
+pub(crate) fn append_record(
+    fd: BorrowedFd<'_>,
+    record: &mut Vec<u8>,
+    deadline: Option<Instant>,
+) -> Result<bool, Error> {
+    let mut header = [0; RECORD_HEADER_LEN];
+    if !receive_exactly(fd, &mut header, deadline)? {
+        return Ok(false);
+    }
+    let len = record_length(&header)?;
+    record.extend_from_slice(&header);
+    let begin = record.len();
+    record.resize(begin + len, 0);
+    Ok(receive_exactly(fd, record.get_mut(begin..).unwrap_or_default(), deadline)?)
+}
+
 /// Fills `buf`, or says that the stream ended before.
 fn receive_exactly(fd: BorrowedFd<'_>, mut buf: &mut [u8], deadline: Option<Instant>) -> io::Result<bool> {
     while !buf.is_empty() {
@@ -94,7 +113,7 @@ fn receive_exactly(fd: BorrowedFd<'_>, mut buf: &mut [u8], deadline: Option<Inst
     Ok(true)
 }
 
-fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Option<Instant>) -> io::Result<()> {
+pub(crate) fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Option<Instant>) -> io::Result<()> {
     while !bytes.is_empty() {
         match sys::msg::send(fd, &[IoSlice::new(bytes)], None, Wait::Now) {
             Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
@@ -104,7 +123,7 @@ fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8], deadline: Option<Instant>) -> 
     Ok(())
 }
 
-fn has_gone(error: &io::Error) -> bool {
+pub(crate) fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 

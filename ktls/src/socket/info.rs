@@ -3,9 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::cipher::CipherSuite;
+use crate::cipher::{Cipher, RecordCipher};
 use crate::crypto::Group;
-use crate::keys::Established;
 use crate::observe::Conf;
 
 /// Who seals or opens the records of a direction.
@@ -58,8 +57,8 @@ pub enum Why {
     },
     /// The kernel has TLS, but did not take the key.
     KeyRefused {
-        /// The suite that it was for.
-        suite: CipherSuite,
+        /// The cipher that it was for.
+        cipher: RecordCipher,
         /// errno
         errno: i32,
     },
@@ -73,7 +72,13 @@ impl Why {
     pub fn mend(&self) -> Option<&'static str> {
         match self {
             Self::NoModule => Some("modprobe tls"),
-            Self::KeyRefused { errno: libc::ENOENT, .. } => Some("modprobe gcm"),
+            Self::KeyRefused { cipher, errno: libc::ENOENT } => Some(match cipher.cipher() {
+                Cipher::Aes128Gcm | Cipher::Aes256Gcm => "modprobe gcm",
+                Cipher::Aes128Ccm => "modprobe ccm",
+                Cipher::ChaCha20Poly1305 => "modprobe chacha20poly1305",
+                Cipher::Sm4Gcm | Cipher::Sm4Ccm => "modprobe sm4_generic gcm ccm",
+                Cipher::Aria128Gcm | Cipher::Aria256Gcm => "modprobe aria_generic gcm",
+            }),
             Self::NotTried { .. } => Some("ip link set lo up"),
             Self::NoRecordCount => Some("Linux 6.0 or later tells"),
             _ => None,
@@ -91,8 +96,8 @@ impl Why {
         Self::NotTried { errno: error.raw_os_error().unwrap_or(0) }
     }
 
-    pub(crate) fn from_key(suite: CipherSuite, error: &io::Error) -> Self {
-        Self::KeyRefused { suite, errno: error.raw_os_error().unwrap_or(0) }
+    pub(crate) fn from_key(cipher: RecordCipher, error: &io::Error) -> Self {
+        Self::KeyRefused { cipher, errno: error.raw_os_error().unwrap_or(0) }
     }
 }
 
@@ -110,11 +115,11 @@ impl fmt::Display for Why {
             Self::NotTried { errno } => {
                 write!(f, "kernel TLS could not be tried on loopback: {}", error(errno))?;
             }
-            Self::KeyRefused { suite, errno: libc::ENOENT } => {
-                write!(f, "the kernel has TLS but not the cipher of {}", suite.name())?;
+            Self::KeyRefused { cipher, errno: libc::ENOENT } => {
+                write!(f, "the kernel has TLS but not the cipher {cipher}")?;
             }
-            Self::KeyRefused { suite, errno } => {
-                write!(f, "the kernel refused a key of {}: {}", suite.name(), error(errno))?;
+            Self::KeyRefused { cipher, errno } => {
+                write!(f, "the kernel refused a key of {cipher}: {}", error(errno))?;
             }
             Self::NoRecordCount => {
                 f.write_str("the kernel does not tell how many records a key has sealed")?
@@ -170,12 +175,16 @@ impl fmt::Display for Direction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// The suite agreed on.
-    pub suite: CipherSuite,
-    /// The group of the key agreement.
-    pub group: Group,
-    /// The PSK identity that both ends use.
+    /// How records are protected.
+    pub suite: RecordCipher,
+    /// The group of the key agreement, where this library did it.
+    pub group: Option<Group>,
+    /// The PSK identity that both ends use; empty where there is none.
     pub psk_identity: Vec<u8>,
+    /// The application protocol agreed on (ALPN, RFC 7301), where the handshake had one.
+    pub alpn: Option<Vec<u8>>,
+    /// The peer's certificates in DER, its own first.
+    pub peer_certificates: Vec<Vec<u8>>,
     /// Who seals what this end sends.
     pub send: Direction,
     /// Who opens what the peer sends.
@@ -183,12 +192,20 @@ pub struct Info {
 }
 
 impl Info {
-    pub(crate) fn new(keys: &Established, send: Direction, receive: Direction) -> Self {
-        Self { suite: keys.suite, group: keys.group, psk_identity: keys.psk_identity.clone(), send, receive }
+    pub(crate) fn new(suite: RecordCipher, send: Direction, receive: Direction) -> Self {
+        Self {
+            suite,
+            group: None,
+            psk_identity: Vec::new(),
+            alpn: None,
+            peer_certificates: Vec::new(),
+            send,
+            receive,
+        }
     }
 
-    /// The version of TLS: the only one there is here.
+    /// The version of TLS: "TLS 1.2" or "TLS 1.3".
     pub fn version(&self) -> &'static str {
-        "TLS 1.3"
+        self.suite.version().name()
     }
 }

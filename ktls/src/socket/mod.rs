@@ -1,4 +1,4 @@
-//! TLS 1.3 on a TCP socket.
+//! TLS on a TCP socket.
 //!
 //! ```text
 //!                 Socket
@@ -9,7 +9,8 @@
 //!              one file descriptor
 //! ```
 
-mod handshake;
+mod control;
+pub(crate) mod handshake;
 mod info;
 mod options;
 mod recv;
@@ -30,7 +31,7 @@ pub use send::SendHalf;
 use crate::error::Error;
 use crate::event::{Event, Flow};
 use crate::handshake::{ClientConfig, ServerConfig};
-use crate::keys::Established;
+use crate::keys::{Established, RawKeys};
 use crate::observe::{Conf, SocketTls};
 use crate::probe::{Probe, probe};
 use crate::record::kernel;
@@ -40,16 +41,17 @@ use recv::Opening;
 use send::Sealing;
 use shared::Shared;
 
-/// A TCP connection with TLS 1.3 on it.
+/// A TCP connection with TLS on it.
 ///
-/// [`connect`](Self::connect) and [`accept`](Self::accept) do the handshake; data then goes through the
+/// [`connect`](Self::connect) and [`accept`](Self::accept) do a handshake with a pre-shared key,
+/// [`from_keys`](Self::from_keys) takes over where somebody else has done one; data then goes through the
 /// two [`halves`](Self::halves), or through `std::io::Read` and `Write`, which wait. Dropping it closes
 /// the connection without close_notify: call [`SendHalf::close_notify`] first.
 #[derive(Debug)]
 pub struct Socket {
     send: SendHalf,
     recv: RecvHalf,
-    info: Info,
+    pub(crate) info: Info,
 }
 
 impl Socket {
@@ -89,10 +91,29 @@ impl Socket {
     ///
     /// # Errors
     /// [`Error::KernelTlsUnavailable`] where [`Layer::Kernel`] was asked for; [`Error::Io`].
-    pub fn from_established(stream: TcpStream, keys: Established, options: &Options) -> Result<Self, Error> {
+    pub fn from_established(
+        stream: TcpStream,
+        mut keys: Established,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let (group, psk_identity) = (keys.group, std::mem::take(&mut keys.psk_identity));
+        let mut socket = Self::from_keys(stream, keys.into(), options)?;
+        socket.info.group = Some(group);
+        socket.info.psk_identity = psk_identity;
+        Ok(socket)
+    }
+
+    /// Takes over with keys from anywhere: the next byte from and to the wire must be the first of a record
+    /// with the sequence number that its key says. The descriptor is made blocking.
+    ///
+    /// # Errors
+    /// [`Error::KernelOnly`] for a cipher that neither this library nor the kernel has; else as
+    /// [`from_established`](Self::from_established).
+    pub fn from_keys(stream: TcpStream, keys: RawKeys, options: &Options) -> Result<Self, Error> {
         stream.set_nonblocking(false)?;
+        let cipher = keys.cipher();
         let (sealing, opening) = install(&stream, &keys, options)?;
-        // Nothing below can fail: the kernel may have keys now.
+        // Nothing below fails: the kernel may have keys now, and where it has not, this library has the cipher.
         let conf = SocketConf::ask(&stream, sealing.is_ok() || opening.is_ok());
         let send = match &sealing {
             Ok(_) => Direction::kernel(conf.tx()),
@@ -102,21 +123,21 @@ impl Socket {
             Ok(_) => Direction::kernel(conf.rx()),
             Err(why) => Direction::process(why.clone()),
         };
-        let info = Info::new(&keys, send, receive);
+        let info = Info::new(cipher, send, receive);
         let sealing = match sealing {
-            Ok(kernel) => Sealing::Kernel(kernel),
+            Ok(kernel) => Sealing::Kernel(Box::new(kernel)),
             Err(_) => {
                 let meter = options.meter(Flow::Send);
-                Sealing::Process(Box::new(Sealer::new(keys.tx, keys.max_send_fragment, meter)))
+                Sealing::Process(Box::new(Sealer::with_key(keys.tx, keys.max_send_fragment, meter)?))
             }
         };
         let opening = match opening {
-            Ok(kernel) => Opening::Kernel(kernel),
-            Err(_) => Opening::Process(Box::new(Opener::new(keys.rx, options.meter(Flow::Receive)))),
+            Ok(kernel) => Opening::Kernel(Box::new(kernel)),
+            Err(_) => Opening::Process(Box::new(Opener::with_key(keys.rx, options.meter(Flow::Receive))?)),
         };
         let shared = Arc::new(Shared::new(stream));
         let send = SendHalf::new(Arc::clone(&shared), sealing, info.send.by);
-        let recv = RecvHalf::new(shared, opening, info.receive.by);
+        let recv = RecvHalf::new(shared, opening, cipher.version(), keys.schedule, info.receive.by);
         Ok(Self { send, recv, info })
     }
 
@@ -181,12 +202,12 @@ type Installed = (Result<kernel::Sender, Why>, Result<kernel::Receiver, Why>);
 
 /// Gives the kernel each direction's key where that is wanted and works, else says why not. Where one
 /// direction is refused, the socket is as good as before for the other.
-fn install(stream: &TcpStream, keys: &Established, options: &Options) -> Result<Installed, Error> {
+fn install(stream: &TcpStream, keys: &RawKeys, options: &Options) -> Result<Installed, Error> {
     let fd = stream.as_fd();
     let layers = [options.send_layer, options.receive_layer];
     let kernel = if layers == [Layer::Process; 2] { Err(Why::Asked) } else { attach(fd) };
     let may = |layer| if layer == Layer::Process { Err(Why::Asked) } else { kernel.clone() };
-    let why = |error: io::Error| Why::from_key(keys.suite, &error);
+    let why = |error: io::Error| Why::from_key(keys.cipher(), &error);
     let send = may(options.send_layer).and_then(|()| {
         let meter = options.meter(Flow::Send);
         kernel::Sender::install(fd, keys.tx.clone(), keys.max_send_fragment, meter).map_err(why)
@@ -198,6 +219,11 @@ fn install(stream: &TcpStream, keys: &Established, options: &Options) -> Result<
     // Required and refused: the connection ends here, whatever keys the kernel has by now.
     required(options.send_layer, Flow::Send, send.as_ref().err())?;
     required(options.receive_layer, Flow::Receive, receive.as_ref().err())?;
+    if let (false, Some(why)) =
+        (keys.cipher().cipher().in_process(), send.as_ref().err().or(receive.as_ref().err()))
+    {
+        return Err(Error::KernelOnly { cipher: keys.cipher(), why: why.clone() });
+    }
     Ok((send, receive))
 }
 

@@ -8,14 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::alert::Alert;
+use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handshake::{self, PostHandshake};
+use crate::handshake::key_update_message;
+use crate::keys::SharedSchedule;
+use crate::record::ContentType;
 use crate::record::budget::{Budget, Meter};
 use crate::record::kernel::{self, Got};
 use crate::record::process::Opener;
-use crate::record::{BadRecord, ContentType};
+use crate::socket::control::{Control, Effect};
 use crate::socket::shared::Shared;
 use crate::socket::{SealedBy, Wait};
 use crate::sys;
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Who opens.
 pub(super) enum Opening {
     Process(Box<Opener>),
-    Kernel(kernel::Receiver),
+    Kernel(Box<kernel::Receiver>),
 }
 
 /// The receiving half of a [`Socket`](crate::Socket): one thread owns it.
@@ -36,7 +38,7 @@ pub struct RecvHalf {
     shared: Arc<Shared>,
     opening: Opening,
     sealed_by: SealedBy,
-    post: PostHandshake,
+    control: Control,
     /// The peer's close_notify has come.
     closed: bool,
     failed: Option<Error>,
@@ -47,12 +49,18 @@ pub struct RecvHalf {
 }
 
 impl RecvHalf {
-    pub(super) fn new(shared: Arc<Shared>, opening: Opening, sealed_by: SealedBy) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        opening: Opening,
+        version: Version,
+        schedule: Option<SharedSchedule>,
+        sealed_by: SealedBy,
+    ) -> Self {
         Self {
             shared,
             opening,
             sealed_by,
-            post: PostHandshake::new(),
+            control: Control::new(version, schedule),
             closed: false,
             failed: None,
             event: None,
@@ -247,18 +255,18 @@ impl RecvHalf {
     fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
         let effect = if content_type == ContentType::ApplicationData {
-            match not_between_parts(&self.post, content_type) {
+            match self.control.check_between(content_type) {
                 Ok(()) => return Ok(()),
                 Err(error) => Err(error),
             }
         } else {
-            control(&mut self.post, content_type, opener.plaintext())
+            self.control.take(content_type, opener.plaintext())
         };
         // Whatever came of it, it is not data for the caller.
         opener.consume(usize::MAX);
         let effect = effect?;
         if let Effect::KeyUpdate { .. } = effect {
-            opener.rekey();
+            opener.rekey()?;
         }
         self.follow(effect)
     }
@@ -282,7 +290,7 @@ impl RecvHalf {
         let fd = self.shared.fd();
         match kernel.receive(fd, bufs, wait)? {
             Got::Data(n) => {
-                not_between_parts(&self.post, ContentType::ApplicationData)?;
+                self.control.check_between(ContentType::ApplicationData)?;
                 Ok(Some(n))
             }
             Got::End => Err(match self.shared.receive_errno() {
@@ -290,9 +298,13 @@ impl RecvHalf {
                 None => Error::Truncated,
             }),
             Got::Control(content_type) => {
-                let effect = control(&mut self.post, content_type, kernel.control())?;
+                let effect = self.control.take(content_type, kernel.control())?;
                 if let Effect::KeyUpdate { .. } = effect {
                     kernel.replace_key(fd)?;
+                } else if self.control.is_partial()
+                    && kernel.control().first() == key_update_message(false).first()
+                {
+                    kernel.await_rest_of_key_update(fd)?;
                 }
                 self.follow(effect)?;
                 Ok(None)
@@ -348,45 +360,5 @@ impl fmt::Debug for RecvHalf {
             .field("closed", &self.closed)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a control record asks for.
-enum Effect {
-    None,
-    Closed,
-    KeyUpdate { requested: bool },
-}
-
-/// Nothing else may stand between the parts of a handshake message (RFC 8446, section 5.1).
-fn not_between_parts(post: &PostHandshake, content_type: ContentType) -> Result<(), Error> {
-    if post.is_partial() { Err(BadRecord::Interleaved { content_type }.into()) } else { Ok(()) }
-}
-
-fn control(post: &mut PostHandshake, content_type: ContentType, content: &[u8]) -> Result<Effect, Error> {
-    match content_type {
-        ContentType::Alert => {
-            let &[_, alert] = content else {
-                return Err(BadRecord::AlertLength { len: content.len() }.into());
-            };
-            let effect = match Alert(alert) {
-                Alert::CLOSE_NOTIFY => Effect::Closed,
-                // Only a close_notify can follow it (RFC 8446, section 6.1).
-                Alert::USER_CANCELED => Effect::None,
-                // The end, wherever it stands.
-                alert => return Err(Error::Alert(alert)),
-            };
-            not_between_parts(post, content_type).map(|()| effect)
-        }
-        ContentType::Handshake => {
-            let mut effect = Effect::None;
-            for event in post.read(content)? {
-                if let handshake::Event::KeyUpdate { requested } = event {
-                    effect = Effect::KeyUpdate { requested };
-                }
-            }
-            Ok(effect)
-        }
-        ContentType::ApplicationData => Ok(Effect::None),
     }
 }

@@ -25,7 +25,7 @@ const FILE_CHUNK: usize = 64 * 1024;
 /// Who seals.
 pub(super) enum Sealing {
     Process(Box<Sealer>),
-    Kernel(kernel::Sender),
+    Kernel(Box<kernel::Sender>),
 }
 
 /// How far close_notify has come.
@@ -186,7 +186,8 @@ impl SendHalf {
     ///
     /// # Errors
     /// [`Error::RekeyUnsupported`], before anything is sent, where the kernel seals and cannot change a
-    /// key: then all goes on under the old one; else as [`send_vectored`](Self::send_vectored).
+    /// key; [`Error::NoNextKey`] in TLS 1.2 and where no secret was given: all then goes on under the old one;
+    /// else as [`send_vectored`](Self::send_vectored).
     pub fn update_key(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
         self.ready(wait)?;
         self.check_rekey()?;
@@ -284,8 +285,11 @@ impl SendHalf {
     /// Refuses where the kernel is known not to change keys: nothing was sent, so nothing has ended.
     fn check_rekey(&self) -> Result<(), Error> {
         match &self.sealing {
-            Sealing::Kernel(_) if !probe().rekey => Err(Error::RekeyUnsupported { direction: Flow::Send }),
-            _ => Ok(()),
+            Sealing::Process(sealer) => sealer.check_next_key(),
+            Sealing::Kernel(kernel) => {
+                kernel.check_next_key()?;
+                if probe().rekey { Ok(()) } else { Err(Error::RekeyUnsupported { direction: Flow::Send }) }
+            }
         }
     }
 
@@ -296,7 +300,7 @@ impl SendHalf {
         }
         self.seal_record(ContentType::Handshake, &message, wait)?;
         if let Sealing::Process(sealer) = &mut self.sealing {
-            sealer.rekey();
+            sealer.rekey()?;
         }
         self.send_sealed(wait)
     }

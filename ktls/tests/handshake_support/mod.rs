@@ -23,6 +23,12 @@ pub fn psk(hash: Hash, fill: u8) -> Psk {
     Psk::new(IDENTITY.to_vec(), Secret::new(&vec![fill; hash.output_len()]).unwrap(), hash).unwrap()
 }
 
+/// The same for a suite.
+pub fn psk_of(suite: CipherSuite, fill: u8) -> Psk {
+    let secret = Secret::new(&vec![fill; suite.hash().output_len()]).unwrap();
+    Psk::with_suite(IDENTITY.to_vec(), secret, suite).unwrap()
+}
+
 /// A server that knows `keys` and no other.
 pub fn server_config(keys: Vec<Psk>) -> ServerConfig {
     ServerConfig::new(move |identity: &[u8]| {

@@ -39,13 +39,13 @@ fn a_flood_of_key_updates(layer: Layer) {
     if can_rekey(layer) {
         flood(layer, |peer, _| {
             peer.send(ContentType::Handshake, &key_update_message(true));
-            peer.sealer.rekey();
+            peer.sealer.rekey().unwrap();
         });
     } else {
         let (mut socket, mut peer) = with_peer(layer);
         for _ in 0..=MAX_IDLE_RECORDS {
             peer.send(ContentType::Handshake, &key_update_message(true));
-            peer.sealer.rekey();
+            peer.sealer.rekey().unwrap();
         }
         let error =
             ends(&mut socket, |error| matches!(error, Error::RekeyUnsupported { direction: Flow::Receive }));
@@ -131,7 +131,7 @@ fn the_old_key_after_a_key_update(layer: Layer) {
 
 fn a_new_key_without_a_key_update(layer: Layer) {
     let (mut socket, mut peer) = with_peer(layer);
-    peer.sealer.rekey();
+    peer.sealer.rekey().unwrap();
     peer.send_data(b"new key");
     is_refused(&mut socket, &mut peer, Alert::BAD_RECORD_MAC, bad(not_authentic));
 }

@@ -3,6 +3,7 @@
 //! A [`Sealer`] turns plaintext into bytes for the wire, an [`Opener`] turns bytes from the wire into
 //! plaintext. Each owns one buffer that is made once; no record allocates anything after that.
 
+mod codec;
 mod opener;
 mod sealer;
 

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::cipher::TAG_LEN;
-use crate::crypto::RecordKey;
+use super::codec::Codec;
 use crate::error::Error;
-use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
-use crate::keys::TrafficSecret;
+use crate::event::Flow;
+use crate::handshake::{MAX_CIPHERTEXT_LEN, RECORD_HEADER_LEN};
+use crate::keys::{DirectionKey, TrafficSecret};
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 
@@ -15,8 +15,6 @@ use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 const BUFFER: usize = 256 * 1024;
 /// The size of the first buffer, made when the first bytes are read.
 const FIRST_BUFFER: usize = 32 * 1024;
-/// The shortest record: a content type and a tag.
-const MIN_CIPHERTEXT: usize = 1 + TAG_LEN;
 
 /// Opens one direction's records in place, in a buffer of its own.
 ///
@@ -24,8 +22,7 @@ const MIN_CIPHERTEXT: usize = 1 + TAG_LEN;
 /// [`filled`](Self::filled), then call [`next_record`](Self::next_record) until it gives `None`, and
 /// take each record's [`plaintext`](Self::plaintext) in between.
 pub struct Opener {
-    secret: TrafficSecret,
-    key: RecordKey,
+    codec: Codec,
     sequence: u64,
     /// Empty until it is needed, and after [`release`](Self::release).
     buf: Box<[u8]>,
@@ -40,16 +37,21 @@ pub struct Opener {
 impl Opener {
     /// Starts with `secret`'s key and sequence number 0.
     pub fn new(secret: TrafficSecret, meter: Meter) -> Self {
-        Self {
-            key: secret.record_key(),
-            secret,
-            sequence: 0,
-            buf: Box::default(),
-            wire: 0..0,
-            open: 0..0,
-            idle: 0,
-            meter,
-        }
+        Self::with_codec(Codec::from_secret(secret), meter)
+    }
+
+    /// Starts with `key` and its sequence number.
+    ///
+    /// # Errors
+    /// [`Error::KernelOnly`] for a cipher that this library has not.
+    pub fn with_key(key: DirectionKey, meter: Meter) -> Result<Self, Error> {
+        Ok(Self::with_codec(Codec::new(key)?, meter))
+    }
+
+    fn with_codec(codec: Codec, mut meter: Meter) -> Self {
+        let sequence = codec.key().sequence();
+        meter.set(sequence);
+        Self { codec, sequence, buf: Box::default(), wire: 0..0, open: 0..0, idle: 0, meter }
     }
 
     /// The count of records under this key.
@@ -112,9 +114,8 @@ impl Opener {
     /// is there, or a header that is wrong.
     pub fn has_record(&self) -> bool {
         let wire = &self.buf[self.wire.clone()];
-        let Some((&[outer_type, _, _, high, low], rest)) = wire.split_first_chunk() else { return false };
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        outer_type != ContentType::ApplicationData.to_byte() || len > MAX_CIPHERTEXT_LEN || rest.len() >= len
+        let Some((header, rest)) = wire.split_first_chunk() else { return false };
+        self.codec.body_len(header).map_or(true, |len| rest.len() >= len)
     }
 
     /// Opens the next record and gives its type, or `None` when more bytes are needed. What was not
@@ -127,45 +128,28 @@ impl Opener {
         self.open = 0..0;
         let wire = &mut self.buf[self.wire.clone()];
         let Some((header, rest)) = wire.split_first_chunk_mut::<RECORD_HEADER_LEN>() else { return Ok(None) };
-        // The version is to be ignored (RFC 8446, section 5.1).
-        let [outer_type, _, _, high, low] = *header;
-        if outer_type != ContentType::ApplicationData.to_byte() {
-            return Err(BadRecord::OuterType { got: outer_type }.into());
-        }
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        if len > MAX_CIPHERTEXT_LEN {
-            return Err(BadRecord::TooLong { len, max: MAX_CIPHERTEXT_LEN }.into());
-        }
-        if len < MIN_CIPHERTEXT {
-            return Err(BadRecord::TooShort { len, min: MIN_CIPHERTEXT }.into());
-        }
+        let len = self.codec.body_len(header)?;
         let Some(body) = rest.get_mut(..len) else { return Ok(None) };
-        let inner = self
-            .key
-            .open(self.sequence, header, body)
-            .map_err(|_| BadRecord::NotAuthentic { sequence: self.sequence })?;
-        if inner.len() > MAX_FRAGMENT_LEN + 1 {
-            return Err(BadRecord::TooLong { len: inner.len(), max: MAX_FRAGMENT_LEN + 1 }.into());
+        if self.sequence == u64::MAX {
+            // The number of the record after it would be 0 again (RFC 8446, section 5.3).
+            return Err(Error::BudgetExhausted { direction: Flow::Receive, limit: u64::MAX });
         }
-        // The content type is the last byte that is not padding (RFC 8446, section 5.4).
-        let at = inner.iter().rposition(|&byte| byte != 0).ok_or(BadRecord::NoContentType)?;
-        let got = inner[at];
-        let content_type = ContentType::from_byte(got).ok_or(BadRecord::InnerType { got })?;
+        let (content_type, content) = self.codec.open(self.sequence, header, body)?;
         if content_type == ContentType::ApplicationData {
             // Beyond the limit only what ends or renews the key is taken: of that there is little.
             self.meter.check()?;
         }
         match content_type {
-            ContentType::ApplicationData if at > 0 => self.idle = 0,
+            ContentType::ApplicationData if !content.is_empty() => self.idle = 0,
             ContentType::ApplicationData => self.idle += 1,
-            _ if at == 0 => return Err(BadRecord::Empty { content_type }.into()),
+            _ if content.is_empty() => return Err(BadRecord::Empty { content_type }.into()),
             _ => self.idle += 1,
         }
         if self.idle > MAX_IDLE_RECORDS {
             return Err(BadRecord::TooManyIdle.into());
         }
         let begin = self.wire.start + RECORD_HEADER_LEN;
-        self.open = begin..begin + at;
+        self.open = begin + content.start..begin + content.end;
         self.wire.start = begin + len;
         self.sequence += 1;
         self.meter.set(self.sequence);
@@ -183,10 +167,14 @@ impl Opener {
     }
 
     /// Changes to the peer's next key (RFC 8446, section 7.2), after its KeyUpdate.
-    pub fn rekey(&mut self) {
-        self.secret = self.secret.next();
-        self.key = self.secret.record_key();
-        self.sequence = 0;
+    ///
+    /// # Errors
+    /// [`Error::NoNextKey`], [`Error::Stack`]: the old key stays.
+    pub fn rekey(&mut self) -> Result<(), Error> {
+        self.codec = self.codec.next(Flow::Receive)?;
+        self.sequence = self.codec.key().sequence();
         self.meter.reset();
+        self.meter.set(self.sequence);
+        Ok(())
     }
 }

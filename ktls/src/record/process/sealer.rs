@@ -2,18 +2,16 @@
 
 use std::io::IoSlice;
 
-use crate::cipher::TAG_LEN;
-use crate::crypto::RecordKey;
+use super::codec::{Codec, OVERHEAD};
 use crate::error::Error;
-use crate::handshake::{MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
-use crate::keys::TrafficSecret;
+use crate::event::Flow;
+use crate::handshake::MAX_FRAGMENT_LEN;
+use crate::keys::{DirectionKey, TrafficSecret};
 use crate::record::ContentType;
 use crate::record::budget::Meter;
 
 /// The most sealed bytes that wait to be sent; application data beyond it is not accepted.
 pub const MAX_PENDING: usize = 256 * 1024;
-/// What a record adds to its plaintext: header, content type, tag.
-const OVERHEAD: usize = RECORD_HEADER_LEN + 1 + TAG_LEN;
 /// Room beyond [`MAX_PENDING`] for alerts and KeyUpdates, so that they never have to wait for data.
 const CONTROL_ROOM: usize = 4096;
 /// The size of the first buffer, made for the first record: enough for one of full size.
@@ -24,8 +22,7 @@ const FIRST_BUFFER: usize = 32 * 1024;
 /// Use: [`seal`](Self::seal) what there is, send [`pending`](Self::pending), say how much went by
 /// [`sent`](Self::sent).
 pub struct Sealer {
-    secret: TrafficSecret,
-    key: RecordKey,
+    codec: Codec,
     sequence: u64,
     fragment: usize,
     /// Without memory until it is needed, and after [`release`](Self::release).
@@ -38,10 +35,23 @@ impl Sealer {
     /// Starts with `secret`'s key and sequence number 0. `max_fragment` is the most plaintext that the
     /// peer takes in a record, in bytes.
     pub fn new(secret: TrafficSecret, max_fragment: usize, meter: Meter) -> Self {
+        Self::with_codec(Codec::from_secret(secret), max_fragment, meter)
+    }
+
+    /// Starts with `key` and its sequence number.
+    ///
+    /// # Errors
+    /// [`Error::KernelOnly`] for a cipher that this library has not.
+    pub fn with_key(key: DirectionKey, max_fragment: usize, meter: Meter) -> Result<Self, Error> {
+        Ok(Self::with_codec(Codec::new(key)?, max_fragment, meter))
+    }
+
+    fn with_codec(codec: Codec, max_fragment: usize, mut meter: Meter) -> Self {
+        let sequence = codec.key().sequence();
+        meter.set(sequence);
         Self {
-            key: secret.record_key(),
-            secret,
-            sequence: 0,
+            codec,
+            sequence,
             fragment: max_fragment.clamp(1, MAX_FRAGMENT_LEN),
             out: Vec::new(),
             start: 0,
@@ -121,13 +131,22 @@ impl Sealer {
         }
     }
 
+    /// Refuses where there is no next key: asked before a KeyUpdate is sealed.
+    pub(crate) fn check_next_key(&self) -> Result<(), Error> {
+        self.codec.key().check_next(Flow::Send)
+    }
+
     /// Changes to the next key (RFC 8446, section 7.2): records from now on are sealed with it. Our
     /// KeyUpdate must have been sealed before.
-    pub fn rekey(&mut self) {
-        self.secret = self.secret.next();
-        self.key = self.secret.record_key();
-        self.sequence = 0;
+    ///
+    /// # Errors
+    /// [`Error::NoNextKey`], [`Error::Stack`]: the old key stays.
+    pub fn rekey(&mut self) -> Result<(), Error> {
+        self.codec = self.codec.next(Flow::Send)?;
+        self.sequence = self.codec.key().sequence();
         self.meter.reset();
+        self.meter.set(self.sequence);
+        Ok(())
     }
 
     /// Gives the buffer back, if nothing is pending, and says whether it did. The next record makes a new
@@ -167,21 +186,13 @@ impl Sealer {
         len: usize,
         content: &mut Cursor<'_, '_>,
     ) -> Result<(), Error> {
-        let on_wire =
-            u16::try_from(len + 1 + TAG_LEN).map_err(|_| Error::RecordSize { len, max: self.fragment })?;
-        let begin = self.out.len();
-        let [high, low] = on_wire.to_be_bytes();
-        let header = [ContentType::ApplicationData.to_byte(), 3, 3, high, low];
-        self.out.extend_from_slice(&header);
-        content.take(len, &mut self.out);
-        self.out.push(content_type.to_byte());
-        match self.key.seal(self.sequence, &header, &mut self.out[begin + RECORD_HEADER_LEN..]) {
-            Ok(tag) => self.out.extend_from_slice(&tag),
-            Err(_) => {
-                self.out.truncate(begin);
-                return Err(Error::SealingFailed);
-            }
+        if self.sequence == u64::MAX {
+            // The number of the record after it would be 0 again (RFC 8446, section 5.3).
+            return Err(Error::BudgetExhausted { direction: Flow::Send, limit: u64::MAX });
         }
+        self.codec
+            .seal(self.sequence, content_type, len, &mut self.out, |out| content.take(len, out))
+            .map_err(|_| Error::SealingFailed)?;
         self.sequence += 1;
         self.meter.set(self.sequence);
         Ok(())

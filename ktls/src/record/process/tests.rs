@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::{MAX_PENDING, Opener, Sealer};
 use crate::alert::Alert;
-use crate::cipher::{CipherSuite, TAG_LEN};
+use crate::cipher::{Cipher, CipherSuite, RecordCipher, TAG_LEN, Version};
 use crate::error::Error;
 use crate::event::Flow;
 use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
-use crate::keys::TrafficSecret;
+use crate::keys::{DirectionKey, TrafficSecret};
 use crate::record::budget::{DEFAULT_LIMIT, Meter};
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::secret::Secret;
@@ -25,6 +25,24 @@ fn meter(direction: Flow) -> Meter {
 fn pair(fragment: usize) -> (Sealer, Opener) {
     let secret = secret(CipherSuite::Aes128GcmSha256);
     (Sealer::new(secret.clone(), fragment, meter(Flow::Send)), Opener::new(secret, meter(Flow::Receive)))
+}
+
+/// Every version and cipher that this library itself has.
+fn in_process() -> Vec<RecordCipher> {
+    RecordCipher::all().filter(|cipher| cipher.cipher().in_process()).collect()
+}
+
+/// A key with a part of everything in it; its budget does not count the records before it.
+fn direction_key(cipher: RecordCipher, sequence: u64) -> DirectionKey {
+    let iv: Vec<u8> = (0xf0..0xfc).collect();
+    DirectionKey::new(cipher, &vec![7; cipher.cipher().key_len()], &iv, sequence).unwrap()
+}
+
+fn pair_of(cipher: RecordCipher, fragment: usize, sequence: u64) -> (Sealer, Opener) {
+    let meter = |direction| Meter::new(direction, u64::MAX, u64::MAX);
+    let sealer = Sealer::with_key(direction_key(cipher, sequence), fragment, meter(Flow::Send)).unwrap();
+    let opener = Opener::with_key(direction_key(cipher, sequence), meter(Flow::Receive)).unwrap();
+    (sealer, opener)
 }
 
 /// A record whose inner plaintext is just what the test says, padding and all.
@@ -65,10 +83,10 @@ proptest! {
         fragment in prop_oneof![Just(MAX_FRAGMENT_LEN), 1..300_usize],
         writes in prop::collection::vec(1..40_000_usize, 1..40),
         reads in prop::collection::vec(1..40_000_usize, 1..40),
-        suite in prop::sample::select(CipherSuite::ALL.to_vec()),
+        cipher in prop::sample::select(in_process()),
+        sequence in prop_oneof![0..3_u64, Just(1 << 40)],
     ) {
-        let mut sealer = Sealer::new(secret(suite), fragment, meter(Flow::Send));
-        let mut opener = Opener::new(secret(suite), meter(Flow::Receive));
+        let (mut sealer, mut opener) = pair_of(cipher, fragment, sequence);
         let plain = slices.concat();
         let bufs: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
         let (mut taken, mut opened, mut wire) = (0, Vec::new(), Vec::new());
@@ -210,8 +228,8 @@ fn both_ends_follow_a_new_key() {
         assert_eq!(opener.next_record().unwrap(), Some(ContentType::ApplicationData));
         assert_eq!(opener.plaintext(), [round]);
         assert_eq!(opener.meter().budget().used, 1);
-        sealer.rekey();
-        opener.rekey();
+        sealer.rekey().unwrap();
+        opener.rekey().unwrap();
     }
 }
 
@@ -298,5 +316,101 @@ fn buffers_come_with_use_and_go_when_asked() {
         assert_eq!(got, len);
         sealer.sent(usize::MAX);
         assert!(sealer.release() && opener.release());
+    }
+}
+
+fn tls12(cipher: Cipher) -> RecordCipher {
+    RecordCipher::new(Version::Tls12, cipher).unwrap()
+}
+
+#[test]
+fn records_of_tls_1_2_look_as_its_standards_say() {
+    for (cipher, explicit) in [(Cipher::Aes128Gcm, 8), (Cipher::Aes256Gcm, 8), (Cipher::ChaCha20Poly1305, 0)]
+    {
+        let (mut sealer, mut opener) = pair_of(tls12(cipher), MAX_FRAGMENT_LEN, 3);
+        let alert = Alert::CLOSE_NOTIFY.to_bytes();
+        assert!(sealer.seal_record(ContentType::Alert, &alert).unwrap());
+        assert_eq!(sealer.seal(&[IoSlice::new(b"data")], 0).unwrap(), 4);
+        let wire = sealer.pending().to_vec();
+        let lens = [2, 4].map(|content| content + explicit + TAG_LEN);
+        // The type stands outside, and the explicit nonces count up from the one that was given.
+        assert_eq!(wire[..5], [21, 3, 3, 0, lens[0] as u8]);
+        let second = &wire[5 + lens[0]..];
+        assert_eq!(second[..5], [23, 3, 3, 0, lens[1] as u8]);
+        assert_eq!(second.len(), 5 + lens[1]);
+        if explicit > 0 {
+            assert_eq!(wire[5..13], [0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb]);
+            assert_eq!(second[5..13], [0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfc]);
+        }
+        feed(&mut opener, &wire);
+        assert_eq!(opener.next_record().unwrap(), Some(ContentType::Alert));
+        assert_eq!(opener.plaintext(), alert);
+        assert_eq!(opener.next_record().unwrap(), Some(ContentType::ApplicationData));
+        assert_eq!(opener.plaintext(), b"data");
+        assert_eq!((opener.meter().budget().used, sealer.meter().budget().used), (5, 5));
+    }
+}
+
+#[test]
+fn records_of_tls_1_2_are_bound_to_number_type_and_version() {
+    for cipher in [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305] {
+        let cipher = tls12(cipher);
+        let open = |sequence, change: &dyn Fn(&mut Vec<u8>)| {
+            let (mut sealer, _) = pair_of(cipher, MAX_FRAGMENT_LEN, 3);
+            sealer.seal(&[IoSlice::new(b"data")], 0).unwrap();
+            let mut wire = sealer.pending().to_vec();
+            change(&mut wire);
+            let (_, mut opener) = pair_of(cipher, MAX_FRAGMENT_LEN, sequence);
+            feed(&mut opener, &wire);
+            match opener.next_record() {
+                Err(Error::BadRecord(bad)) => Err(bad),
+                other => Ok(other.unwrap()),
+            }
+        };
+        assert_eq!(open(3, &|_| {}), Ok(Some(ContentType::ApplicationData)));
+        assert_eq!(open(4, &|_| {}), Err(BadRecord::NotAuthentic { sequence: 4 }));
+        assert_eq!(open(3, &|wire| wire[0] = 22), Err(BadRecord::NotAuthentic { sequence: 3 }));
+        assert_eq!(open(3, &|wire| wire[0] = 20), Err(BadRecord::InnerType { got: 20 }));
+        assert_eq!(open(3, &|wire| wire[2] = 4), Err(BadRecord::Header));
+        let min = if cipher.cipher() == Cipher::Aes128Gcm { 24 } else { 16 };
+        assert_eq!(
+            open(3, &|wire| wire[4] = min - 1),
+            Err(BadRecord::TooShort { len: usize::from(min) - 1, min: usize::from(min) })
+        );
+    }
+}
+
+#[test]
+fn a_key_without_a_secret_has_no_next_one() {
+    for cipher in in_process() {
+        let (mut sealer, mut opener) = pair_of(cipher, MAX_FRAGMENT_LEN, 0);
+        assert!(matches!(sealer.rekey(), Err(Error::NoNextKey { direction: Flow::Send, .. })));
+        assert!(matches!(opener.rekey(), Err(Error::NoNextKey { direction: Flow::Receive, .. })));
+    }
+}
+
+#[test]
+fn record_numbers_never_wrap() {
+    for cipher in in_process() {
+        let (mut sealer, mut opener) = pair_of(cipher, MAX_FRAGMENT_LEN, u64::MAX - 1);
+        assert!(sealer.seal_record(ContentType::Alert, &[1, 0]).unwrap());
+        let wire = sealer.pending().to_vec();
+        let exhausted = |error| matches!(error, Error::BudgetExhausted { limit: u64::MAX, .. });
+        assert!(exhausted(sealer.seal_record(ContentType::Alert, &[1, 0]).unwrap_err()));
+        assert_eq!(sealer.pending(), wire);
+        feed(&mut opener, &[&wire[..], &wire].concat());
+        assert_eq!(opener.next_record().unwrap(), Some(ContentType::Alert));
+        assert!(exhausted(opener.next_record().unwrap_err()));
+    }
+}
+
+#[test]
+fn ciphers_of_the_kernel_alone_say_so() {
+    for cipher in RecordCipher::all().filter(|cipher| !cipher.cipher().in_process()) {
+        let meter = Meter::new(Flow::Send, DEFAULT_LIMIT, DEFAULT_LIMIT);
+        let error =
+            Sealer::with_key(direction_key(cipher, 0), MAX_FRAGMENT_LEN, meter).map(drop).unwrap_err();
+        assert!(matches!(error, Error::KernelOnly { cipher: refused, .. } if refused == cipher), "{error}");
+        assert!(error.to_string().contains("only with the kernel"), "{error}");
     }
 }

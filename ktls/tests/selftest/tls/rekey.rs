@@ -116,7 +116,7 @@ fn rekey_getsockopt(pairing: Pairing) {
 fn rekey_poll_pending(layer: Layer) {
     let (mut socket, mut peer) = with_peer(layer);
     peer.send(ContentType::Handshake, &key_update_message(false));
-    peer.sealer.rekey();
+    peer.sealer.rekey().unwrap();
     peer.send_data(b"new key");
     assert!(polls_readable(&socket, 10_000));
     if can_change_receive_key(&socket) {

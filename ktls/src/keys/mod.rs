@@ -1,4 +1,11 @@
-//! What a handshake leaves behind: one traffic secret for each direction.
+//! What a handshake leaves behind: a key for each direction, and where the next one comes from.
+
+mod log;
+mod raw;
+
+pub use log::{KeyLog, KeyLogError};
+pub(crate) use raw::SharedSchedule;
+pub use raw::{DirectionKey, KeyError, RawKeys, Schedule, ScheduleError};
 
 use crate::cipher::{CipherSuite, NONCE_LEN};
 use crate::crypto::{Group, Prk, RecordKey};

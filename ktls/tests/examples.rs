@@ -1,0 +1,89 @@
+//! The examples, as a user would run them.
+
+mod rustls_support;
+mod socket_support;
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustls_support::Certificate;
+use socket_support::pattern;
+use socket_support::process::{Peer, skip};
+
+/// The example `name`, which cargo builds beside the tests; not where only some tests were asked for.
+fn example(name: &str, test: &str) -> Option<PathBuf> {
+    let this = std::env::current_exe().unwrap();
+    let path = this.ancestors().nth(2).unwrap().join("examples").join(name);
+    if !path.exists() {
+        skip(test, &format!("{} is not built (cargo build -p linux-ktls --examples)", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
+/// Where a server says that it listens.
+fn address(server: &Peer) -> String {
+    server.wait_for("listening on 127.0.0.1:");
+    server.wait_for("\n");
+    server.said().split_whitespace().nth(2).unwrap().to_owned()
+}
+
+fn run<S: AsRef<OsStr>>(program: &PathBuf, arguments: &[S]) -> (bool, Vec<u8>, String) {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    (output.status.success(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn files_are_served_and_downloaded() {
+    const TEST: &str = "files_are_served_and_downloaded";
+    let Some(certificate) = Certificate::make() else {
+        return skip(TEST, "openssl is not installed (apt install openssl)");
+    };
+    let (Some(serve), Some(get)) = (example("https_files", TEST), example("rustls_get", TEST)) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = pattern(3_000_000);
+    std::fs::write(folder.path().join("data"), &data).unwrap();
+    let (path, key) = (certificate.path(), certificate.key());
+    let arguments = [path.as_os_str(), key.as_os_str(), folder.path().as_os_str(), "127.0.0.1:0".as_ref()];
+    let server = Peer::start(serve.to_str().unwrap(), arguments);
+    let port = address(&server).rsplit(':').next().unwrap().to_owned();
+    let from = format!("localhost:{port}");
+    let get = |what: &str| run(&get, &[from.as_ref(), OsStr::new(what), path.as_os_str()]);
+    let (well, got, said) = get("/data");
+    assert!(well && got == data, "{} bytes: {said}\n{}", got.len(), server.said());
+    assert!(said.contains("TLS 1.3") && said.contains("opened by"), "{said}");
+    for missing in ["/absent", "/../certificate.pem", "//etc/passwd"] {
+        let (well, _, said) = get(missing);
+        assert!(!well && said.contains("404"), "{missing}: {said}");
+    }
+}
+
+#[test]
+fn lines_are_echoed() {
+    const TEST: &str = "lines_are_echoed";
+    let Some(echo) = example("psk_echo", TEST) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let (echo, key) = (echo.to_str().unwrap(), key.to_str().unwrap());
+    let server = Peer::start(echo, ["serve", "127.0.0.1:0", key]);
+    let address = address(&server);
+    let mut client = Peer::start(echo, ["connect", &address, key]);
+    client.write(b"hello\n");
+    client.wait_for("hello\n");
+    server.wait_for("opened by");
+}
+
+#[test]
+fn the_probe_names_every_cipher() {
+    let Some(probe) = example("probe", "the_probe_names_every_cipher") else { return };
+    let (well, said, _) = run::<&str>(&probe, &[]);
+    let said = String::from_utf8(said).unwrap();
+    assert!(well, "{said}");
+    for word in ["TLS_AES_128_GCM_SHA256 to send", "ARIA-256-GCM of TLS 1.2 to receive", "TLS_SM4_CCM_SM3"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
