@@ -1,6 +1,7 @@
 //! An NVMe/TCP initiator in the user's own process, with TLS 1.3 by pre-shared key.
 
 mod association;
+pub mod auth;
 mod connector;
 mod controller;
 pub mod discovery;
@@ -9,6 +10,8 @@ mod error;
 mod generations;
 pub mod host;
 mod housekeeping;
+mod key_file;
+mod key_text;
 mod namespace;
 pub mod nqn;
 mod options;
