@@ -43,6 +43,12 @@ impl AuthArgs {
             };
             return Err(Failure::usage(missing).hint("name its file by --dhchap-keyfile".to_owned()));
         };
+        if self.concat && controller.is_none() {
+            output::warn(
+                "without the controller's secret (--dhchap-ctrl-keyfile) nothing shows that the target is the right one: \
+                 --concat then keeps out who listens, and not who changes what goes over the network",
+            );
+        }
         let authentication = Authentication::new(host);
         Ok(Some(match controller {
             Some(secret) => authentication.controller_secret(secret),

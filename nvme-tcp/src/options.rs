@@ -24,6 +24,9 @@ pub enum Security {
     /// TLS 1.3 with a key that authentication agrees on (secure channel concatenation), which
     /// [`Options::authentication`] is needed for. A plain admin connection carries ICReq, Connect and
     /// authentication and nothing else; every connection after it is TLS with that key.
+    ///
+    /// Only with a controller secret does this keep out whoever can change what goes over the network: the key
+    /// comes from the Diffie-Hellman exchange alone, and one way nothing shows who the other end of that is.
     Concat,
 }
 

@@ -152,9 +152,10 @@ fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> Serv
 fn begins_tls(stream: &TcpStream) -> std::io::Result<bool> {
     stream.set_read_timeout(Some(SETUP_TIMEOUT))?;
     let mut first = [0];
-    let len = stream.peek(&mut first)?;
+    // A host that says nothing at all is found out as on any other listener.
+    let peeked = stream.peek(&mut first);
     stream.set_read_timeout(None)?;
-    Ok(len == 1 && first == [TLS_HANDSHAKE])
+    Ok(matches!(peeked, Ok(1)) && first == [TLS_HANDSHAKE])
 }
 
 enum End {

@@ -34,6 +34,7 @@
 //! # Ok::<(), ktls::crypto::CryptoError>(())
 //! ```
 
+mod codes;
 mod common;
 mod controller;
 mod dh;
