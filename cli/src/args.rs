@@ -17,11 +17,12 @@ use zeroize::Zeroizing;
 use crate::commands::Command;
 use crate::exit::{self, Exit, Failure};
 use crate::output;
+use crate::secrets::AuthArgs;
 
 /// The environment variable that may hold a key's text.
 pub const KEY_VARIABLE: &str = "NVME_TCP_TLS_KEY";
-/// What the text of every key begins with.
-const KEY_PREFIX: &str = "NVMeTLSkey-";
+/// What the texts of keys and secrets begin with.
+const KEY_PREFIXES: [&str; 2] = ["NVMeTLSkey-", "DHHC-1:"];
 
 /// NVMe/TCP with TLS 1.3, in the user's own process.
 #[derive(Debug, Parser)]
@@ -39,11 +40,15 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         _ => ExitCode::from(Exit::Usage as u8),
     };
     let text = error.render().to_string();
-    if text.contains(KEY_PREFIX) && std::env::args().any(|arg| arg.contains(KEY_PREFIX)) {
+    let misplaced =
+        |prefix: &&str| text.contains(*prefix) && std::env::args().any(|arg| arg.contains(*prefix));
+    if let Some(prefix) = KEY_PREFIXES.into_iter().find(misplaced) {
+        let hint = match prefix {
+            "DHHC-1:" => "--dhchap-secret takes a secret's text, --dhchap-keyfile the name of a file",
+            _ => "--tls-key takes a key's text, --keyfile the name of a file",
+        };
         let failure = Failure::usage("a key's text stands where none belongs on the command line");
-        return failure
-            .hint("--tls-key takes a key's text, --keyfile the name of a file".to_owned())
-            .report();
+        return failure.hint(hint.to_owned()).report();
     }
     // Nobody is left to tell when even this cannot be written.
     let _ = error.print();
@@ -53,6 +58,13 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
 /// A key's text as it stands on the command line: not shown by any error or `Debug`.
 #[derive(Clone)]
 pub struct KeyText(Zeroizing<String>);
+
+impl KeyText {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for KeyText {
     type Err = Infallible;
@@ -183,6 +195,8 @@ pub struct TlsArgs {
     /// Try keys of the derivation that libnvme had before 1.15 only
     #[arg(long, requires = "tls")]
     pub compat: bool,
+    #[command(flatten)]
+    pub auth: AuthArgs,
 }
 
 impl TlsArgs {

@@ -22,6 +22,12 @@ pub fn options(
     if let Some((key, policy)) = tls.resolve()? {
         options = options.security(Security::Tls { keys: Arc::new([key]), policy });
     }
+    if tls.auth.concat {
+        options = options.security(Security::Concat);
+    }
+    if let Some(authentication) = tls.auth.resolve()? {
+        options = options.authentication(authentication);
+    }
     if let Some(seconds) = time.timeout {
         let limit = Duration::from_secs(seconds.into());
         options = options.timeout(limit).connect_timeout(limit);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use ktls::alert::Alert;
 use ktls::crypto::CryptoError;
 use ktls::handshake;
+use nvme_tcp::auth::SecretTextError;
 use nvme_tcp::host::HostError;
 use nvme_tcp::nqn::NqnError;
 use nvme_tcp::proto::BringUpError;
@@ -57,10 +58,14 @@ impl Exit {
             ErrorKind::Tls { .. } | ErrorKind::PeerSpeaksTls { .. } => Self::Tls,
             // Before ICResp, a listener that wants TLS just closes.
             ErrorKind::NoIcResp { .. } => Self::Tls,
-            ErrorKind::BringUp(BringUpError::AuthenticationRequired) => Self::Tls,
-            ErrorKind::BringUp(BringUpError::Refused { status, .. })
-                if status.is(Status::CONNECT_INVALID_HOST) =>
-            {
+            ErrorKind::BringUp(
+                BringUpError::AuthenticationRequired
+                | BringUpError::SecureChannelRequired
+                | BringUpError::Authentication(_),
+            ) => Self::Tls,
+            ErrorKind::BringUp(
+                BringUpError::Refused { status, .. } | BringUpError::Failed { status, .. },
+            ) if status.is(Status::CONNECT_INVALID_HOST) || status.is(Status::AUTHENTICATION_REQUIRED) => {
                 Self::Tls
             }
             ErrorKind::Protocol(_) | ErrorKind::Terminated { .. } => Self::Protocol,
@@ -160,6 +165,12 @@ const UNANSWERED: &str = "the listener may be plain (connect without --tls and k
 
 impl From<KeyTextError> for Failure {
     fn from(error: KeyTextError) -> Self {
+        Self::usage(&error).hint(error.hint())
+    }
+}
+
+impl From<SecretTextError> for Failure {
+    fn from(error: SecretTextError) -> Self {
         Self::usage(&error).hint(error.hint())
     }
 }

@@ -9,6 +9,7 @@ mod exit;
 mod hashing;
 mod output;
 mod report;
+mod secrets;
 mod size;
 mod transfer;
 mod uri;

@@ -14,6 +14,7 @@ use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
 use crate::controller::Controller;
+use crate::keys::GeneratedKeys;
 use crate::namespace::Namespace;
 use crate::proto::ConnectionConfig;
 use crate::statistics::Counters;
@@ -82,6 +83,7 @@ pub struct Hub {
     ports: RwLock<Vec<Port>>,
     /// GENCTR of the discovery log.
     generation: AtomicU64,
+    pub(crate) generated_keys: GeneratedKeys,
     pub(crate) counters: Counters,
 }
 
@@ -94,6 +96,7 @@ impl Hub {
             controllers: Mutex::default(),
             ports: RwLock::default(),
             generation: AtomicU64::new(1),
+            generated_keys: GeneratedKeys::default(),
             counters: Counters::default(),
         })
     }

@@ -13,6 +13,7 @@ mod controller;
 mod fault;
 mod hub;
 mod keys;
+mod login;
 mod memory;
 pub mod namespace;
 pub mod proto;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use nvme_tcp::auth::{AuthError, SecureChannel};
 use nvme_tcp::proto::{Door, Payload, Segment, Violation};
+use nvme_tcp::spec::command::fabrics::AuthenticationFields;
 use nvme_tcp::spec::command::{Sqe, fabrics};
 use nvme_tcp::spec::completion::Status;
 use nvme_tcp::spec::digest::crc32c;
@@ -16,6 +18,7 @@ use crate::controller::{
 };
 use crate::hub::Hub;
 use crate::keys::PskNames;
+use crate::login::{Login, MAX_MESSAGE, Outcome as LoginOutcome};
 use crate::memory::Memory;
 use crate::proto::{Connection, Event};
 
@@ -37,6 +40,9 @@ pub enum SessionEnd {
     /// The association that the queue belongs to is over.
     #[error(transparent)]
     Association(#[from] AssociationEnd),
+    /// The host did not authenticate itself; where it is to be told, it still will be.
+    #[error("authentication failed: {0}")]
+    Authentication(#[from] AuthError),
 }
 
 /// Where a connection comes from.
@@ -46,6 +52,10 @@ pub struct Origin {
     pub local: Option<IpAddr>,
     /// Whom the PSK identity named, on a TLS connection.
     pub names: Option<PskNames>,
+    /// Whether that PSK came from authentication, so that the host need not authenticate itself again.
+    pub generated: bool,
+    /// Whether the connection is there to agree on a TLS PSK: it takes Connect and authentication and nothing else.
+    pub concat: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +65,7 @@ enum Role {
     Queue {
         controller: Arc<Controller>,
         qid: u16,
+        login: Box<Login>,
     },
 }
 
@@ -104,6 +115,12 @@ impl Session {
             Role::New => None,
             Role::Queue { qid, .. } => Some(qid),
         }
+    }
+
+    /// Whether the queue is connected, and authenticated where it has to be. A connection that is there to agree on a
+    /// TLS PSK never is.
+    pub fn is_set_up(&self) -> bool {
+        matches!(&self.role, Role::Queue { login, .. } if login.is_open())
     }
 
     /// The host's NQN, once the queue is connected.
@@ -164,7 +181,7 @@ impl Session {
     /// Does what is due without new bytes: answers held commands, notices that the association is over.
     pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
         self.drain(now)?;
-        let Role::Queue { controller, qid } = &self.role else { return Ok(()) };
+        let Role::Queue { controller, qid, .. } = &self.role else { return Ok(()) };
         let controller = controller.clone();
         if let Err(end) = controller.check(*qid, &self.waker, now) {
             self.end = Some(end.into());
@@ -180,7 +197,7 @@ impl Session {
     /// When [`poll`](Self::poll) has something to do, whatever else happens.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.role {
-            Role::Queue { controller, qid: 0 } => controller.deadline(),
+            Role::Queue { controller, qid: 0, .. } => controller.deadline(),
             _ => None,
         }
     }
@@ -249,6 +266,10 @@ impl Session {
             _ if len > self.hub.config.max_transfer => Err(Status::INVALID_FIELD),
             Role::New if !is_connect(sqe) => Err(Status::COMMAND_SEQUENCE_ERROR),
             Role::New if len as usize != fabrics::CONNECT_DATA_LEN => Err(Status::SGL_LENGTH_INVALID),
+            Role::Queue { .. } if is_authentication(sqe) && len > MAX_MESSAGE => Err(Status::INVALID_FIELD),
+            Role::Queue { login, .. } if !login.is_open() && !is_authentication(sqe) => {
+                Err(Status::AUTHENTICATION_REQUIRED)
+            }
             _ => Ok(()),
         }
     }
@@ -258,13 +279,17 @@ impl Session {
         let answer = match &self.role {
             Role::New if is_connect(sqe) => self.connect(slot, sqe, now),
             Role::New => Answer::refused(Status::COMMAND_SEQUENCE_ERROR),
-            Role::Queue { controller, qid } => {
+            Role::Queue { controller, qid, login } => {
                 if !controller.is_alive() {
                     self.end = Some(AssociationEnd::Ended.into());
                     return;
                 }
                 controller.seen(now);
-                if sqe.opcode == fabrics::OPCODE {
+                if is_authentication(sqe) {
+                    return self.authenticate(slot, sqe, now);
+                } else if !login.is_open() {
+                    Answer::refused(Status::AUTHENTICATION_REQUIRED)
+                } else if sqe.opcode == fabrics::OPCODE {
                     fabrics_command(controller, *qid, sqe, &self.hub)
                 } else if *qid == 0 {
                     let outcome = controller.admin(sqe, &self.hub, self.origin.local);
@@ -317,18 +342,53 @@ impl Session {
         })
     }
 
+    /// Authentication Send and Authentication Receive. Where the transaction fails, the queue is over once that is
+    /// answered.
+    fn authenticate(&mut self, slot: u16, sqe: &Sqe, now: Instant) {
+        let Role::Queue { login, .. } = &mut self.role else { return };
+        let fields = AuthenticationFields::read(sqe);
+        let len = sqe.sgl.length.get();
+        let (answer, outcome) = if fabrics::kind(sqe) == fabrics::AUTHENTICATION_SEND {
+            match login.send(fields, self.memory.bytes(Payload { slot, offset: 0, len })) {
+                Ok(outcome) => (Answer::SUCCESS, outcome),
+                Err(status) => (Answer::refused(status), LoginOutcome::Pending),
+            }
+        } else {
+            match login.receive(fields, len) {
+                Ok((message, outcome)) => {
+                    self.memory.prepare(slot, message.len()).copy_from_slice(&message);
+                    (Answer { data: len, ..Answer::SUCCESS }, outcome)
+                }
+                Err(status) => (Answer::refused(status), LoginOutcome::Pending),
+            }
+        };
+        self.answer(slot, answer);
+        match outcome {
+            LoginOutcome::Pending | LoginOutcome::Passed(None) => {}
+            LoginOutcome::Passed(Some(psk)) => self.hub.generated_keys.add(psk, now),
+            LoginOutcome::Failed(error) => self.end = Some(error.into()),
+        }
+    }
+
     fn connect(&mut self, slot: u16, sqe: &Sqe, now: Instant) -> Answer {
-        let by = Connecting { names: self.origin.names.as_ref(), waker: &self.waker, now };
+        let concat = self.origin.concat;
+        let by = Connecting { names: self.origin.names.as_ref(), concat, waker: &self.waker, now };
         let len = sqe.sgl.length.get();
         let data = self.memory.bytes(Payload { slot, offset: 0, len });
         match Connected::new(&self.hub, sqe, data, &by) {
             Ok(connected) => {
                 let Connected { controller, qid, entries, flow_control } = connected;
                 self.connection.connected(entries, flow_control, qid != 0);
-                let cntlid = controller.cntlid;
                 controller.seen(now);
-                self.role = Role::Queue { controller, qid };
-                Answer::result(cntlid.into())
+                let host_nqn = &controller.host_nqn;
+                let subsystem = controller.subsystem.as_ref();
+                let secret = subsystem.and_then(|subsystem| subsystem.authentication(host_nqn)).cloned();
+                let channel = if concat { SecureChannel::NewTlsPsk } else { SecureChannel::None };
+                let proven = self.origin.generated;
+                let login = Login::new(secret, host_nqn, &controller.subsystem_nqn, channel, proven);
+                let result = u32::from(controller.cntlid) | login.required();
+                self.role = Role::Queue { controller, qid, login: login.into() };
+                Answer::result(result.into())
             }
             Err(answer) => answer,
         }
@@ -344,7 +404,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Role::Queue { controller, qid } = &self.role {
+        if let Role::Queue { controller, qid, .. } = &self.role {
             controller.disconnected(*qid, &self.waker);
             if *qid == 0 {
                 self.hub.remove_controller(controller);
@@ -355,6 +415,11 @@ impl Drop for Session {
 
 fn is_connect(sqe: &Sqe) -> bool {
     sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == fabrics::CONNECT
+}
+
+fn is_authentication(sqe: &Sqe) -> bool {
+    let kinds = [fabrics::AUTHENTICATION_SEND, fabrics::AUTHENTICATION_RECEIVE];
+    sqe.opcode == fabrics::OPCODE && kinds.contains(&fabrics::kind(sqe))
 }
 
 /// Fabrics commands on a queue that is connected.

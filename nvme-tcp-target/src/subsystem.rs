@@ -1,10 +1,11 @@
 //! Subsystems: namespaces under one name, and the hosts that may see them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use nvme_tcp::auth::Authentication;
 use nvme_tcp::nqn::{self, NqnError};
 
 use crate::controller::MAX_NSID;
@@ -14,7 +15,7 @@ use crate::namespace::{Namespace, NamespaceError, Volume};
 #[derive(Debug)]
 pub struct Subsystem {
     nqn: String,
-    hosts: BTreeSet<String>,
+    hosts: BTreeMap<String, Option<Authentication>>,
     namespaces: Vec<(u32, Namespace)>,
 }
 
@@ -60,13 +61,22 @@ pub enum SubsystemError {
 impl Subsystem {
     /// A subsystem of this name without namespaces, for any host.
     pub fn new(nqn: impl Into<String>) -> Self {
-        Self { nqn: nqn.into(), hosts: BTreeSet::new(), namespaces: Vec::new() }
+        Self { nqn: nqn.into(), hosts: BTreeMap::new(), namespaces: Vec::new() }
     }
 
     /// Lets this host in, and none that is not named like that.
     #[must_use]
     pub fn allow_host(mut self, nqn: impl Into<String>) -> Self {
-        self.hosts.insert(nqn.into());
+        self.hosts.insert(nqn.into(), None);
+        self
+    }
+
+    /// Lets this host in, and none that is not named like that, once it has authenticated itself by DH-HMAC-CHAP:
+    /// until then no queue of it takes any other command. With a controller secret, the target authenticates itself
+    /// to a host that asks for it.
+    #[must_use]
+    pub fn allow_host_with(mut self, nqn: impl Into<String>, authentication: Authentication) -> Self {
+        self.hosts.insert(nqn.into(), Some(authentication));
         self
     }
 
@@ -83,7 +93,7 @@ impl Subsystem {
         if self.nqn == nqn::DISCOVERY_NQN {
             return Err(SubsystemError::Duplicate(self.nqn));
         }
-        for host in &self.hosts {
+        for host in self.hosts.keys() {
             nqn::validate(host).map_err(|source| SubsystemError::HostNqn { nqn: host.clone(), source })?;
         }
         let subsystem = Exported {
@@ -113,14 +123,19 @@ pub(crate) struct Counters {
 pub(crate) struct Exported {
     pub(crate) nqn: String,
     /// Empty for any host.
-    hosts: BTreeSet<String>,
+    hosts: BTreeMap<String, Option<Authentication>>,
     volumes: RwLock<BTreeMap<u32, Arc<Volume>>>,
     pub(crate) counters: Counters,
 }
 
 impl Exported {
     pub(crate) fn allows(&self, host_nqn: &str) -> bool {
-        self.hosts.is_empty() || self.hosts.contains(host_nqn)
+        self.hosts.is_empty() || self.hosts.contains_key(host_nqn)
+    }
+
+    /// What this host has to authenticate itself with.
+    pub(crate) fn authentication(&self, host_nqn: &str) -> Option<&Authentication> {
+        self.hosts.get(host_nqn)?.as_ref()
     }
 
     pub(crate) fn volume(&self, nsid: u32) -> Option<Arc<Volume>> {

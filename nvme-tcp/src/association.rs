@@ -4,10 +4,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::auth::{Agreed, AuthError, Host, SecureChannel};
 use crate::connector::{Connector, Opened, TlsFacts};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::proto::{AdminCommand, BringUp, ControllerTraits, DataFault, Negotiated, Step, refused};
+use crate::options::Security;
+use crate::proto::{
+    AdminCommand, BringUp, BringUpError, ControllerTraits, DataFault, Exchange, Negotiated, Step,
+    authenticates, refused,
+};
 use crate::spec::command::{Sqe, fabrics};
 use crate::spec::completion::Cqe;
 use crate::spec::property;
@@ -22,6 +27,8 @@ pub(crate) struct Association {
     pub(crate) tls: Option<TlsFacts>,
     pub(crate) admin: SharedQueue,
     pub(crate) io: Vec<SharedQueue>,
+    /// What the admin queue's authentication came to, the last time.
+    agreed: Mutex<Option<Agreed>>,
     /// Queue IDs that the controller grants and nobody uses.
     free_qids: Mutex<Vec<u16>>,
 }
@@ -36,17 +43,31 @@ impl Association {
     pub(crate) fn establish(connector: &Connector, generation: u64) -> Result<Self> {
         let settings = connector.settings();
         let timeout = connector.options().timeout;
-        let opened = connector.open(settings.admin_entries)?;
+        let concatenated = match connector.options().security {
+            Security::Concat => concatenate(connector)?,
+            Security::Plain | Security::Tls { .. } => None,
+        };
+        let psk = concatenated.as_ref().and_then(|agreed| agreed.tls_psk.as_ref());
+        let opened = connector.open(settings.admin_entries, psk)?;
         let (negotiated, tls) = (opened.negotiated, opened.tls);
         let depth = settings.admin_entries - 1;
         let admin = SharedQueue::new(opened.engine, opened.intake, depth, timeout);
-        let traits = bring_up(&admin, BringUp::new(settings))?;
+        let mut setup = BringUp::new(settings);
+        if let Some(host) = connector.authenticator(SecureChannel::None)? {
+            let voluntary = host.is_mutual() && concatenated.is_none();
+            setup = setup.authenticating(host, voluntary);
+        }
+        bring_up(&admin, &mut setup)?;
+        // Of two, the one that the TLS PSK came from is kept: its queues are opened with it.
+        let agreed = concatenated.or(setup.take_agreed());
+        let traits = setup.into_traits();
         let mut association = Self {
             generation,
             negotiated,
             tls,
             admin,
             io: Vec::new(),
+            agreed: Mutex::new(agreed),
             free_qids: Mutex::new((1..=traits.io_queues).rev().collect()),
             traits,
         };
@@ -80,7 +101,8 @@ impl Association {
     }
 
     fn connect_io_queue(&self, connector: &Connector, qid: u16) -> Result<Opened> {
-        let opened = connector.open(self.traits.io_entries)?;
+        let psk = self.agreed().and_then(|agreed| agreed.tls_psk);
+        let opened = connector.open(self.traits.io_entries, psk.as_ref())?;
         let settings = connector.settings();
         let connect = BringUp::connect(&settings, qid, self.traits.io_entries, self.traits.cntlid)
             .ok_or_else(|| Error::invalid("an NQN is longer than Connect can hold"))?;
@@ -92,13 +114,47 @@ impl Association {
             connector.options().timeout,
         );
         let buffer = Buffer::Write(&connect.write);
+        let mut dw0 = 0;
         queue.execute([Request { sqe: connect.sqe, buffer }], |cqe, _| match cqe.status().is_success() {
-            true => Ok(()),
+            true => {
+                dw0 = cqe.dw0();
+                Ok(())
+            }
             false => Err(refused(cqe).into()),
         })?;
+        let host = connector.authenticator(SecureChannel::None)?;
+        // A generated key has proven already who is there.
+        let voluntary = psk.is_none() && host.as_ref().is_some_and(Host::is_mutual);
+        if authenticates(dw0, host.as_ref().map(Host::channel), voluntary)? {
+            if let Some(host) = host {
+                authenticate(&queue, host)?;
+            }
+        }
         let (mut engine, intake) = queue.into_parts()?;
         engine.connection_mut().set_in_capsule_limit(self.traits.in_capsule);
         Ok(Opened { engine, intake, negotiated: opened.negotiated, tls: opened.tls })
+    }
+
+    /// What authentication came to, if there was any.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Authenticates on the admin queue once more. An association whose ends do not know each other any more is
+    /// over.
+    pub(crate) fn authenticate_again(&self, connector: &Connector) -> Result<()> {
+        let host = connector.authenticator(SecureChannel::None)?;
+        let mut host = host.ok_or_else(|| Error::invalid("there is no DH-HMAC-CHAP secret"))?;
+        let before = self.agreed();
+        if let Some(before) = &before {
+            host = host.after(before);
+        }
+        let agreed = authenticate(&self.admin, host).inspect_err(|error| self.close(error))?;
+        // What the I/O queues are opened with stays.
+        let tls_psk = before.and_then(|before| before.tls_psk);
+        let agreed = Agreed { tls_psk, ..agreed };
+        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
+        Ok(())
     }
 
     /// Runs one admin command; `name` is for errors.
@@ -175,29 +231,64 @@ pub(crate) fn check(name: &'static str, cqe: &Cqe, fault: Option<DataFault>) -> 
     fault.map_or(Ok(()), |fault| Err(ErrorKind::Data { command: name, fault }.into()))
 }
 
-fn bring_up(admin: &SharedQueue, mut bring_up: BringUp) -> Result<ControllerTraits> {
+/// Agrees on a TLS PSK over a plain admin connection of its own, which is closed again.
+fn concatenate(connector: &Connector) -> Result<Option<Agreed>> {
+    let settings = connector.settings();
+    let opened = connector.open_to_authenticate(settings.admin_entries)?;
+    let (depth, timeout) = (settings.admin_entries - 1, connector.options().timeout);
+    let admin = SharedQueue::new(opened.engine, opened.intake, depth, timeout);
+    let host = connector.authenticator(SecureChannel::NewTlsPsk)?;
+    let host = host.ok_or(BringUpError::AuthenticationRequired)?;
+    let mut setup = BringUp::new(settings).authenticating(host, true);
+    let result = bring_up(&admin, &mut setup);
+    admin.close(ErrorKind::ShutDown.into());
+    result.map(|()| setup.take_agreed())
+}
+
+/// Runs one authentication transaction on `queue`.
+fn authenticate(queue: &SharedQueue, host: Host) -> Result<Agreed> {
+    let mut exchange = Exchange::new(host);
+    while let Some(command) = exchange.command()? {
+        let (cqe, data) = step(queue, &command)?;
+        exchange.completed(&cqe, &data)?;
+    }
+    Ok(exchange.into_agreed().ok_or(BringUpError::Authentication(AuthError::NothingDue))?)
+}
+
+/// Runs one command of a bring-up: its completion, whatever its status, and its data.
+fn step(queue: &SharedQueue, command: &AdminCommand) -> Result<(Cqe, Vec<u8>)> {
+    let AdminCommand { sqe, write, read } = command;
+    let mut data = vec![0; *read as usize];
+    let buffer = match (write.is_empty(), read) {
+        (false, _) => Buffer::Write(write),
+        (true, 0) => Buffer::None,
+        (true, _) => Buffer::Read(&mut data),
+    };
+    let mut answer = Cqe::default();
+    let mut fault = None;
+    queue.execute([Request { sqe: *sqe, buffer }], |cqe, found| {
+        (answer, fault) = (*cqe, found);
+        Ok(())
+    })?;
+    // A message may be shorter than the room for it.
+    let message = sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == fabrics::AUTHENTICATION_RECEIVE;
+    match fault {
+        Some(DataFault::Short { .. }) if message => Ok((answer, data)),
+        Some(fault) if message => Err(ErrorKind::Data { command: "Authentication Receive", fault }.into()),
+        Some(fault) => Err(ErrorKind::Data { command: "Identify Controller", fault }.into()),
+        None => Ok((answer, data)),
+    }
+}
+
+fn bring_up(admin: &SharedQueue, bring_up: &mut BringUp) -> Result<()> {
     loop {
         match bring_up.next(Instant::now())? {
-            Step::Ready => return Ok(bring_up.into_traits()),
+            Step::Ready => return Ok(()),
             // CSTS has no event to wait for.
             Step::Wait(until) => thread::sleep(until.saturating_duration_since(Instant::now())),
-            Step::Admin(AdminCommand { sqe, write, read }) => {
-                let mut data = vec![0; read as usize];
-                let buffer = match (write.is_empty(), read) {
-                    (false, _) => Buffer::Write(&write),
-                    (true, 0) => Buffer::None,
-                    (true, _) => Buffer::Read(&mut data),
-                };
-                let mut answer = Cqe::default();
-                let mut short = None;
-                admin.execute([Request { sqe, buffer }], |cqe, fault| {
-                    (answer, short) = (*cqe, fault);
-                    Ok(())
-                })?;
-                if let Some(fault) = short {
-                    return Err(ErrorKind::Data { command: "Identify Controller", fault }.into());
-                }
-                bring_up.completed(&answer, &data, Instant::now())?;
+            Step::Admin(command) => {
+                let (cqe, data) = step(admin, &command)?;
+                bring_up.completed(&cqe, &data, Instant::now())?;
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ktls::handshake::{ClientConfig, Psk};
 
+use crate::auth::{Entropy, Host, SecureChannel};
 use crate::driver::bell::Bell;
 use crate::driver::shared::TICK;
 use crate::driver::transport::{self, TransportError, Wait};
@@ -16,7 +17,7 @@ use crate::driver::{Engine, Flush};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Security};
 use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
-use crate::psk::{Derivation, IdentityVersion, TlsPsk, candidates};
+use crate::psk::{Derivation, IdentityVersion, Origin, TlsPsk, candidates};
 
 /// What TLS turned out to be on a connection.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct TlsFacts {
     pub identity_version: IdentityVersion,
     /// Which derivation of the key it was.
     pub derivation: Derivation,
+    /// Whether the key was configured or came from authentication.
+    pub origin: Origin,
 }
 
 /// A connection that takes commands.
@@ -52,7 +55,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(options: Options, bell: Arc<Bell>) -> Result<Self> {
         let candidates = match &options.security {
-            Security::Plain => Vec::new(),
+            Security::Plain | Security::Concat => Vec::new(),
             Security::Tls { keys, policy } => {
                 candidates(keys, &options.host.nqn, &options.subsystem_nqn, *policy)?
             }
@@ -81,13 +84,45 @@ impl Connector {
         }
     }
 
-    /// Opens a connection for a queue of `entries`, ready for Connect.
-    pub(crate) fn open(&self, entries: u32) -> Result<Opened> {
+    /// This end of an authentication transaction, where there is a secret.
+    pub(crate) fn authenticator(&self, channel: SecureChannel) -> Result<Option<Host>> {
+        let options = &self.options;
+        let Some(settings) = &options.authentication else { return Ok(None) };
+        let entropy = Entropy::gather().map_err(|_| Error::invalid("the system gives no random bytes"))?;
+        let (host, subsystem) = (&*options.host.nqn, &*options.subsystem_nqn);
+        Ok(Some(Host::new(settings.clone(), host, subsystem, channel, entropy)))
+    }
+
+    /// Opens a connection for a queue of `entries`, ready for Connect. With secure channel concatenation it is TLS
+    /// by `generated`.
+    pub(crate) fn open(&self, entries: u32, generated: Option<&TlsPsk>) -> Result<Opened> {
         let deadline = Instant::now() + self.options.connect_timeout;
-        let (halves, tls) = match self.options.security {
-            Security::Plain => (transport::plain(self.tcp(deadline)?), None),
-            Security::Tls { .. } => self.tls(deadline)?,
+        let (halves, tls) = match (&self.options.security, generated) {
+            (Security::Plain, _) => (transport::plain(self.tcp(deadline)?), None),
+            (Security::Tls { .. }, _) => self.tls(&self.candidates, deadline)?,
+            (Security::Concat, Some(psk)) => self.tls(std::slice::from_ref(psk), deadline)?,
+            (Security::Concat, None) => {
+                return Err(Error::invalid("authentication agreed on no key for TLS"));
+            }
         };
+        self.ready(entries, halves, tls, deadline)
+    }
+
+    /// Opens the plain connection that secure channel concatenation begins with: ICReq, Connect and authentication
+    /// go over it, and nothing else.
+    pub(crate) fn open_to_authenticate(&self, entries: u32) -> Result<Opened> {
+        let deadline = Instant::now() + self.options.connect_timeout;
+        self.ready(entries, transport::plain(self.tcp(deadline)?), None, deadline)
+    }
+
+    /// Makes a queue of a connection: ICReq and ICResp.
+    fn ready(
+        &self,
+        entries: u32,
+        halves: (transport::SendHalf, transport::RecvHalf),
+        tls: Option<TlsFacts>,
+        deadline: Instant,
+    ) -> Result<Opened> {
         let (send, recv) = halves;
         let options = &self.options;
         let depth = entries.saturating_sub(1).max(1);
@@ -132,13 +167,14 @@ impl Connector {
     /// One identity for each TCP connection: servers in the field give up at the first they do not know.
     fn tls(
         &self,
+        candidates: &[TlsPsk],
         deadline: Instant,
     ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>)> {
-        let count = self.candidates.len();
+        let count = candidates.len();
         let first = self.winner.load(Ordering::Relaxed);
         let mut failure = None;
         for index in (0..count).map(|n| (first + n) % count) {
-            let psk = &self.candidates[index];
+            let psk = &candidates[index];
             match self.handshake(psk, deadline) {
                 Ok(socket) => {
                     self.winner.store(index, Ordering::Relaxed);
@@ -146,6 +182,7 @@ impl Connector {
                         info: socket.info().clone(),
                         identity_version: psk.version(),
                         derivation: psk.derivation(),
+                        origin: psk.origin(),
                     };
                     return Ok((transport::tls(socket), Some(tls)));
                 }

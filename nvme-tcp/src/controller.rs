@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use zerocopy::FromBytes;
 
+use crate::auth::Agreed;
 use crate::connector::TlsFacts;
 use crate::driver::shared::Buffer;
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
@@ -36,6 +37,8 @@ pub struct ControllerInfo {
     pub negotiated: Negotiated,
     /// What TLS is, on a connection that has it.
     pub tls: Option<TlsFacts>,
+    /// What DH-HMAC-CHAP came to on the admin queue, if there was any.
+    pub authentication: Option<Agreed>,
     /// How many associations there were before this one.
     pub generation: u64,
 }
@@ -54,6 +57,7 @@ impl Controller {
             traits: association.traits.clone(),
             negotiated: association.negotiated,
             tls: association.tls.clone(),
+            authentication: association.agreed(),
             generation: association.generation,
         }
     }
@@ -136,6 +140,15 @@ impl Controller {
         self.generations.replace()?;
         self.generations.ring(|calls| calls.look = true);
         Ok(())
+    }
+
+    /// Authenticates both ends of the admin queue once more by DH-HMAC-CHAP, with the secrets that
+    /// [`Options::authentication`] gave. It works while the queues are in use.
+    ///
+    /// # Errors
+    /// There is no secret, or authentication failed: then the association is over, and every command on it fails.
+    pub fn reauthenticate(&self) -> Result<()> {
+        self.generations.current().authenticate_again(&self.generations.connector)
     }
 
     /// Shuts the controller down in good order and closes every connection.

@@ -228,6 +228,10 @@ impl Error {
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
+            BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
+                Blame::Caller
+            }
+            BringUp(BringUpError::Authentication(e)) if e.may_be_the_caller() => Blame::Caller,
             _ => Blame::Peer,
         }
     }
@@ -285,8 +289,12 @@ impl Error {
                 _ => "target and host disagree on Connect",
             },
             ErrorKind::BringUp(BringUpError::AuthenticationRequired) => {
-                "the target wants a DH-HMAC-CHAP secret of this host"
+                "the target wants a DH-HMAC-CHAP secret of this host: give it by --dhchap-keyfile or --dhchap-secret"
             }
+            ErrorKind::BringUp(BringUpError::SecureChannelRequired) => {
+                "connect with --concat, which makes a TLS key from the DH-HMAC-CHAP secret"
+            }
+            ErrorKind::BringUp(BringUpError::Authentication(e)) => e.hint()?,
             ErrorKind::Namespace { refusal: NamespaceRefusal::Missing, .. } => {
                 "`nvme-tcp list` shows the namespaces that there are"
             }

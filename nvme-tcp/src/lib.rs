@@ -34,6 +34,7 @@
 //! up the next association), tokio and io_uring.
 
 mod association;
+pub mod auth;
 mod connector;
 mod controller;
 pub mod discovery;
@@ -42,6 +43,8 @@ mod error;
 mod generations;
 pub mod host;
 mod housekeeping;
+mod key_file;
+mod key_text;
 mod namespace;
 pub mod nqn;
 mod options;

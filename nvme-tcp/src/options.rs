@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::{Authentication, SecureChannel};
 use crate::error::{Error, Result};
 use crate::host::HostIdentity;
 use crate::nqn;
 use crate::psk::{ConfiguredKey, Policy};
 
-/// Whether the connections are TLS. There is no third way: nothing falls back to plain text.
+/// Whether the connections are TLS. Nothing falls back to plain text.
 #[derive(Clone, Debug)]
 pub enum Security {
     /// Plain NVMe/TCP.
@@ -20,6 +21,13 @@ pub enum Security {
         /// Which identities may be tried.
         policy: Policy,
     },
+    /// TLS 1.3 with a key that authentication agrees on (secure channel concatenation), which
+    /// [`Options::authentication`] is needed for. A plain admin connection carries ICReq, Connect and
+    /// authentication and nothing else; every connection after it is TLS with that key.
+    ///
+    /// Only with a controller secret does this keep out whoever can change what goes over the network: the key
+    /// comes from the Diffie-Hellman exchange alone, and one way nothing shows who the other end of that is.
+    Concat,
 }
 
 /// How to connect, and to what. The defaults do for a copy over a local network.
@@ -45,6 +53,7 @@ pub struct Options {
     pub(crate) subsystem_nqn: String,
     pub(crate) host: HostIdentity,
     pub(crate) security: Security,
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) tls_options: ktls::Options,
     pub(crate) io_queues: u16,
     pub(crate) owned_queues: u16,
@@ -70,6 +79,7 @@ impl Options {
             subsystem_nqn: subsystem_nqn.into(),
             host,
             security: Security::Plain,
+            authentication: None,
             tls_options: ktls::Options::default(),
             io_queues: 1,
             owned_queues: 0,
@@ -95,6 +105,13 @@ impl Options {
     #[must_use]
     pub fn security(self, security: Security) -> Self {
         Self { security, ..self }
+    }
+
+    /// Authenticates by DH-HMAC-CHAP with these secrets where the controller requires it; always, where there is
+    /// a controller secret, since only so the controller is known to be the right one.
+    #[must_use]
+    pub fn authentication(self, authentication: Authentication) -> Self {
+        Self { authentication: Some(authentication), ..self }
     }
 
     /// Sets who seals the records, and how many for each key.
@@ -178,6 +195,20 @@ impl Options {
         }
         if matches!(&self.security, Security::Tls { keys, .. } if keys.is_empty()) {
             return Err(Error::invalid("TLS is required and no key is given"));
+        }
+        let concat = matches!(self.security, Security::Concat);
+        let Some(authentication) = &self.authentication else {
+            return match concat {
+                true => Err(Error::invalid("secure channel concatenation needs a DH-HMAC-CHAP secret")),
+                false => Ok(()),
+            };
+        };
+        let channel = if concat { SecureChannel::NewTlsPsk } else { SecureChannel::None };
+        if authentication.hashes_for(channel).is_empty() || authentication.groups_for(channel).is_empty() {
+            return Err(Error::invalid(
+                "no hash or no Diffie-Hellman group is allowed; concatenation needs SHA-256 or SHA-384, and a group \
+                 that is not null",
+            ));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use nvme_tcp::psk::{self, ConfiguredKey, Derivation, KeyHash, TlsPsk};
 use serde::Serialize;
 
+use super::dhchap;
 use crate::args::{Identity, KeyArgs, nqn_parser, resolve_host};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
@@ -19,6 +20,10 @@ pub enum KeyCommand {
     Check(CheckArgs),
     /// Print the PSK identity that a key gives between a host and a subsystem
     Identity(IdentityArgs),
+    /// Make a random DH-HMAC-CHAP secret and print its text
+    GenerateDhchap(dhchap::GenerateArgs),
+    /// Check a DH-HMAC-CHAP secret's text: form, length and CRC
+    CheckDhchap(dhchap::CheckArgs),
 }
 
 /// Does it.
@@ -27,6 +32,8 @@ pub fn run(command: KeyCommand) -> Result<(), Failure> {
         KeyCommand::Generate(args) => generate(&args),
         KeyCommand::Check(args) => check(&args),
         KeyCommand::Identity(args) => identity(&args),
+        KeyCommand::GenerateDhchap(args) => dhchap::generate(&args),
+        KeyCommand::CheckDhchap(args) => dhchap::check(&args),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod copy;
 mod demo;
+mod dhchap;
 mod image;
 mod key;
 mod list;
@@ -22,7 +23,7 @@ pub enum Command {
     List(list::ListArgs),
     /// Copy a file into a namespace, or a namespace into a file
     Copy(Box<copy::CopyArgs>),
-    /// Make, check and look at TLS keys
+    /// Make, check and look at TLS keys and DH-HMAC-CHAP secrets
     #[command(subcommand)]
     Key(key::KeyCommand),
 }

@@ -7,12 +7,14 @@ use std::str::FromStr;
 
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
+use nvme_tcp::auth::Authentication;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{KeyRing, Listener, Namespace, StartError, Subsystem, Target};
 
 use crate::args::nqn_parser;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::secrets;
 use crate::size::{self, SizeError};
 
 /// `serve`
@@ -33,6 +35,15 @@ pub struct ServeArgs {
     /// NQN of a host that is allowed; without any, every host is
     #[arg(short = 'q', long = "hostnqn", value_name = "NQN", value_parser = nqn_parser())]
     pub hostnqns: Vec<String>,
+    /// File with the DH-HMAC-CHAP secret (mode 0600) that the hosts named by --hostnqn have to prove they know
+    #[arg(long, value_name = "FILE", requires = "hostnqns")]
+    pub dhchap_keyfile: Option<PathBuf>,
+    /// File with the controller's DH-HMAC-CHAP secret (mode 0600), for hosts that want to know who this target is
+    #[arg(long, value_name = "FILE", requires = "dhchap_keyfile")]
+    pub dhchap_ctrl_keyfile: Option<PathBuf>,
+    /// Require TLS with a key that is made from the secrets (secure channel concatenation)
+    #[arg(long, requires = "dhchap_keyfile", conflicts_with = "keyfiles")]
+    pub concat: bool,
 }
 
 /// What holds a namespace's blocks.
@@ -61,8 +72,17 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().map_err(|e| Failure::new(Exit::Io, format_args!("cannot block signals: {e}")))?;
     let mut subsystem = Subsystem::new(&args.subsysnqn);
+    let secret = secrets::load(args.dhchap_keyfile.as_deref(), None)?;
+    let controller_secret = secrets::load(args.dhchap_ctrl_keyfile.as_deref(), None)?;
+    let authentication = secret.map(|secret| match controller_secret {
+        Some(controller_secret) => Authentication::new(secret).controller_secret(controller_secret),
+        None => Authentication::new(secret),
+    });
     for host in &args.hostnqns {
-        subsystem = subsystem.allow_host(host);
+        subsystem = match &authentication {
+            Some(authentication) => subsystem.allow_host_with(host, authentication.clone()),
+            None => subsystem.allow_host(host),
+        };
     }
     for (backing, nsid) in args.namespaces.iter().zip(1..) {
         subsystem = subsystem.namespace(
@@ -74,6 +94,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         );
     }
     let listener = match args.keyfiles.is_empty() {
+        true if args.concat => Listener::concat(args.listen),
         true => Listener::plain(args.listen),
         false => {
             let keys = args.keyfiles.iter().try_fold(KeyRing::new(), |ring, path| {
@@ -83,7 +104,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         }
     };
     let target = Target::builder().subsystem(subsystem).listen(listener).start().map_err(failure)?;
-    let tls = if args.keyfiles.is_empty() { "plain" } else { "TLS required" };
+    let tls = if args.keyfiles.is_empty() && !args.concat { "plain" } else { "TLS required" };
     for address in target.local_addrs() {
         output::data(format_args!("listening on {address} ({tls}), subsystem {}", args.subsysnqn))?;
     }
@@ -138,6 +159,10 @@ mod tests {
             "--subsysnqn nqn.test:s --namespace ram:",
             "--subsysnqn nqn.test:s --namespace ram:1KB",
             "--subsysnqn nqn.test:s --namespace ram:1M --listen 127.0.0.1",
+            "--subsysnqn nqn.test:s --namespace ram:1M --dhchap-keyfile s",
+            "--subsysnqn nqn.test:s --namespace ram:1M --hostnqn nqn.test:h --concat",
+            "--subsysnqn nqn.test:s --namespace ram:1M --hostnqn nqn.test:h --dhchap-ctrl-keyfile s",
+            "--subsysnqn nqn.test:s --namespace ram:1M --hostnqn nqn.test:h --dhchap-keyfile s --concat --keyfile k",
         ] {
             assert!(serve(line).is_err(), "{line}");
         }

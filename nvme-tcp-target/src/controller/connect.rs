@@ -23,6 +23,8 @@ use crate::keys::PskNames;
 pub(crate) struct Connecting<'a> {
     /// Whom the PSK identity named; `None` without TLS.
     pub(crate) names: Option<&'a PskNames>,
+    /// Whether the connection is there for authentication only, to agree on a key for TLS.
+    pub(crate) concat: bool,
     pub(crate) waker: &'a Waker,
     pub(crate) now: Instant,
 }
@@ -78,6 +80,14 @@ impl Connected {
             }
             Some(found)
         };
+        // In plain, such a listener takes nobody that it could not agree on a key with.
+        let secret = subsystem.as_ref().and_then(|subsystem| subsystem.authentication(host_nqn));
+        if by.concat && secret.is_none() {
+            return Err(Answer::refused(Status::CONNECT_INVALID_HOST));
+        }
+        if by.concat && fields.qid != 0 {
+            return Err(invalid(InvalidParameter::QID));
+        }
         let controller = if fields.qid == 0 {
             if data.cntlid.get() != CNTLID_DYNAMIC {
                 return Err(invalid(InvalidParameter::CNTLID));

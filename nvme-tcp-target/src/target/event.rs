@@ -87,8 +87,8 @@ pub enum Close {
     /// The host closed it, or the network did.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The host did not connect a queue in time.
-    #[error("no queue was connected in time")]
+    /// The host did not connect a queue, or did not authenticate itself, in time.
+    #[error("no queue was connected and authenticated in time")]
     Idle,
     /// The target is shut down.
     #[error("the target shuts down")]

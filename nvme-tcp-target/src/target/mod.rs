@@ -41,9 +41,14 @@ pub(crate) enum Security {
         /// Who seals and opens the records.
         options: ktls::Options,
     },
+    /// Authentication in plain, and then TLS 1.3 with the key that it left behind.
+    Concat {
+        /// Who seals and opens the records.
+        options: ktls::Options,
+    },
 }
 
-/// An address to listen on, with TLS or without; never both.
+/// An address to listen on, with TLS or without.
 #[derive(Clone, Debug)]
 pub struct Listener {
     address: SocketAddr,
@@ -62,11 +67,19 @@ impl Listener {
         Self { address: address.into(), security }
     }
 
+    /// Secure channel concatenation: a plain connection takes Connect on the admin queue and DH-HMAC-CHAP, of hosts
+    /// that [`Subsystem::allow_host_with`] names, and nothing else; everything else is TLS 1.3 with the key that
+    /// authentication left behind.
+    pub fn concat(address: impl Into<SocketAddr>) -> Self {
+        Self { address: address.into(), security: Security::Concat { options: ktls::Options::new() } }
+    }
+
     /// Who seals and opens the records of a TLS listener; nothing to a plain one.
     #[must_use]
     pub fn tls_options(mut self, tls_options: ktls::Options) -> Self {
-        if let Security::Tls { options, .. } = &mut self.security {
-            *options = tls_options;
+        match &mut self.security {
+            Security::Plain => {}
+            Security::Tls { options, .. } | Security::Concat { options } => *options = tls_options,
         }
         self
     }
@@ -197,7 +210,7 @@ impl TargetBuilder {
             socket.set_nonblocking(true).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
             target.addresses.push(address);
-            let tls = matches!(listener.security, Security::Tls { .. });
+            let tls = !matches!(listener.security, Security::Plain);
             target.shared.hub.add_port(Port { address, tls });
             let shared = target.shared.clone();
             let accept = move || shared.accept(&socket, address, &listener.security);

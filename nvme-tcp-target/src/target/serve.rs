@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nvme_tcp::driver::transport::{self, RecvHalf, SendHalf, TransportError, Wait};
 use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
 use nvme_tcp::proto::Door;
+use nvme_tcp::psk::TlsPsk;
 
 use super::bell::Bell;
 use super::event::{Close, Refusal, TargetEvent};
@@ -19,7 +20,7 @@ use crate::hub::Hub;
 use crate::keys::PskNames;
 use crate::session::{Origin, Session, SessionEnd};
 
-/// How long a TLS handshake, and then the way to Connect, may take.
+/// How long a TLS handshake, and then the way to Connect and through authentication, may take.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// With more than this many bytes waiting to be sent, nothing is received.
 const MAX_BACKLOG: usize = 4 << 20;
@@ -52,12 +53,13 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             return refuse(Refusal::Resources(error));
         }
-        let (halves, names, tls) = match secure(stream, &security) {
+        let Secured { halves, names, generated, concat, tls } = match secure(stream, &hub, &security) {
             Ok(secured) => secured,
             Err(reason) => return refuse(reason),
         };
         reporter.report(&TargetEvent::Accepted { peer, local, tls });
-        let session = Session::new(hub.clone(), Origin { local: Some(ip), names }, bell.clone().into());
+        let origin = Origin { local: Some(ip), names, generated, concat };
+        let session = Session::new(hub.clone(), origin, bell.clone().into());
         let (send, recv) = halves;
         let mut serving = Serving {
             hub: hub.clone(),
@@ -82,33 +84,78 @@ impl Connection {
 
 type Halves = (SendHalf, RecvHalf);
 
-/// Does the TLS handshake where one is due: the halves, whom the PSK identity names, and a word on it.
-fn secure(
-    stream: TcpStream,
-    security: &Security,
-) -> Result<(Halves, Option<PskNames>, Option<String>), Refusal> {
-    let Security::Tls { keys, options } = security else {
-        return Ok((transport::plain(stream), None, None));
-    };
-    let keys = keys.clone();
-    let config = ServerConfig::new(move |identity: &[u8]| -> Vec<Psk> {
-        let psk = |psk: &nvme_tcp::psk::TlsPsk| {
-            Psk::new(psk.identity().as_bytes().to_vec(), psk.secret().clone(), psk.hash()).ok()
-        };
-        keys.lookup(identity).iter().filter_map(psk).collect()
-    });
+/// A connection as its session gets it.
+struct Secured {
+    halves: Halves,
+    /// Whom the PSK identity names.
+    names: Option<PskNames>,
+    /// Whether its PSK came from authentication.
+    generated: bool,
+    /// Whether it is there to agree on one.
+    concat: bool,
+    /// A word on TLS.
+    tls: Option<String>,
+}
+
+/// Does the TLS handshake where one is due.
+fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secured, Refusal> {
     let deadline = Instant::now() + SETUP_TIMEOUT;
+    let plain = |stream, concat| Secured {
+        halves: transport::plain(stream),
+        names: None,
+        generated: false,
+        concat,
+        tls: None,
+    };
+    let (options, socket) = match security {
+        Security::Plain => return Ok(plain(stream, false)),
+        Security::Tls { keys, options } => {
+            let keys = keys.clone();
+            (options, config(move |identity| keys.lookup(identity)))
+        }
+        Security::Concat { options } => {
+            if !begins_tls(&stream).map_err(Refusal::Resources)? {
+                return Ok(plain(stream, true));
+            }
+            let hub = hub.clone();
+            (options, config(move |identity| hub.generated_keys.lookup(identity, Instant::now())))
+        }
+    };
     let socket =
-        ktls::Socket::accept(stream, &config, options, Some(deadline)).map_err(|error| match error {
+        ktls::Socket::accept(stream, &socket, options, Some(deadline)).map_err(|error| match error {
             ktls::Error::Handshake(handshake::Error::NotTls { .. }) => Refusal::PlainOnTls,
             error => Refusal::Handshake(error),
         })?;
     let info = socket.info();
     let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
-    // Only identities that parse are found in the ring.
-    let names = PskNames::parse(&identity);
-    let word = format!("{} {:?}, identity {identity}", info.version(), info.suite);
-    Ok((transport::tls(socket), names, Some(word)))
+    Ok(Secured {
+        // Only identities that parse are found in the ring.
+        names: PskNames::parse(&identity),
+        generated: matches!(security, Security::Concat { .. }),
+        concat: false,
+        tls: Some(format!("{} {:?}, identity {identity}", info.version(), info.suite)),
+        halves: transport::tls(socket),
+    })
+}
+
+/// A server's side with the keys that `lookup` finds for an identity.
+fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> ServerConfig {
+    ServerConfig::new(move |identity: &[u8]| -> Vec<Psk> {
+        let psk = |psk: &TlsPsk| {
+            Psk::new(psk.identity().as_bytes().to_vec(), psk.secret().clone(), psk.hash()).ok()
+        };
+        lookup(identity).iter().filter_map(psk).collect()
+    })
+}
+
+/// Whether the first byte is that of a TLS handshake; it is left where it is.
+fn begins_tls(stream: &TcpStream) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(SETUP_TIMEOUT))?;
+    let mut first = [0];
+    // A host that says nothing at all is found out as on any other listener.
+    let peeked = stream.peek(&mut first);
+    stream.set_read_timeout(None)?;
+    Ok(matches!(peeked, Ok(1)) && first == [TLS_HANDSHAKE])
 }
 
 enum End {
@@ -153,7 +200,7 @@ impl Serving {
         }
         let now = Instant::now();
         self.session.poll(now)?;
-        if self.session.qid().is_none() && now >= self.started + SETUP_TIMEOUT {
+        if !self.session.is_set_up() && now >= self.started + SETUP_TIMEOUT {
             return Err(Close::Idle.into());
         }
         self.flush()?;
@@ -175,7 +222,7 @@ impl Serving {
 
     /// Waits for the socket, the bell or the next deadline.
     fn wait(&mut self) -> Result<(), End> {
-        let setup = self.session.qid().is_none().then(|| self.started + SETUP_TIMEOUT);
+        let setup = (!self.session.is_set_up()).then(|| self.started + SETUP_TIMEOUT);
         let deadline = [setup, self.session.deadline()].into_iter().flatten().min();
         let timeout = match deadline {
             // Rounded up: not to wake too early, and again at once.
@@ -253,9 +300,9 @@ impl Serving {
         Ok(())
     }
 
-    /// Closes the connection; a host that broke the protocol is told how.
+    /// Closes the connection; a host that broke the protocol or failed to authenticate itself is told so.
     fn close(&mut self, end: &End) {
-        if let End::Closed(Close::Session(SessionEnd::Violation(_))) = end {
+        if let End::Closed(Close::Session(SessionEnd::Violation(_) | SessionEnd::Authentication(_))) = end {
             self.tell();
         }
         if !matches!(end, End::Closed(Close::Fault)) {

@@ -1,6 +1,7 @@
 //! The target against the initiator's core and against hostile hosts, over a simulated wire.
 
 mod admin;
+mod authentication;
 mod hostile;
 mod random;
 mod support;

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::authentication::Exchange;
 use super::connection::ADMIN_IN_CAPSULE;
+use crate::auth::{Agreed, AuthError, Host, SecureChannel};
 use crate::spec::command::fabrics::{self, ConnectData, InvalidParameter};
 use crate::spec::command::{Sqe, admin};
 use crate::spec::completion::{Cqe, Status};
@@ -112,6 +114,13 @@ pub enum BringUpError {
     /// The controller wants authentication, which this connection was not told how to give.
     #[error("the controller requires DH-HMAC-CHAP authentication")]
     AuthenticationRequired,
+    /// The controller wants the secure channel that authentication makes, which this connection was not told to
+    /// make.
+    #[error("the controller requires secure channel concatenation")]
+    SecureChannelRequired,
+    /// Authentication failed.
+    #[error("DH-HMAC-CHAP failed: {0}")]
+    Authentication(#[from] AuthError),
     /// Another command failed.
     #[error("{command} failed: {status}")]
     Failed {
@@ -146,6 +155,7 @@ pub enum BringUpError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Connect,
+    Authenticate,
     Cap,
     Version,
     ReadCc,
@@ -161,8 +171,8 @@ enum State {
 /// Brings one controller up (Base, section 3.5.2), without I/O:
 ///
 /// ```text
-/// Connect > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > Number of Queues > Ready
-///                        \-EN=1-> disable > RDY=0 -^
+/// Connect > [authentication] > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > ... > Ready
+///                                           \-EN=1-> disable > RDY=0 -^
 /// ```
 ///
 /// [`next`](Self::next) says what to do; the answer to each command goes to [`completed`](Self::completed).
@@ -174,6 +184,12 @@ pub struct BringUp {
     cc: u32,
     poll_at: Option<Instant>,
     traits: ControllerTraits,
+    /// What authentication will be done with.
+    host: Option<Host>,
+    /// Whether it is done even where the controller does not ask for it.
+    voluntary: bool,
+    exchange: Option<Exchange>,
+    agreed: Option<Agreed>,
 }
 
 /// How often CSTS is read while the controller gets ready.
@@ -210,7 +226,25 @@ impl BringUp {
             cap: Capabilities(0),
             cc: 0,
             poll_at: None,
+            host: None,
+            voluntary: false,
+            exchange: None,
+            agreed: None,
         }
+    }
+
+    /// Authenticates after Connect where the controller requires it, and where it does not if `voluntary`.
+    ///
+    /// Where `host` asks for a TLS PSK this is all that is done: [`Step::Ready`] follows, and nothing else ever
+    /// goes over this connection.
+    #[must_use]
+    pub fn authenticating(self, host: Host, voluntary: bool) -> Self {
+        Self { host: Some(host), voluntary, ..self }
+    }
+
+    /// What authentication came to, if there was one; whole once [`Step::Ready`] was given.
+    pub fn take_agreed(&mut self) -> Option<Agreed> {
+        self.agreed.take()
     }
 
     /// What the controller turned out to be; whole once [`Step::Ready`] was given.
@@ -238,6 +272,10 @@ impl BringUp {
                     expected: "at most 223",
                 });
             }
+            State::Authenticate => match self.authenticate()? {
+                Some(command) => return Ok(Step::Admin(command)),
+                None => return self.next(now),
+            },
             State::Cap => fabrics::property_get(property::CAP, true),
             State::Version => fabrics::property_get(property::VS, false),
             State::ReadCc => fabrics::property_get(property::CC, false),
@@ -268,19 +306,25 @@ impl BringUp {
 
     /// The command that [`next`](Self::next) gave is done.
     pub fn completed(&mut self, cqe: &Cqe, data: &[u8], now: Instant) -> Result<(), BringUpError> {
-        let status = cqe.status();
-        if !status.is_success() {
+        if let (State::Authenticate, Some(exchange)) = (self.state, &mut self.exchange) {
+            return exchange.completed(cqe, data);
+        }
+        if !cqe.status().is_success() {
             return Err(self.failed(cqe));
         }
         let dw0 = cqe.dw0();
         self.state = match self.state {
             State::Connect => {
-                if dw0 & 0b11 << 17 != 0 {
-                    return Err(BringUpError::AuthenticationRequired);
-                }
                 self.traits.cntlid = dw0 as u16;
-                State::Cap
+                let channel = self.host.as_ref().map(Host::channel);
+                if authenticates(dw0, channel, self.voluntary)? {
+                    self.exchange = self.host.take().map(Exchange::new);
+                    State::Authenticate
+                } else {
+                    State::Cap
+                }
             }
+            State::Authenticate => State::Authenticate,
             State::Cap => {
                 self.cap = Capabilities(cqe.result.get());
                 if self.cap.max_queue_entries() < MIN_ENTRIES {
@@ -322,6 +366,19 @@ impl BringUp {
             State::Ready => State::Ready,
         };
         Ok(())
+    }
+
+    /// The next command of authentication; `None` once it is done.
+    fn authenticate(&mut self) -> Result<Option<AdminCommand>, BringUpError> {
+        let Some(mut exchange) = self.exchange.take() else { return Ok(None) };
+        if let Some(command) = exchange.command()? {
+            self.exchange = Some(exchange);
+            return Ok(Some(command));
+        }
+        self.agreed = exchange.into_agreed();
+        let is_over = self.agreed.as_ref().is_some_and(|agreed| agreed.tls_psk.is_some());
+        self.state = if is_over { State::Ready } else { State::Cap };
+        Ok(None)
     }
 
     fn failed(&self, cqe: &Cqe) -> BringUpError {
@@ -383,6 +440,25 @@ impl BringUp {
         traits.keep_alive = identify.kas.get() != 0;
         traits.max_namespace = identify.nn.get();
         Ok(())
+    }
+}
+
+/// Whether a queue is to be authenticated whose Connect was answered with `dw0`: `channel` is what this end would
+/// ask for, `None` where it has no secret, and `voluntary` says that it wants to in any case.
+pub(crate) fn authenticates(
+    dw0: u32,
+    channel: Option<SecureChannel>,
+    voluntary: bool,
+) -> Result<bool, BringUpError> {
+    let required = dw0 & (fabrics::AUTHREQ_ATR | fabrics::AUTHREQ_ASCR) != 0;
+    match channel {
+        None if required => Err(BringUpError::AuthenticationRequired),
+        None => Ok(false),
+        Some(SecureChannel::None) if dw0 & fabrics::AUTHREQ_ASCR != 0 => {
+            Err(BringUpError::SecureChannelRequired)
+        }
+        Some(SecureChannel::None) => Ok(required || voluntary),
+        Some(SecureChannel::NewTlsPsk) => Ok(true),
     }
 }
 

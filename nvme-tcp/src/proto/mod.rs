@@ -5,6 +5,7 @@
 //! that the target shares with it.
 
 mod association;
+mod authentication;
 mod connection;
 mod frame;
 mod keep_alive;
@@ -12,8 +13,9 @@ mod slots;
 mod transmit;
 mod violation;
 
-pub(crate) use association::refused;
 pub use association::{AdminCommand, BringUp, BringUpError, ControllerTraits, Settings, Step};
+pub(crate) use association::{authenticates, refused};
+pub use authentication::Exchange;
 pub use connection::{
     ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Negotiated,
     SubmitError, Transfer, Wants,

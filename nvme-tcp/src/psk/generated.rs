@@ -8,7 +8,8 @@ use super::derive::{Derivation, IdentityVersion, Origin, PskError, TlsPsk, tls_p
 /// The generated PSK: `HMAC(session key, C1 || C2)` with the challenges of controller and host.
 ///
 /// The session key is the hash of the Diffie-Hellman secret (NVMe Base, 8.3.4.5.9). Older kernels take
-/// the secret itself, unhashed: what is given here decides.
+/// the secret itself, which comes to the same: HMAC hashes a key longer than its block (RFC 2104, section 2), and
+/// no group's secret is shorter than 256 bytes.
 pub fn psk(hash: Hash, session_key: &[u8], c1: &[u8], c2: &[u8]) -> Secret {
     crypto::hmac(hash, session_key, &[c1, c2])
 }

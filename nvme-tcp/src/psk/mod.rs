@@ -23,13 +23,12 @@
 
 mod candidates;
 mod derive;
-mod file;
 pub mod generated;
 mod key;
 mod text;
 
+pub use crate::key_file::KeyFileError;
 pub use candidates::{Policy, candidates};
 pub use derive::{Derivation, IdentityVersion, Origin, PskError, TlsPsk, derive, retained};
-pub use file::KeyFileError;
 pub use key::{ConfiguredKey, KeyHash};
 pub use text::KeyTextError;

@@ -1,16 +1,17 @@
 //! The interchange text of a configured PSK: `NVMeTLSkey-1:hh:Base64(PSK || CRC-32 of the PSK):`.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::key::{ConfiguredKey, KeyHash};
+use crate::key_file::{self, KeyFileError};
+use crate::key_text::{self, Fault};
 
 const PREFIX: &str = "NVMeTLSkey-";
 const VERSION: &str = "1";
-const CRC_LEN: usize = 4;
 
 /// What is wrong with a key's text. No variant holds a byte of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -108,68 +109,59 @@ impl KeyTextError {
     }
 }
 
+impl From<Fault> for KeyTextError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Hash(found) => Self::Hash { found },
+            Fault::Truncated(field) => Self::Truncated { field },
+            Fault::Trailing(len) => Self::Trailing { len },
+            Fault::Base64(at) => Self::Base64 { at },
+            Fault::Length(found) => Self::Length { found },
+            Fault::Crc { expected, found } => Self::Crc { expected, found },
+        }
+    }
+}
+
 impl FromStr for ConfiguredKey {
     type Err = KeyTextError;
 
     fn from_str(text: &str) -> Result<Self, KeyTextError> {
         let rest = text.strip_prefix(PREFIX).ok_or_else(|| other_text(text))?;
-        let (version, rest) = field(rest, "version")?;
+        let (version, rest) = key_text::field(rest, "version")?;
         if version != VERSION {
-            return Err(KeyTextError::Version { found: shown(version) });
+            return Err(KeyTextError::Version { found: key_text::shown(version) });
         }
-        let (hash, rest) = field(rest, "hash")?;
-        let hash = KeyHash::ALL
-            .into_iter()
-            .find(|known| hash_text(*known) == hash)
-            .ok_or_else(|| KeyTextError::Hash { found: shown(hash) })?;
-        let (encoded, after) = field(rest, "key")?;
-        if !after.is_empty() {
-            return Err(KeyTextError::Trailing { len: after.len() });
-        }
-
-        let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
-        let len = BASE64_STANDARD.decode_slice(encoded, &mut decoded).map_err(base64_error)?;
-        let (psk, crc) = decoded
-            .get(..len)
-            .and_then(|bytes| bytes.split_last_chunk::<CRC_LEN>())
-            .ok_or(KeyTextError::Length { found: 0 })?;
-        if !KeyHash::ALL.iter().any(|hash| hash.key_len() == Some(psk.len())) {
-            return Err(KeyTextError::Length { found: psk.len() });
-        }
-        let (expected, found) = (crc32(psk), u32::from_le_bytes(*crc));
-        if expected != found {
-            return Err(KeyTextError::Crc { expected, found });
-        }
-        Self::new(hash, psk)
+        let lengths: Vec<_> = KeyHash::ALL.iter().filter_map(|hash| hash.key_len()).collect();
+        let (hash, psk) = key_text::parse(rest, KeyHash::Sha384.id(), &lengths)?;
+        let hash = KeyHash::from_id(hash).ok_or_else(|| KeyTextError::Hash { found: hash.to_string() })?;
+        Self::new(hash, &psk)
     }
 }
 
 impl ConfiguredKey {
+    /// Reads a key from a file that holds its interchange text; white space around it does not count.
+    /// A pipe is as good as a file.
+    ///
+    /// # Errors
+    /// Group or others have access to the file, or it cannot be read, or does not hold a key.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
+        let path = path.as_ref();
+        let wrong = |source| KeyFileError::Text { path: path.to_owned(), source };
+        key_file::read(path, |text| text.parse().map_err(wrong))
+    }
+
+    /// Writes the interchange text to a new file of mode 0600.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Exists`] if there is such a file already, which is left as it is;
+    /// [`KeyFileError::Io`] if it cannot be written, and then there is no file.
+    pub fn write_file(&self, path: impl AsRef<Path>) -> Result<(), KeyFileError> {
+        key_file::write(path.as_ref(), &self.to_text())
+    }
+
     /// The interchange text, without a line's end. It is the key: keep it out of logs.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let psk = self.psk().expose();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(psk.len() + CRC_LEN));
-        bytes.extend_from_slice(psk);
-        bytes.extend_from_slice(&crc32(psk).to_le_bytes());
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*bytes));
-        Zeroizing::new(format!("{PREFIX}{VERSION}:{}:{}:", hash_text(self.hash()), *encoded))
-    }
-}
-
-/// The field before the next colon, and the rest after it.
-fn field<'a>(text: &'a str, field: &'static str) -> Result<(&'a str, &'a str), KeyTextError> {
-    text.split_once(':').ok_or(KeyTextError::Truncated { field })
-}
-
-fn hash_text(hash: KeyHash) -> String {
-    format!("{:02}", hash.id())
-}
-
-/// A field as an error may show it: longer ones could be a key that slipped out of its place.
-fn shown(field: &str) -> String {
-    match field.len() {
-        0..=2 => format!("{field:?}"),
-        len => format!("of {len} bytes"),
+        key_text::format(&format!("{PREFIX}{VERSION}:"), self.hash().id(), self.psk().expose())
     }
 }
 
@@ -181,54 +173,5 @@ fn other_text(text: &str) -> KeyTextError {
         KeyTextError::DerivedKey
     } else {
         KeyTextError::Prefix
-    }
-}
-
-fn base64_error(error: base64::DecodeSliceError) -> KeyTextError {
-    use base64::{DecodeError, DecodeSliceError};
-    let at = match error {
-        DecodeSliceError::DecodeError(
-            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _),
-        ) => Some(at),
-        // The buffer is made for the text, so what remains are lengths and padding.
-        DecodeSliceError::DecodeError(_) | DecodeSliceError::OutputSliceTooSmall => None,
-    };
-    KeyTextError::Base64 { at }
-}
-
-/// CRC-32 of IEEE 802.3 (reflected polynomial 0xEDB88320), as zlib has it: not the CRC-32C of the
-/// transport's digests.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        let index = (crc ^ u32::from(*byte)) & 0xff;
-        CRC_TABLE[index as usize] ^ (crc >> 8)
-    })
-}
-
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < table.len() {
-        let mut crc = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-};
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn crc32_is_zlibs() {
-        // The check value of the CRC catalogue's CRC-32/ISO-HDLC.
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert_eq!(crc32(b""), 0);
     }
 }

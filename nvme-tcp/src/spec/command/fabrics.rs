@@ -14,6 +14,19 @@ pub const PROPERTY_SET: u8 = 0x00;
 pub const CONNECT: u8 = 0x01;
 /// FCTYPE: Property Get.
 pub const PROPERTY_GET: u8 = 0x04;
+/// FCTYPE: Authentication Send.
+pub const AUTHENTICATION_SEND: u8 = 0x05;
+/// FCTYPE: Authentication Receive.
+pub const AUTHENTICATION_RECEIVE: u8 = 0x06;
+
+/// SECP of the authentication commands: assigned to NVMe.
+pub const SECP_NVME: u8 = 0xe9;
+/// SPSP0 and SPSP1 of the authentication commands.
+pub const SPSP_AUTHENTICATION: u8 = 0x01;
+/// DW0 of Connect's completion, AUTHREQ.ATR: an authentication transaction is required.
+pub const AUTHREQ_ATR: u32 = 1 << 17;
+/// DW0 of Connect's completion, AUTHREQ.ASCR: authentication and a secure channel made from it are required.
+pub const AUTHREQ_ASCR: u32 = 1 << 18;
 
 /// CNTLID in Connect: the controller picks one.
 pub const CNTLID_DYNAMIC: u16 = 0xffff;
@@ -106,6 +119,47 @@ pub fn property_set(offset: u32, value: u32) -> Sqe {
     fabrics(PROPERTY_SET).cdw(11, offset).cdw(12, value)
 }
 
+/// Authentication Send of a message of `len` bytes.
+pub fn authentication_send(len: u32) -> Sqe {
+    authentication(AUTHENTICATION_SEND, len)
+}
+
+/// Authentication Receive of a message of up to `len` bytes.
+pub fn authentication_receive(len: u32) -> Sqe {
+    authentication(AUTHENTICATION_RECEIVE, len)
+}
+
+fn authentication(kind: u8, len: u32) -> Sqe {
+    let protocol = u32::from_le_bytes([0, SPSP_AUTHENTICATION, SPSP_AUTHENTICATION, SECP_NVME]);
+    fabrics(kind).cdw(10, protocol).cdw(11, len)
+}
+
+/// What an authentication command says of itself, read back by a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthenticationFields {
+    /// SPSP0.
+    pub spsp0: u8,
+    /// SPSP1.
+    pub spsp1: u8,
+    /// SECP.
+    pub secp: u8,
+    /// TL or AL: the message's length, or the room for one, in bytes.
+    pub len: u32,
+}
+
+impl AuthenticationFields {
+    /// Takes an authentication command apart.
+    pub fn read(sqe: &Sqe) -> Self {
+        let [_, spsp0, spsp1, secp] = sqe.get_cdw(10).to_le_bytes();
+        Self { spsp0, spsp1, secp, len: sqe.get_cdw(11) }
+    }
+
+    /// Whether it is for in-band authentication.
+    pub fn is_authentication(self) -> bool {
+        (self.spsp0, self.spsp1, self.secp) == (SPSP_AUTHENTICATION, SPSP_AUTHENTICATION, SECP_NVME)
+    }
+}
+
 /// DW0 of a Connect that failed with "invalid parameters": which one it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidParameter {
@@ -173,6 +227,17 @@ mod tests {
         assert_eq!((get.as_bytes()[40], get.as_bytes()[44]), (1, 0x1c));
         let set = property_set(0x14, 0x0046_0001);
         assert_eq!(set.as_bytes()[48..52], 0x0046_0001_u32.to_le_bytes());
+    }
+
+    #[test]
+    fn authentication_has_its_fields_where_the_specification_has_them() {
+        let send = authentication_send(0x1234);
+        assert_eq!((send.as_bytes()[0], send.as_bytes()[4]), (0x7f, 0x05));
+        assert_eq!(send.as_bytes()[40..48], [0, 1, 1, 0xe9, 0x34, 0x12, 0, 0]);
+        let receive = authentication_receive(4096);
+        assert_eq!(receive.as_bytes()[4], 0x06);
+        let fields = AuthenticationFields::read(&receive);
+        assert!(fields.is_authentication() && fields.len == 4096);
     }
 
     #[test]

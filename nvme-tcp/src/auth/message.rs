@@ -1,0 +1,375 @@
+//! The messages of authentication (NVMe Base, 8.3.4.5): the common ones, and those of DH-HMAC-CHAP.
+
+use ktls::crypto::Hash;
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::codes::DHCHAP;
+pub use super::codes::{Kind, Reason, SecureChannel, hash_from_id, hash_id};
+use super::dh::DhGroup;
+use super::error::AuthError;
+
+/// What every message begins with, 6 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Header {
+    /// AUTH_TYPE.
+    pub auth_type: u8,
+    /// AUTH_ID.
+    pub auth_id: u8,
+    reserved: [u8; 2],
+    /// T_ID: the transaction, by the host's number.
+    pub t_id: U16,
+}
+
+impl Header {
+    fn new(kind: Kind, t_id: u16) -> Self {
+        let (auth_type, auth_id) = kind.codes();
+        Self { auth_type, auth_id, reserved: [0; 2], t_id: t_id.into() }
+    }
+
+    /// Which message it begins.
+    pub fn kind(&self) -> Kind {
+        Kind::from_codes(self.auth_type, self.auth_id)
+    }
+}
+
+/// What AUTH_Negotiate has before its descriptors, 8 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct NegotiateHeader {
+    header: Header,
+    sc_c: u8,
+    napd: u8,
+}
+
+/// One protocol that the host offers, 64 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Descriptor {
+    auth_id: u8,
+    reserved: u8,
+    halen: u8,
+    dhlen: u8,
+    hashes: [u8; 30],
+    groups: [u8; 30],
+}
+
+const _: () = assert!(size_of::<Descriptor>() == 64);
+
+/// DH-HMAC-CHAP_Challenge and DH-HMAC-CHAP_Reply before their values, 16 bytes: the one has two identifiers
+/// where the other has CVALID.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ValuesHeader {
+    header: Header,
+    hl: u8,
+    reserved: u8,
+    hash_or_cvalid: u8,
+    group: u8,
+    dhvlen: U16,
+    sequence: U32,
+}
+
+/// DH-HMAC-CHAP_Success1 before its value, and DH-HMAC-CHAP_Success2, 16 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct SuccessHeader {
+    header: Header,
+    hl: u8,
+    reserved_7: u8,
+    rvalid: u8,
+    reserved_9: [u8; 7],
+}
+
+const _: () = assert!(size_of::<ValuesHeader>() == 16 && size_of::<SuccessHeader>() == 16);
+
+/// AUTH_Failure1 and AUTH_Failure2, 8 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct FailureMessage {
+    header: Header,
+    /// RC: 1, authentication failure.
+    reason: u8,
+    /// RCE.
+    explanation: u8,
+}
+
+/// AUTH_Negotiate, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiate {
+    /// SC_C, as it came.
+    pub secure_channel: u8,
+    /// The hashes that the host offers for DH-HMAC-CHAP, by their numbers; `None` where it does not offer that
+    /// protocol.
+    pub hashes: Option<Vec<u8>>,
+    /// The groups it offers, by their numbers.
+    pub groups: Vec<u8>,
+}
+
+/// DH-HMAC-CHAP_Challenge, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge<'a> {
+    /// HashID.
+    pub hash: u8,
+    /// DHgID.
+    pub group: u8,
+    /// S1.
+    pub sequence: u32,
+    /// C1, of the length HL.
+    pub value: &'a [u8],
+    /// The controller's public value.
+    pub dh_value: &'a [u8],
+}
+
+/// DH-HMAC-CHAP_Reply, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    /// R1, of the length HL.
+    pub response: &'a [u8],
+    /// C2 where CVALID says that there is one.
+    pub challenge: Option<&'a [u8]>,
+    /// S2.
+    pub sequence: u32,
+    /// The host's public value.
+    pub dh_value: &'a [u8],
+}
+
+/// A message that was taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message<'a> {
+    /// AUTH_Negotiate.
+    Negotiate(Negotiate),
+    /// DH-HMAC-CHAP_Challenge.
+    Challenge(Challenge<'a>),
+    /// DH-HMAC-CHAP_Reply.
+    Reply(Reply<'a>),
+    /// DH-HMAC-CHAP_Success1, with R2 where RVALID says that there is one.
+    Success1(Option<&'a [u8]>),
+    /// DH-HMAC-CHAP_Success2.
+    Success2,
+    /// AUTH_Failure2.
+    Failure2(Reason),
+    /// AUTH_Failure1.
+    Failure1(Reason),
+}
+
+/// Takes a message apart; what follows it, as in a buffer that is larger, does not count. Its kind, its T_ID,
+/// and then what is in it.
+///
+/// # Errors
+/// It ends too early, or is none of those there are.
+pub fn parse(bytes: &[u8]) -> Result<(Kind, u16, Message<'_>), AuthError> {
+    let short = |field: &'static str| AuthError::Truncated { field, len: bytes.len() };
+    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| short("header"))?;
+    let kind = header.kind();
+    let message = match kind {
+        Kind::Negotiate => Message::Negotiate(parse_negotiate(bytes)?),
+        Kind::Challenge | Kind::Reply => {
+            let (fixed, values) = ValuesHeader::ref_from_prefix(bytes).map_err(|_| short("fixed part"))?;
+            let (hl, dhvlen) = (usize::from(fixed.hl), usize::from(fixed.dhvlen.get()));
+            let (first, rest) = values.split_at_checked(hl).ok_or(short("C1 or R1"))?;
+            let (sequence, code) = (fixed.sequence.get(), fixed.hash_or_cvalid);
+            if kind == Kind::Challenge {
+                let dh_value = rest.get(..dhvlen).ok_or(short("DH value"))?;
+                Message::Challenge(Challenge {
+                    hash: code,
+                    group: fixed.group,
+                    sequence,
+                    value: first,
+                    dh_value,
+                })
+            } else {
+                // There is room for C2 in any case.
+                let (second, rest) = rest.split_at_checked(hl).ok_or(short("C2"))?;
+                let dh_value = rest.get(..dhvlen).ok_or(short("DH value"))?;
+                let challenge = (code != 0).then_some(second);
+                Message::Reply(Reply { response: first, challenge, sequence, dh_value })
+            }
+        }
+        Kind::Success1 => {
+            let (fixed, values) = SuccessHeader::ref_from_prefix(bytes).map_err(|_| short("fixed part"))?;
+            let response = values.get(..usize::from(fixed.hl));
+            match fixed.rvalid {
+                0 => Message::Success1(None),
+                _ => Message::Success1(Some(response.ok_or(short("R2"))?)),
+            }
+        }
+        Kind::Success2 => {
+            SuccessHeader::ref_from_prefix(bytes).map_err(|_| short("fixed part"))?;
+            Message::Success2
+        }
+        Kind::Failure1 | Kind::Failure2 => {
+            let (failure, _) = FailureMessage::ref_from_prefix(bytes).map_err(|_| short("reason code"))?;
+            let reason = Reason::from_code(failure.explanation);
+            if kind == Kind::Failure1 { Message::Failure1(reason) } else { Message::Failure2(reason) }
+        }
+        Kind::Other { .. } => return Err(AuthError::Message { expected: None, found: kind }),
+    };
+    Ok((kind, header.t_id.get(), message))
+}
+
+fn parse_negotiate(bytes: &[u8]) -> Result<Negotiate, AuthError> {
+    let short = |field: &'static str| AuthError::Truncated { field, len: bytes.len() };
+    let (fixed, mut rest) = NegotiateHeader::ref_from_prefix(bytes).map_err(|_| short("fixed part"))?;
+    let mut negotiate = Negotiate { secure_channel: fixed.sc_c, hashes: None, groups: Vec::new() };
+    for _ in 0..fixed.napd {
+        let (descriptor, after) = Descriptor::ref_from_prefix(rest).map_err(|_| short("descriptor"))?;
+        rest = after;
+        if descriptor.auth_id != DHCHAP || negotiate.hashes.is_some() {
+            continue;
+        }
+        let list = |field, ids: &[u8], len: u8| {
+            let wrong = AuthError::ListLength { field, max: ids.len(), found: len.into() };
+            ids.get(..len.into()).map(<[u8]>::to_vec).ok_or(wrong)
+        };
+        negotiate.hashes = Some(list("HALEN", &descriptor.hashes, descriptor.halen)?);
+        negotiate.groups = list("DHLEN", &descriptor.groups, descriptor.dhlen)?;
+    }
+    Ok(negotiate)
+}
+
+/// AUTH_Negotiate that offers DH-HMAC-CHAP with these hashes and groups, each list with the preferred first.
+pub fn negotiate(t_id: u16, channel: SecureChannel, hashes: &[Hash], groups: &[DhGroup]) -> Vec<u8> {
+    let header = Header::new(Kind::Negotiate, t_id);
+    let fixed = NegotiateHeader { header, sc_c: channel as u8, napd: 1 };
+    let mut descriptor = Descriptor { auth_id: DHCHAP, ..Descriptor::new_zeroed() };
+    let hash_ids = hashes.iter().filter_map(|hash| hash_id(*hash));
+    for (id, place) in hash_ids.zip(&mut descriptor.hashes) {
+        *place = id;
+        descriptor.halen += 1;
+    }
+    for (group, place) in groups.iter().zip(&mut descriptor.groups) {
+        *place = group.id();
+        descriptor.dhlen += 1;
+    }
+    [fixed.as_bytes(), descriptor.as_bytes()].concat()
+}
+
+/// DH-HMAC-CHAP_Challenge.
+pub fn challenge(t_id: u16, challenge: &Challenge<'_>) -> Vec<u8> {
+    let fixed = ValuesHeader {
+        header: Header::new(Kind::Challenge, t_id),
+        hl: challenge.value.len() as u8,
+        reserved: 0,
+        hash_or_cvalid: challenge.hash,
+        group: challenge.group,
+        dhvlen: (challenge.dh_value.len() as u16).into(),
+        sequence: challenge.sequence.into(),
+    };
+    [fixed.as_bytes(), challenge.value, challenge.dh_value].concat()
+}
+
+/// DH-HMAC-CHAP_Reply.
+pub fn reply(t_id: u16, reply: &Reply<'_>) -> Vec<u8> {
+    let fixed = ValuesHeader {
+        header: Header::new(Kind::Reply, t_id),
+        hl: reply.response.len() as u8,
+        reserved: 0,
+        hash_or_cvalid: reply.challenge.is_some().into(),
+        group: 0,
+        dhvlen: (reply.dh_value.len() as u16).into(),
+        sequence: reply.sequence.into(),
+    };
+    let none = vec![0; reply.response.len()];
+    [fixed.as_bytes(), reply.response, reply.challenge.unwrap_or(&none), reply.dh_value].concat()
+}
+
+/// DH-HMAC-CHAP_Success1, with R2 where the host asked for it; `hl` is the hash's length in bytes.
+pub fn success1(t_id: u16, hl: usize, response: Option<&[u8]>) -> Vec<u8> {
+    let fixed = SuccessHeader {
+        header: Header::new(Kind::Success1, t_id),
+        hl: hl as u8,
+        reserved_7: 0,
+        rvalid: response.is_some().into(),
+        reserved_9: [0; 7],
+    };
+    let none = vec![0; hl];
+    [fixed.as_bytes(), response.unwrap_or(&none)].concat()
+}
+
+/// DH-HMAC-CHAP_Success2.
+pub fn success2(t_id: u16) -> Vec<u8> {
+    let header = Header::new(Kind::Success2, t_id);
+    SuccessHeader { header, ..SuccessHeader::new_zeroed() }.as_bytes().to_vec()
+}
+
+/// AUTH_Failure1 ([`Kind::Failure1`]) or AUTH_Failure2.
+pub fn failure(kind: Kind, t_id: u16, reason: Reason) -> Vec<u8> {
+    let header = Header::new(kind, t_id);
+    FailureMessage { header, reason: 1, explanation: reason.code() }.as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_where_the_specification_has_them() {
+        let bytes = negotiate(
+            0x0201,
+            SecureChannel::NewTlsPsk,
+            &[Hash::Sha384],
+            &[DhGroup::Null, DhGroup::Ffdhe8192],
+        );
+        assert_eq!(bytes.len(), 72);
+        assert_eq!(bytes[..12], [0, 0, 0, 0, 1, 2, 2, 1, 1, 0, 1, 2]);
+        assert_eq!((bytes[12], &bytes[42..45]), (2, &[0, 5, 0][..]));
+
+        let value = Challenge { hash: 1, group: 5, sequence: 7, value: &[9; 32], dh_value: &[8; 3] };
+        let bytes = challenge(1, &value);
+        assert_eq!(bytes[..16], [1, 1, 0, 0, 1, 0, 32, 0, 1, 5, 3, 0, 7, 0, 0, 0]);
+        assert_eq!(parse(&bytes), Ok((Kind::Challenge, 1, Message::Challenge(value))));
+
+        let value = Reply { response: &[9; 32], challenge: Some(&[3; 32]), sequence: 7, dh_value: &[8; 3] };
+        let bytes = reply(1, &value);
+        assert_eq!(bytes[..16], [1, 2, 0, 0, 1, 0, 32, 0, 1, 0, 3, 0, 7, 0, 0, 0]);
+        assert_eq!(parse(&bytes), Ok((Kind::Reply, 1, Message::Reply(value))));
+
+        let bytes = success1(1, 48, Some(&[4; 48]));
+        assert_eq!((bytes.len(), &bytes[..10]), (64, &[1, 3, 0, 0, 1, 0, 48, 0, 1, 0][..]));
+        assert_eq!(success1(1, 48, None).len(), 64);
+        assert_eq!((success2(1).len(), parse(&success2(1)).unwrap().2), (16, Message::Success2));
+        assert_eq!(failure(Kind::Failure1, 1, Reason::HashUnusable), [0, 0xf1, 0, 0, 1, 0, 1, 4]);
+        assert_eq!(failure(Kind::Failure2, 1, Reason::Failed), [0, 0xf0, 0, 0, 1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_message_that_ends_too_early_is_truncated_wherever_it_ends() {
+        let challenge_values =
+            Challenge { hash: 1, group: 1, sequence: 1, value: &[1; 32], dh_value: &[2; 9] };
+        let reply_values = Reply { response: &[1; 32], challenge: None, sequence: 0, dh_value: &[2; 9] };
+        let whole = [
+            negotiate(1, SecureChannel::None, &[Hash::Sha256], &[DhGroup::Null]),
+            challenge(1, &challenge_values),
+            reply(1, &reply_values),
+            success1(1, 64, Some(&[1; 64])),
+            success2(1),
+            failure(Kind::Failure1, 1, Reason::Failed),
+            failure(Kind::Failure2, 1, Reason::Failed),
+        ];
+        for bytes in whole {
+            let mut longer = bytes.clone();
+            longer.extend([0xee; 100]);
+            assert_eq!(parse(&longer), parse(&bytes));
+            for len in 0..bytes.len() {
+                let error = parse(&bytes[..len]).unwrap_err();
+                assert!(matches!(error, AuthError::Truncated { .. }), "{len} of {bytes:02x?}: {error}");
+                assert_eq!(error.reason(), Reason::IncorrectPayload);
+            }
+        }
+    }
+
+    #[test]
+    fn lists_longer_than_their_room_are_refused() {
+        let mut bytes = negotiate(1, SecureChannel::None, &[Hash::Sha256], &[DhGroup::Null]);
+        bytes[10] = 31;
+        let error = parse(&bytes).unwrap_err();
+        assert_eq!(error, AuthError::ListLength { field: "HALEN", max: 30, found: 31 });
+        // Another protocol's descriptor before ours.
+        bytes[8] = 9;
+        let (_, _, Message::Negotiate(other)) = parse(&bytes).unwrap() else { panic!() };
+        assert_eq!(other.hashes, None);
+    }
+}
