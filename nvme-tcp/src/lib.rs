@@ -30,7 +30,7 @@
 //! What goes wrong is an [`Error`]: how far it reaches ([`Scope`]), whose turn it is ([`Blame`]), and a hint for
 //! an operator. Nothing falls back from TLS to plain text.
 //!
-//! Not here yet: DH-HMAC-CHAP, multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
+//! Not here yet: multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
 //! up the next association), tokio and io_uring.
 
 mod association;

@@ -61,8 +61,8 @@ impl fmt::Debug for Rejected {
 /// [`AsFd`] in the direction that [`wants`](Self::wants) says and then polls.
 ///
 /// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
-/// submitted are done; the next command then goes to a new connection. Ask for the descriptor again after each
-/// submission.
+/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
+/// to the old one.) Ask for the descriptor again after each submission.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
@@ -166,18 +166,11 @@ impl Queue {
         self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
     }
 
-    /// Goes over to the controller's present association, once nothing is outstanding on the one before.
+    /// Goes over to the controller's present association, once nothing is outstanding on the one before. A
+    /// caller that saw room just before the change is still served by the old one, which is alive until then.
     fn follow(&mut self) -> Result<()> {
-        if self.generations.is_current(&self.lane.association) {
-            return Ok(());
-        }
-        match self.outstanding() {
-            0 => self.lane = Lane::open(&self.generations)?,
-            n => {
-                return Err(Error::invalid(format!(
-                    "{n} commands are to end on the association before this one"
-                )));
-            }
+        if self.outstanding() == 0 && !self.generations.is_current(&self.lane.association) {
+            self.lane = Lane::open(&self.generations)?;
         }
         Ok(())
     }
