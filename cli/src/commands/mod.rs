@@ -6,6 +6,7 @@ mod dhchap;
 mod image;
 mod key;
 mod list;
+mod material;
 mod serve;
 
 use clap::Subcommand;

@@ -9,10 +9,12 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use nvme_tcp::auth::Authentication;
 use nvme_tcp::psk::ConfiguredKey;
-use nvme_tcp_target::{KeyRing, Listener, Namespace, StartError, Subsystem, Target};
+use nvme_tcp_target::{
+    KeyRing, Listener, Namespace, NamespaceError, StartError, Subsystem, SubsystemError, Target,
+};
 
 use crate::args::nqn_parser;
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::output;
 use crate::secrets;
 use crate::size::{self, SizeError};
@@ -115,13 +117,33 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 /// A target did not start.
 pub fn failure(error: StartError) -> Failure {
-    let hint = match &error {
-        StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-            Some("another program has this port: choose another one by --listen".to_owned())
-        }
-        _ => None,
+    Failure::new(Exit::Io, &error).hint(hint(&error))
+}
+
+fn hint(error: &StartError) -> Option<String> {
+    let hint = match error {
+        StartError::Listen { source, .. } => match source.kind() {
+            io::ErrorKind::AddrInUse => "another program has this port: choose another one by --listen",
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one that it has by --listen"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are for root: choose another one by --listen"
+            }
+            _ => return None,
+        },
+        StartError::Subsystem(SubsystemError::Namespace { source, .. }) => match source {
+            NamespaceError::Io { source, .. } => return exit::file_hint("read and write", source),
+            NamespaceError::NotRegular { .. } => "name a file, or memory as ram:SIZE",
+            NamespaceError::Locked { path } => {
+                return Some(format!("`fuser {}` shows which process serves it", path.display()));
+            }
+            NamespaceError::Size { .. } => "make its size a multiple of 512 bytes, as with truncate(1)",
+            _ => return None,
+        },
+        _ => return None,
     };
-    Failure::new(Exit::Io, &error).hint(hint)
+    Some(hint.to_owned())
 }
 
 #[cfg(test)]
