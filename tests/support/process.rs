@@ -146,6 +146,11 @@ impl Process {
         line.expect("a first line")
     }
 
+    /// What it has printed on standard output so far.
+    pub fn stdout(&self) -> Vec<u8> {
+        self.said.output.lock().unwrap_or_else(PoisonError::into_inner).stdout.clone()
+    }
+
     /// Waits until it has said `text` on standard error; `false` if it ended first.
     pub fn has_said(&self, text: &str) -> bool {
         let found = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());

@@ -67,6 +67,13 @@ impl Tool {
         self
     }
 
+    /// Has its standard error go elsewhere.
+    #[must_use]
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Process {
         let mut process = Process::start(&mut self.command);

@@ -14,14 +14,29 @@ use crate::connect;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{self, Comparing, Hashing};
 use crate::local::{Local, Sink, Source};
-use crate::output::{self, Format, OutputArgs, Progress};
+use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
 use crate::transfer;
 use crate::uri::{NamespaceUri, UriError};
 
+/// The help's examples.
+const EXAMPLES: &str = "\
+Examples:
+  An image into namespace 1, over TLS, read back and compared:
+    nvme-tcp copy disk.img nvme+tcp://10.0.0.7:4420/nqn.2024-01.com.example:a/1 \\
+      --tls --keyfile store.key --verify
+  From a web server, unpacked on the way:
+    curl -sf https://store/disk.img.zst | zstd -d | nvme-tcp copy - nvme+tcp://...
+  The first GiB of a namespace into a file:
+    nvme-tcp copy nvme+tcp://10.0.0.7:4420/nqn.2024-01.com.example:a/1 disk.img --length 1G
+
+The report goes to standard output, or to standard error where the image goes to standard output.
+`nvme-tcp --help` tells the exit codes.";
+
 /// `copy`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CopyArgs {
     /// Where the bytes come from: a file, - for standard input, or nvme+tcp://HOST:PORT/SUBNQN/NSID
     #[arg(value_name = "SRC")]
@@ -32,7 +47,7 @@ pub struct CopyArgs {
     /// Flush, read everything back over a new connection, and compare
     #[arg(long)]
     pub verify: bool,
-    /// Copy so many bytes out of the namespace instead of all of it
+    /// Copy so many bytes out of the namespace instead of all of it; K, M, G and T are powers of 1024
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub length: Option<u64>,
     #[command(flatten)]
@@ -147,11 +162,9 @@ pub fn run(args: &CopyArgs) -> Result<(), Failure> {
         }
         lines
     };
-    let to_stdout = matches!(&args.destination, Place::File(Local::Stdio));
-    match (to_stdout, args.output.format()) {
+    match args.destination {
         // Standard output holds the image.
-        (true, Format::Normal) => output::talk(text(&report)),
-        (true, Format::Json) => {}
+        Place::File(Local::Stdio) => output::talk(args.output.render(&report, text)?),
         _ => args.output.print(&report, text)?,
     }
     Ok(())
