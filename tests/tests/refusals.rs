@@ -259,7 +259,7 @@ fn a_file_without_permission_is_named() {
         return system_tests::skip("a_file_without_permission_is_named", "root may read everything");
     }
     let file = KeyFile::with("");
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o000)).unwrap();
     let server = Server::plain(["ram:1M"]);
     let run = Tool::new(["copy", file.path(), &server.uri(1)]).run();
     run.failed(1, "Permission denied", "a user who may read it");
