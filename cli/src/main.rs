@@ -12,7 +12,6 @@ mod report;
 mod secrets;
 mod size;
 mod transfer;
-mod uri;
 
 use std::process::ExitCode;
 
