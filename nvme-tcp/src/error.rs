@@ -176,6 +176,9 @@ pub enum ErrorKind {
         /// The block size in bytes.
         block_size: u32,
     },
+    /// A read was given up by this program before it was done.
+    #[error("the read was cancelled")]
+    Cancelled,
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -211,7 +214,7 @@ impl Error {
             InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
                 Scope::Configuration
             }
-            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
@@ -226,7 +229,7 @@ impl Error {
             InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
                 Blame::Caller
             }
-            Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
+            Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {

@@ -358,11 +358,11 @@ impl State {
             Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
         };
         let deadline = Instant::now().checked_add(timeout);
-        let slot = self
+        let id = self
             .engine
             .submit(&request.sqe, loan, deadline)
             .map_err(|(e, _)| Error::invalid(e.to_string()))?;
-        self.owners[usize::from(slot)] = Some(call);
+        self.owners[usize::from(id.slot())] = Some(call);
         self.calls[call].outstanding += 1;
         self.calls[call].starved = false;
         Ok(())
