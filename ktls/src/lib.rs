@@ -34,6 +34,7 @@
 pub mod alert;
 pub mod cipher;
 pub mod crypto;
+mod errno;
 mod error;
 mod event;
 pub mod handshake;

@@ -1,0 +1,297 @@
+//! `Controller`: a connection, and what it says of itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nvme_tcp::TlsFacts;
+use nvme_tcp::psk::{Derivation, IdentityVersion, Origin};
+use nvme_tcp::spec::identify::{CNS_CONTROLLER, CNS_NAMESPACE, IdentifyController, IdentifyNamespace};
+use nvme_tcp::spec::text;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::error::{Failure, Outcome};
+use crate::namespace::Namespace;
+use crate::options::Wanted;
+use crate::queue::Queue;
+use crate::record::Record;
+
+/// What went through one controller's namespaces, for `Controller.statistics`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) reads: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) errors: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a call and its bytes, or its failure.
+    pub(crate) fn count<T>(
+        &self,
+        calls: &AtomicU64,
+        bytes: Option<(&AtomicU64, usize)>,
+        result: &Outcome<T>,
+    ) {
+        if result.is_err() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        calls.fetch_add(1, Ordering::Relaxed);
+        if let Some((sum, bytes)) = bytes {
+            sum.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connected controller. Any thread may use it.
+#[pyclass(frozen, module = "nvme_tcp")]
+#[derive(Debug)]
+pub(crate) struct Controller {
+    open: Mutex<Option<Arc<nvme_tcp::Controller>>>,
+    namespace_id: Option<u32>,
+    counters: Arc<Counters>,
+}
+
+impl Controller {
+    fn get(&self) -> Outcome<Arc<nvme_tcp::Controller>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| Failure::closed("controller"))
+    }
+
+    /// Something that may wait, with the interpreter free for other threads.
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        what: impl FnOnce(&nvme_tcp::Controller) -> nvme_tcp::Result<T> + Send,
+    ) -> PyResult<T> {
+        let controller = self.get()?;
+        Ok(py.detach(|| what(&controller)).map_err(Failure::from)?)
+    }
+}
+
+/// Connects: `nvme_tcp.connect` documents the arguments.
+#[pyfunction]
+#[pyo3(signature = (uri, **options))]
+pub(crate) fn connect(
+    py: Python<'_>,
+    uri: &str,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Controller> {
+    let wanted = Wanted::read(py, uri, options, None)?;
+    let controller = py.detach(|| wanted.options.connect()).map_err(Failure::from)?;
+    Ok(Controller {
+        open: Mutex::new(Some(Arc::new(controller))),
+        namespace_id: wanted.namespace_id,
+        counters: Arc::default(),
+    })
+}
+
+#[pymethods]
+impl Controller {
+    #[pyo3(signature = (nsid = None))]
+    fn namespace(&self, py: Python<'_>, nsid: Option<u32>) -> PyResult<Namespace> {
+        let nsid = nsid
+            .or(self.namespace_id)
+            .ok_or_else(|| Failure::argument("the URI names no namespace, so namespace() needs its ID"))?;
+        let namespace = self.call(py, |controller| controller.namespace(nsid))?;
+        Ok(Namespace::new(namespace, self.counters.clone()))
+    }
+
+    fn namespaces(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
+        self.call(py, nvme_tcp::Controller::namespaces)
+    }
+
+    fn identify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = self.call(py, |controller| controller.identify(CNS_CONTROLLER, 0))?;
+        let data: &IdentifyController = structure(&bytes)?;
+        let traits = self.get()?.info().traits;
+        Record::new(py, "ControllerIdentity")
+            .field("controller_id", data.cntlid.get())?
+            .field("version", version(data.version.get()))?
+            .field("subsystem_nqn", traits.subsystem_nqn)?
+            .field("serial_number", text::from_field(&data.serial_number))?
+            .field("model_number", text::from_field(&data.model_number))?
+            .field("firmware_revision", text::from_field(&data.firmware_revision))?
+            .field("max_transfer", traits.max_transfer)?
+            .field("max_namespace", data.nn.get())?
+            .field("volatile_write_cache", traits.volatile_write_cache)?
+            .field("io_queues", traits.io_queues)?
+            .field("queue_entries", traits.io_entries)?
+            .field("in_capsule_bytes", traits.in_capsule)?
+            .field("is_discovery", traits.discovery)?
+            .field("raw", PyBytes::new(py, &bytes))?
+            .make()
+    }
+
+    fn identify_namespace<'py>(&self, py: Python<'py>, nsid: u32) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = self.call(py, |controller| controller.identify(CNS_NAMESPACE, nsid))?;
+        let data: &IdentifyNamespace = structure(&bytes)?;
+        let format = data.format();
+        let block_size = 1u64.checked_shl(format.data_shift.into()).unwrap_or(0);
+        let bytes_of = |blocks: u64| u128::from(blocks) * u128::from(block_size);
+        let id = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0).then(|| PyBytes::new(py, bytes));
+        Record::new(py, "NamespaceIdentity")
+            .field("nsid", nsid)?
+            .field("size", bytes_of(data.nsze.get()))?
+            .field("capacity", bytes_of(data.ncap.get()))?
+            .field("used", bytes_of(data.nuse.get()))?
+            .field("block_size", block_size)?
+            .field("metadata_bytes", format.metadata)?
+            .field("protection_type", data.dps & 0b111)?
+            .field("read_only", data.nsattr & 1 != 0)?
+            .field("nguid", id(&data.nguid))?
+            .field("eui64", id(&data.eui64))?
+            .field("raw", PyBytes::new(py, &bytes))?
+            .make()
+    }
+
+    fn identify_raw<'py>(&self, py: Python<'py>, cns: u8, nsid: u32) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.call(py, |controller| controller.identify(cns, nsid))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[pyo3(signature = (lid, length, offset = 0))]
+    fn log_page<'py>(
+        &self,
+        py: Python<'py>,
+        lid: u8,
+        length: usize,
+        offset: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let controller = self.get()?;
+        PyBytes::new_with(py, length, |buffer| {
+            let result = py.detach(|| controller.get_log_page(lid, offset, buffer));
+            Ok(result.map_err(Failure::from)?)
+        })
+    }
+
+    #[getter]
+    fn tls<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let info = self.get()?.info();
+        info.tls.map(|facts| tls_facts(py, &facts)).transpose()
+    }
+
+    #[getter]
+    fn header_digest(&self) -> PyResult<bool> {
+        Ok(self.get()?.info().negotiated.header_digest)
+    }
+
+    #[getter]
+    fn data_digest(&self) -> PyResult<bool> {
+        Ok(self.get()?.info().negotiated.data_digest)
+    }
+
+    #[getter]
+    fn generation(&self) -> PyResult<u64> {
+        Ok(self.get()?.info().generation)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Record::new(py, "Statistics")
+            .field("reads", of(&self.counters.reads))?
+            .field("bytes_read", of(&self.counters.bytes_read))?
+            .field("writes", of(&self.counters.writes))?
+            .field("bytes_written", of(&self.counters.bytes_written))?
+            .field("flushes", of(&self.counters.flushes))?
+            .field("errors", of(&self.counters.errors))?
+            .make()
+    }
+
+    fn check(&self) -> PyResult<()> {
+        Ok(self.get()?.check().map_err(Failure::from)?)
+    }
+
+    fn reconnect(&self, py: Python<'_>) -> PyResult<()> {
+        self.call(py, nvme_tcp::Controller::reconnect)
+    }
+
+    fn reauthenticate(&self, py: Python<'_>) -> PyResult<()> {
+        self.call(py, nvme_tcp::Controller::reauthenticate)
+    }
+
+    /// A queue of one thread's own, for `nvme_tcp.aio`.
+    fn _queue(&self, py: Python<'_>) -> PyResult<Queue> {
+        Ok(Queue::new(self.call(py, nvme_tcp::Controller::queue)?, self.counters.clone()))
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn close(&self, py: Python<'_>) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever still calls keeps it until the call returns; the last one shuts it down.
+        py.detach(|| drop(open));
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _trace: &Bound<'_, PyAny>,
+    ) {
+        self.close(py);
+    }
+
+    fn __repr__(&self) -> String {
+        match self.get() {
+            Ok(controller) => format!("<nvme_tcp.Controller {:?}>", controller.info().traits.subsystem_nqn),
+            Err(_) => "<nvme_tcp.Controller closed>".to_owned(),
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if open.is_some() {
+            // The shutdown waits for the controller's answer: not with the interpreter held.
+            match Python::try_attach(|py| py.detach(|| drop(open))) {
+                Some(()) | None => {}
+            }
+        }
+    }
+}
+
+fn structure<T>(bytes: &[u8]) -> Outcome<&T>
+where
+    T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned,
+{
+    T::ref_from_bytes(bytes).map_err(|_| Failure::argument("an Identify structure has another length"))
+}
+
+/// VS as people write it.
+fn version(vs: u32) -> String {
+    format!("{}.{}.{}", vs >> 16, vs >> 8 & 0xff, vs & 0xff)
+}
+
+fn tls_facts<'py>(py: Python<'py>, facts: &TlsFacts) -> PyResult<Bound<'py, PyAny>> {
+    let info = &facts.info;
+    Record::new(py, "TlsFacts")
+        .field("version", info.version())?
+        .field("suite", info.suite.name())?
+        .field("group", info.group.map(|group| format!("{group:?}")))?
+        .field("psk_identity", String::from_utf8_lossy(&info.psk_identity).into_owned())?
+        .field(
+            "identity_version",
+            match facts.identity_version {
+                IdentityVersion::V0 => 0,
+                IdentityVersion::V1 => 1,
+            },
+        )?
+        .field("compat", facts.derivation == Derivation::Compat)?
+        .field("generated", facts.origin == Origin::Generated)?
+        .field("send", crate::tls::direction(py, &info.send)?)?
+        .field("receive", crate::tls::direction(py, &info.receive)?)?
+        .make()
+}
