@@ -6,6 +6,7 @@ mod controller;
 mod discovery;
 mod error;
 mod key;
+mod measure;
 mod namespace;
 mod options;
 mod queue;
@@ -24,6 +25,8 @@ mod _native {
     use crate::discovery::discover;
     #[pymodule_export]
     use crate::key::Key;
+    #[pymodule_export]
+    use crate::measure::measure;
     #[pymodule_export]
     use crate::namespace::Namespace;
     #[pymodule_export]

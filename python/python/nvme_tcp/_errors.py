@@ -99,3 +99,17 @@ class AuthenticationError(NvmeError):
 
 class KtlsUnsupportedError(TlsError):
     """This kernel has not the TLS that was asked for."""
+
+
+for _class in (
+    NvmeError,
+    ConfigurationError,
+    NvmeConnectionError,
+    NvmeTimeoutError,
+    TlsError,
+    TlsTimeoutError,
+    AuthenticationError,
+    KtlsUnsupportedError,
+):
+    # Where users find them, in tracebacks too.
+    _class.__module__ = "nvme_tcp"

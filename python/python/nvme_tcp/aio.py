@@ -94,6 +94,8 @@ class Controller:
         self._loop = loop
         self._native = native
         self._lane = _Lane(loop, queue)
+        self._open = asyncio.Event()
+        self._open.set()
 
     async def namespace(self, nsid: int | None = None) -> Namespace:
         """A namespace; without ``nsid`` the one that the URI names."""
@@ -126,9 +128,14 @@ class Controller:
 
     async def reconnect(self) -> None:
         """Brings up a new association with new keys; commands that are outstanding are finished on the old one."""
-        await asyncio.to_thread(self._native.reconnect)
-        queue = await asyncio.to_thread(self._native._queue)
-        old, self._lane = self._lane, _Lane(self._loop, queue)
+        # New commands wait: one that came now would make the present queue connect anew by itself, in the loop.
+        self._open.clear()
+        try:
+            await asyncio.to_thread(self._native.reconnect)
+            queue = await asyncio.to_thread(self._native._queue)
+            old, self._lane = self._lane, _Lane(self._loop, queue)
+        finally:
+            self._open.set()
         await old.retire()
 
     async def close(self) -> None:
@@ -177,9 +184,13 @@ class Controller:
 
     async def _room(self) -> _Lane:
         """The queue, with room for a command."""
-        while not self._lane.has_room():
-            await self._lane.wait()
-        return self._lane
+        while True:
+            if not self._open.is_set():
+                await self._open.wait()
+                continue
+            lane = self._lane
+            if lane.has_room() or (await lane.wait() and lane is self._lane and self._open.is_set()):
+                return lane
 
 
 class Namespace:
@@ -282,7 +293,9 @@ class _Lane:
     def __init__(self, loop: asyncio.AbstractEventLoop, queue: _native.Queue) -> None:
         self._loop = loop
         self._queue = queue
-        self._waiters: deque[_Future] = deque()
+        self._waiters: deque[asyncio.Future[bool]] = deque()
+        #: Those who were let in and have not come yet.
+        self._invited = 0
         self._scheduled = False
         self._fd = -1
         self._writing = False
@@ -295,21 +308,22 @@ class _Lane:
         if self._closed:
             raise NvmeError(errno.ESHUTDOWN, "the controller is closed")
         room, outstanding = self._queue.room()
-        return room > 0 or outstanding == 0
+        return room > self._invited or (outstanding == 0 and self._invited == 0)
 
-    async def wait(self) -> None:
-        """Until there may be room."""
-        waiter: _Future = self._loop.create_future()
+    async def wait(self) -> bool:
+        """Until there is room, kept for whoever waited: ``True``; or there may be some elsewhere: ``False``."""
+        waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiters.append(waiter)
         try:
-            await waiter
+            invited = await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+            if waiter.done() and not waiter.cancelled() and waiter.result():
                 # The turn that this one does not take is another's.
-                self._wake(1)
-            else:
-                self._waiters.remove(waiter)
+                self._invited -= 1
+                self._wake(1, True)
             raise
+        self._invited -= invited
+        return invited
 
     def submit(self, command: _Command, future: _Future) -> int:
         """Submits one command; it is sent when the loop comes round, along with others."""
@@ -354,17 +368,22 @@ class _Lane:
             self._timer = self._loop.call_later(left + _GRACE, self._overdue)
         if self._waiters:
             room, outstanding = self._queue.room()
-            self._wake(room if outstanding else len(self._waiters))
+            if room or outstanding:
+                self._wake(room - self._invited, True)
+            else:
+                # The connection is lost: a submission says why.
+                self._wake(len(self._waiters), False)
 
     def _overdue(self) -> None:
         self._timer = None
         self._pump()
 
-    def _wake(self, count: int) -> None:
+    def _wake(self, count: int, invite: bool) -> None:
         while count > 0 and self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(invite)
+                self._invited += invite
                 count -= 1
 
     def _unwatch(self) -> None:
@@ -376,7 +395,7 @@ class _Lane:
     async def retire(self) -> None:
         """Closes when what is outstanding is done."""
         # Those who wait for room find it on the queue after this one.
-        self._wake(len(self._waiters))
+        self._wake(len(self._waiters), False)
         while not self._closed and self._queue.room()[1] > 0:
             await self.wait()
         await self.close()
@@ -392,7 +411,7 @@ class _Lane:
         for future in await asyncio.to_thread(self._queue.close):
             if not future.done():
                 future.set_exception(NvmeError(errno.ESHUTDOWN, "the controller was closed"))
-        self._wake(len(self._waiters))
+        self._wake(len(self._waiters), False)
 
 
 def _seen(future: _Future) -> None:
