@@ -1,6 +1,6 @@
 """Reads from one target by Python and by the Rust library, in turn, so that both meet the same machine.
 
-    python benches/throughput.py [--rounds N] [--seconds S] [--tls] [--json]
+python benches/throughput.py [--cell asyncio|threads] [--rounds N] [--seconds S] [--tls] [--json]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import nvme_tcp
 from nvme_tcp import _native
@@ -133,21 +133,23 @@ def threads_small(target: nvme_tcp.testing.Target, rounds: int, seconds: float) 
         )
 
 
+CELLS = {"asyncio": asyncio_large, "threads": threads_small}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.4)
+    parser.add_argument("--cell", choices=list(CELLS), help="one of them; all by default")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     # MDTS is the size of one read, so that the blocking call makes the same commands.
     with nvme_tcp.testing.Target("64M", given.tls, max_transfer=LARGE) as target:
-        results = [
-            asyncio_large(target, given.rounds, given.seconds),
-            threads_small(target, given.rounds, given.seconds),
-        ]
+        cells = [CELLS[given.cell]] if given.cell else CELLS.values()
+        results = [cell(target, given.rounds, given.seconds) for cell in cells]
     if given.json:
-        print(json.dumps([vars(result) for result in results]))
+        print(json.dumps([asdict(result) for result in results]))
         return
     for result in results:
         print(

@@ -46,7 +46,10 @@ impl Counters {
     }
 }
 
-/// A connected controller. Any thread may use it.
+/// A connected controller: what `connect` gives. Any thread may use it, several at once.
+///
+/// It is a context manager; `close` shuts the controller down, and so does forgetting it. It does not survive
+/// `os.fork`: connect in the child, or start children by "spawn".
 #[pyclass(frozen, module = "nvme_tcp")]
 #[derive(Debug)]
 pub(crate) struct Controller {
@@ -72,7 +75,20 @@ impl Controller {
     }
 }
 
-/// Connects: `nvme_tcp.connect` documents the arguments.
+/// Connects to `uri`: "nvme+tcp://HOST[:PORT]/SUBSYSTEM-NQN[/NSID]", IPv6 addresses in brackets, port 4420 by default.
+///
+/// Keys: `key` is a `keys.Key`, its text ("NVMeTLSkey-1:...") or a list of either, the preferred first; `keyfile` is
+/// the path of a file that holds one, readable by its owner only. With a key every connection is TLS 1.3, or fails;
+/// without one it is plain. `identity_version` (0 or 1) and `compat` (libnvme's derivation before 1.15) allow only
+/// such identities. `layer` says who seals the records: "auto" (the kernel where it can), "kernel" or "process".
+///
+/// `host_nqn` and `host_id` (a UUID) say who this host is; by default the machine's own, from /etc/nvme.
+/// `dhchap_secret` and `dhchap_ctrl_secret` ("DHHC-1:...") authenticate by DH-HMAC-CHAP; `concat=True` makes the TLS
+/// key of it.
+///
+/// `io_queues` connections are made (1 by default), each with `queue_size` entries (128); a thread stays with one of
+/// them. `header_digest` and `data_digest` ask for CRC-32C. Seconds: `timeout` for a command (30), `connect_timeout`
+/// for a connection to come up (10), `keep_alive` (10; 0 for none). Raises `NvmeError` or one of its subclasses.
 #[pyfunction]
 #[pyo3(signature = (uri, **options))]
 pub(crate) fn connect(
@@ -91,6 +107,7 @@ pub(crate) fn connect(
 
 #[pymethods]
 impl Controller {
+    /// A namespace; without `nsid` the one that the URI names.
     #[pyo3(signature = (nsid = None))]
     fn namespace(&self, py: Python<'_>, nsid: Option<u32>) -> PyResult<Namespace> {
         let nsid = nsid
@@ -100,10 +117,12 @@ impl Controller {
         Ok(Namespace::new(namespace, self.counters.clone()))
     }
 
+    /// The IDs of the namespaces that this host may use.
     fn namespaces(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
         self.call(py, nvme_tcp::Controller::namespaces)
     }
 
+    /// What the controller says of itself: a `ControllerIdentity`.
     fn identify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let bytes = self.call(py, |controller| controller.identify(CNS_CONTROLLER, 0))?;
         let data: &IdentifyController = structure(&bytes)?;
@@ -126,6 +145,7 @@ impl Controller {
             .make()
     }
 
+    /// What the controller says of a namespace: a `NamespaceIdentity`.
     fn identify_namespace<'py>(&self, py: Python<'py>, nsid: u32) -> PyResult<Bound<'py, PyAny>> {
         let bytes = self.call(py, |controller| controller.identify(CNS_NAMESPACE, nsid))?;
         let data: &IdentifyNamespace = structure(&bytes)?;
@@ -148,11 +168,13 @@ impl Controller {
             .make()
     }
 
+    /// An Identify data structure, 4,096 bytes: `cns` says which.
     fn identify_raw<'py>(&self, py: Python<'py>, cns: u8, nsid: u32) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = self.call(py, |controller| controller.identify(cns, nsid))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
+    /// `length` bytes (a multiple of 4) of log page `lid`, from `offset` on.
     #[pyo3(signature = (lid, length, offset = 0))]
     fn log_page<'py>(
         &self,
@@ -168,27 +190,32 @@ impl Controller {
         })
     }
 
+    /// What TLS is on the connections: a `TlsFacts`, or None where they are plain.
     #[getter]
     fn tls<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let info = self.get()?.info();
         info.tls.map(|facts| tls_facts(py, &facts)).transpose()
     }
 
+    /// Whether headers have a CRC-32C.
     #[getter]
     fn header_digest(&self) -> PyResult<bool> {
         Ok(self.get()?.info().negotiated.header_digest)
     }
 
+    /// Whether data has a CRC-32C.
     #[getter]
     fn data_digest(&self) -> PyResult<bool> {
         Ok(self.get()?.info().negotiated.data_digest)
     }
 
+    /// How many associations there were before this one.
     #[getter]
     fn generation(&self) -> PyResult<u64> {
         Ok(self.get()?.info().generation)
     }
 
+    /// What went through this controller's namespaces so far: a `Statistics`.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Record::new(py, "Statistics")
@@ -201,14 +228,18 @@ impl Controller {
             .make()
     }
 
+    /// Raises what the association was lost for, if it was. It asks nobody and waits for nothing.
     fn check(&self) -> PyResult<()> {
         Ok(self.get()?.check().map_err(Failure::from)?)
     }
 
+    /// Brings up a new association with new keys; commands that are outstanding are finished on the old one. A lost
+    /// association is replaced in the same way.
     fn reconnect(&self, py: Python<'_>) -> PyResult<()> {
         self.call(py, nvme_tcp::Controller::reconnect)
     }
 
+    /// Authenticates both ends once more by DH-HMAC-CHAP, while the queues are in use.
     fn reauthenticate(&self, py: Python<'_>) -> PyResult<()> {
         self.call(py, nvme_tcp::Controller::reauthenticate)
     }
@@ -218,11 +249,13 @@ impl Controller {
         Ok(Queue::new(self.call(py, nvme_tcp::Controller::queue)?, self.counters.clone()))
     }
 
+    /// Whether `close` was called.
     #[getter]
     fn closed(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
+    /// Shuts the controller down and closes its connections. Calls that run in other threads end first.
     fn close(&self, py: Python<'_>) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Whoever still calls keeps it until the call returns; the last one shuts it down.

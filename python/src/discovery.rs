@@ -9,7 +9,14 @@ use crate::error::Failure;
 use crate::options::Wanted;
 use crate::record::Record;
 
-/// Asks a discovery controller: `nvme_tcp.discover` documents the arguments.
+/// Asks the discovery controller at `uri` ("nvme+tcp://HOST[:PORT]") what there is: a list of `DiscoveryEntry`.
+///
+/// The other arguments are those of `connect`. An entry's `uri` is what `connect` takes.
+///
+/// >>> import nvme_tcp
+/// >>> with nvme_tcp.testing.Target("1M") as target:
+/// ...     [entry.kind for entry in nvme_tcp.discover(target.discovery_uri) if entry.kind == "subsystem"]
+/// ['subsystem']
 #[pyfunction]
 #[pyo3(signature = (uri, **options))]
 pub(crate) fn discover<'py>(

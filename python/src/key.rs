@@ -10,7 +10,7 @@ use crate::error::{Failure, Outcome};
 use crate::options::{derivation_of, version_of};
 use crate::record::Record;
 
-/// A configured key (`NVMeTLSkey-1:...`). It is printed as its kind only.
+/// A configured key ("NVMeTLSkey-1:..."). It is printed as its kind only; `to_text` is the one way to see it.
 #[pyclass(frozen, eq, module = "nvme_tcp.keys")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -61,6 +61,7 @@ fn derived<'py>(py: Python<'py>, psk: &TlsPsk) -> PyResult<Bound<'py, PyAny>> {
 
 #[pymethods]
 impl Key {
+    /// A new random key: 48 bytes for "sha384", else 32.
     #[staticmethod]
     #[pyo3(signature = (hash = "sha256"))]
     fn generate(hash: &str) -> PyResult<Self> {
@@ -68,40 +69,48 @@ impl Key {
         Ok(Self { inner: ConfiguredKey::generate(hash_of(hash)?).map_err(random)? })
     }
 
+    /// The key of this text.
     #[staticmethod]
     fn from_text(text: &str) -> PyResult<Self> {
         Ok(Self { inner: text.trim().parse().map_err(Failure::from)? })
     }
 
+    /// The key of these bytes: 32, or 48.
     #[staticmethod]
     #[pyo3(signature = (secret, hash = "sha256"))]
     fn from_bytes(secret: &[u8], hash: &str) -> PyResult<Self> {
         Ok(Self { inner: ConfiguredKey::new(hash_of(hash)?, secret).map_err(Failure::from)? })
     }
 
+    /// The key in a file that only its owner can read.
     #[staticmethod]
     fn from_file(path: PathBuf) -> PyResult<Self> {
         Ok(Self { inner: ConfiguredKey::from_file(path).map_err(Failure::from)? })
     }
 
+    /// Writes the text to a new file that only its owner can read.
     fn write_file(&self, path: PathBuf) -> PyResult<()> {
         Ok(self.inner.write_file(path).map_err(Failure::from)?)
     }
 
+    /// The text, which is a secret.
     fn to_text(&self) -> String {
         self.inner.to_text().as_str().to_owned()
     }
 
+    /// The hash that makes the retained key from it: "sha256", "sha384" or "none".
     #[getter]
     fn hash(&self) -> &'static str {
         hash_name(self.inner.hash())
     }
 
+    /// Its length in bytes.
     #[getter]
     fn length(&self) -> usize {
         self.inner.psk().len()
     }
 
+    /// The identity and the key of a TLS handshake between this host and this subsystem: a `DerivedKey`.
     #[pyo3(signature = (host_nqn, subsystem_nqn, *, version = 1, compat = false))]
     fn derive<'py>(
         &self,
@@ -116,6 +125,7 @@ impl Key {
         derived(py, &psk)
     }
 
+    /// Every identity that this key gives between this host and this subsystem, the best first.
     fn identities(&self, host_nqn: &str, subsystem_nqn: &str) -> PyResult<Vec<String>> {
         let keys = std::slice::from_ref(&self.inner);
         let psks = candidates(keys, host_nqn, subsystem_nqn, Policy::ALL).map_err(Failure::from)?;

@@ -43,7 +43,10 @@ fn run(namespace: &nvme_tcp::Namespace, size: usize, threads: usize, time: Durat
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         // A panic goes on to the caller.
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+            .collect()
     });
     let took = begin.elapsed();
     results?;

@@ -15,7 +15,12 @@ use crate::error::{Failure, Outcome, system};
 /// Bytes that a copy moves between two looks at signals, by default.
 const CHUNK: usize = 8 << 20;
 
-/// A namespace. Any thread may use it, several at once.
+/// A namespace: bytes at offsets. Any thread may use it, several at once.
+///
+/// Offsets and lengths are in bytes, and multiples of `block_size`; `open` gives a file object that takes any.
+/// Buffers are whatever has the buffer protocol and lies in one piece (bytes, bytearray, memoryview, mmap, array,
+/// NumPy arrays, PyTorch's CPU tensors by `tensor.numpy()`). They are used in place, without a copy, while other
+/// threads of Python run; change none that a call uses.
 #[pyclass(frozen, module = "nvme_tcp")]
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -84,26 +89,31 @@ impl Namespace {
 
 #[pymethods]
 impl Namespace {
+    /// Its ID.
     #[getter]
     fn nsid(&self) -> u32 {
         self.inner.id()
     }
 
+    /// Its size in bytes.
     #[getter]
     fn size(&self) -> u64 {
         self.inner.size()
     }
 
+    /// The size of a block in bytes.
     #[getter]
     fn block_size(&self) -> u32 {
         self.inner.block_size()
     }
 
+    /// Whether it is write protected.
     #[getter]
     fn read_only(&self) -> bool {
         self.inner.is_read_only()
     }
 
+    /// The most data that one command moves, in bytes. Longer calls make several, side by side.
     #[getter]
     fn max_transfer(&self) -> usize {
         self.inner.max_transfer()
@@ -115,12 +125,20 @@ impl Namespace {
         })
     }
 
+    /// `length` bytes from `offset` on.
     fn read<'py>(&self, py: Python<'py>, offset: u64, length: usize) -> PyResult<Bound<'py, PyBytes>> {
         // Before the memory is taken: a wrong length may be more than there is.
         self.within(offset, length as u64)?;
         PyBytes::new_with(py, length, |buffer| Ok(self.read_into(py, buffer, offset)?))
     }
 
+    /// Fills a buffer with what stands at `offset`; its length in bytes.
+    ///
+    /// >>> import array, nvme_tcp
+    /// >>> with nvme_tcp.testing.Target("1M") as target, nvme_tcp.connect(target.uri) as controller:
+    /// ...     values = array.array("I", [7]) * 128
+    /// ...     controller.namespace().readinto(0, values), set(values)
+    /// (512, {0})
     fn readinto(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
         let mut lent = Lent::writable(buffer)?;
         let length = lent.len();
@@ -128,22 +146,27 @@ impl Namespace {
         Ok(length)
     }
 
+    /// Writes a buffer to `offset`; its length in bytes. It is durable after a `flush`.
     fn write(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
         let lent = Lent::readable(buffer)?;
         self.write_from(py, lent.bytes(), offset)?;
         Ok(lent.len())
     }
 
+    /// Makes everything that was written before durable.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let result = py.detach(|| self.inner.flush().map_err(Failure::from));
         self.counters.count(&self.counters.flushes, None, &result);
         Ok(result?)
     }
 
+    /// Tells the controller that `length` bytes at `offset` are not needed any more. What they read as then is the
+    /// controller's to choose.
     fn discard(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
         Ok(py.detach(|| self.inner.deallocate(offset, length)).map_err(Failure::from)?)
     }
 
+    /// Makes `length` bytes at `offset` read as zeros, without sending them where the controller can.
     fn write_zeroes(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
         let result = py.detach(|| self.inner.write_zeroes(offset, length).map_err(Failure::from));
         let bytes = usize::try_from(length).unwrap_or(usize::MAX);
@@ -151,6 +174,19 @@ impl Namespace {
         Ok(result?)
     }
 
+    /// Writes the file at `path` to `offset` and flushes; the number of bytes.
+    ///
+    /// A file that ends within a block leaves the rest of that block as it is. `progress` is called with the bytes done
+    /// and the file's size after each `chunk` bytes (8 MiB by default); what it raises ends the copy, and so does Ctrl-C.
+    ///
+    /// >>> import nvme_tcp, tempfile
+    /// >>> with nvme_tcp.testing.Target("1M") as target, nvme_tcp.connect(target.uri) as controller:
+    /// ...     with tempfile.NamedTemporaryFile() as image:
+    /// ...         size = image.write(b"an image")
+    /// ...         image.flush()
+    /// ...         controller.namespace().copy_from(image.name, progress=lambda done, total: print(f"{done / total:.0%}"))
+    /// 100%
+    /// 8
     #[pyo3(signature = (path, *, offset = 0, progress = None, chunk = None, flush = true))]
     fn copy_from(
         &self,
@@ -186,6 +222,8 @@ impl Namespace {
         Ok(done)
     }
 
+    /// Writes `length` bytes from `offset` (to the end by default) to a file at `path`, which is made or replaced; the
+    /// number of bytes. `progress` and `chunk` are as in `copy_from`.
     #[pyo3(signature = (path, *, offset = 0, length = None, progress = None, chunk = None))]
     fn copy_to(
         &self,
@@ -216,7 +254,8 @@ impl Namespace {
         Ok(done)
     }
 
-    /// `mode` and `buffering` are those of Python's `open`.
+    /// The namespace as a seekable binary file: a `NamespaceFile` (`io.RawIOBase`), or with `buffering` other than 0 a
+    /// buffered one around it. `mode` is "r+b", "rb" or "wb", which truncates nothing.
     #[pyo3(signature = (mode = "r+b", buffering = 0))]
     fn open<'py>(this: &Bound<'py, Self>, mode: &str, buffering: i32) -> PyResult<Bound<'py, PyAny>> {
         this.py().import("nvme_tcp._file")?.getattr("open_namespace")?.call1((this, mode, buffering))

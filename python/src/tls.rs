@@ -39,7 +39,7 @@ fn sealed_by(by: SealedBy) -> &'static str {
     }
 }
 
-/// Tries this kernel's TLS: `nvme_tcp.ktls.probe`.
+/// Tries what this kernel's TLS can do: a `Probe`. It needs no rights and takes less than a millisecond.
 #[pyfunction]
 pub(crate) fn probe<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
     let probe = py.detach(ktls::probe);
@@ -63,7 +63,8 @@ pub(crate) fn probe<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         .make()
 }
 
-/// A TLS connection. One thread may send while another receives.
+/// A TLS connection: sealed and opened by the kernel where it can, else by this process. One thread may send while
+/// another receives. It has the timeout that the socket had when it was wrapped.
 #[pyclass(frozen, module = "nvme_tcp.ktls")]
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -152,7 +153,10 @@ fn secret(bytes: &[u8]) -> Outcome<Secret> {
     Secret::new(bytes).ok_or_else(|| Failure::argument("a key has at most 64 bytes"))
 }
 
-/// A TLS 1.3 handshake by pre-shared key: `nvme_tcp.ktls.wrap_psk`.
+/// Does a TLS 1.3 handshake by pre-shared key over a connected TCP socket, which is taken over (`detach`).
+///
+/// `identity` is the key's name, which goes over the wire in the clear; `hash` is the key's, and the suite's. The
+/// socket's timeout bounds the handshake. `layer` is as in `nvme_tcp.connect`.
 #[pyfunction]
 #[pyo3(signature = (sock, identity, key, *, server_side = false, hash = "sha256", layer = None))]
 pub(crate) fn wrap_psk(
@@ -188,7 +192,9 @@ pub(crate) fn wrap_psk(
     Ok(Socket::new(connected.map_err(Failure::from)?))
 }
 
-/// A connection that another TLS stack has set up: `nvme_tcp.ktls.wrap_keylog`.
+/// Takes a connection over that another TLS stack has set up and written a key log of (RFC 9850); `wrap_ssl` does so
+/// for Python's. `keylog` is the log's text, `cipher` the suite ("TLS_AES_128_GCM_SHA256"); `sent` and `received` are
+/// the records that went under the application keys before. `client_random` says which connection of the log it is.
 #[pyfunction]
 #[pyo3(signature = (sock, keylog, cipher, *, server_side, client_random = None, sent = 0, received = 0, layer = None))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
@@ -231,11 +237,13 @@ pub(crate) fn wrap_keylog(
 
 #[pymethods]
 impl Socket {
+    /// Sends what the connection takes of a buffer; how many bytes that were.
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let lent = Lent::readable(data)?;
         self.sending(py, |half| half.send_vectored(&[IoSlice::new(lent.bytes())], Wait::Block))
     }
 
+    /// Sends all of a buffer.
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let lent = Lent::readable(data)?;
         let mut rest = lent.bytes();
@@ -247,6 +255,8 @@ impl Socket {
         self.sending(py, |half| half.flush(Wait::Block)).map(drop)
     }
 
+    /// Sends `count` bytes of a file (to its end by default) from `offset` on; how many that were. The kernel's layer
+    /// takes the file's pages without a copy.
     #[pyo3(signature = (file, offset = 0, count = None))]
     fn sendfile(
         &self,
@@ -282,6 +292,7 @@ impl Socket {
         Ok(done)
     }
 
+    /// At most `bufsize` bytes; none after the peer's close_notify.
     fn recv<'py>(&self, py: Python<'py>, bufsize: usize) -> PyResult<Bound<'py, PyBytes>> {
         let mut buffer = vec![0; bufsize];
         let n =
@@ -289,21 +300,25 @@ impl Socket {
         Ok(PyBytes::new(py, buffer.get(..n).unwrap_or_default()))
     }
 
+    /// Receives into a buffer; how many bytes that were, 0 after the peer's close_notify.
     fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
         let mut lent = Lent::writable(buffer)?;
         let bytes = lent.bytes_mut();
         self.receiving(py, |half| half.recv_vectored(&mut [IoSliceMut::new(&mut *bytes)], Wait::Block))
     }
 
+    /// Changes the key that this end seals with (RFC 8446, 4.6.3); `request` asks the peer for the same.
     #[pyo3(signature = (*, request = false))]
     fn update_key(&self, py: Python<'_>, request: bool) -> PyResult<()> {
         self.sending(py, |half| half.update_key(request, Wait::Block))
     }
 
+    /// Tells the peer that nothing more will be sent. Receiving goes on.
     fn close_notify(&self, py: Python<'_>) -> PyResult<()> {
         self.sending(py, |half| half.close_notify(Wait::Block)).map(drop)
     }
 
+    /// Closes the connection, with close_notify where it can be sent at once.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             // Not waited for: a peer that reads nothing must not hold up a close.
@@ -315,11 +330,12 @@ impl Socket {
         });
     }
 
+    /// The descriptor, for `select` and options; -1 when closed. Reading from it breaks the connection.
     fn fileno(&self) -> i32 {
         lock(&self.send).as_ref().map_or(-1, |half| half.tcp().as_raw_fd())
     }
 
-    /// How many records each key has sealed and opened, and the most it may.
+    /// How many records the keys were used for: `Budgets`.
     fn budgets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let closed = || Failure::closed("socket");
         let send = lock(&self.send).as_ref().map(SendHalf::budget).ok_or_else(closed)?;
@@ -331,21 +347,25 @@ impl Socket {
             .make()
     }
 
+    /// "TLS 1.3".
     #[getter]
     fn version(&self) -> &'static str {
         self.info.version()
     }
 
+    /// The suite, by its name in the standard.
     #[getter]
     fn suite(&self) -> &'static str {
         self.info.suite.name()
     }
 
+    /// Who seals what this end sends: a `RecordLayer`.
     #[getter]
     fn sender<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         direction(py, &self.info.send)
     }
 
+    /// Who opens what the peer sends: a `RecordLayer`.
     #[getter]
     fn receiver<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         direction(py, &self.info.receive)

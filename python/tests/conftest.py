@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pytest
-
 import nvme_tcp
+import pytest
 from nvme_tcp.testing import Target
 
 SIZE = 1 << 20

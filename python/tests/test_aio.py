@@ -7,10 +7,9 @@ import errno
 import os
 import threading
 
+import nvme_tcp
 import pytest
 from conftest import SIZE
-
-import nvme_tcp
 from nvme_tcp import aio
 from nvme_tcp.testing import Target
 
@@ -185,9 +184,7 @@ def test_a_lost_connection(plain: Target) -> None:
         async with aio.connect(**plain.connect_args) as controller:
             namespace = await controller.namespace()
             plain.inject("cut", "data", 2)
-            results = await asyncio.gather(
-                *(namespace.read(at * 512, 512) for at in range(4)), return_exceptions=True
-            )
+            results = await asyncio.gather(*(namespace.read(at * 512, 512) for at in range(4)), return_exceptions=True)
             failed = [result for result in results if isinstance(result, BaseException)]
             assert failed and all(isinstance(error, nvme_tcp.NvmeConnectionError) for error in failed)
             with pytest.raises(nvme_tcp.NvmeError):

@@ -9,12 +9,11 @@ import socket
 import threading
 from pathlib import Path
 
+import nvme_tcp
 import pytest
 from conftest import SIZE
 from hypothesis import given
 from hypothesis import strategies as st
-
-import nvme_tcp
 from nvme_tcp import keys
 from nvme_tcp.testing import Target
 
@@ -110,7 +109,10 @@ def test_wrong_options(plain: Target, options: dict[str, object], error: type[Ex
     assert plain.statistics().connections == 0
 
 
-@pytest.mark.parametrize("uri", ["", "http://x", "nvme+tcp://", "nvme+tcp://h", "nvme+tcp://h:99999/nqn.x:y", "nvme+tcp://h/nqn.2024-01.x:y/0"])
+@pytest.mark.parametrize(
+    "uri",
+    ["", "http://x", "nvme+tcp://", "nvme+tcp://h", "nvme+tcp://h:99999/nqn.x:y", "nvme+tcp://h/nqn.2024-01.x:y/0"],
+)
 def test_wrong_uris(uri: str) -> None:
     with pytest.raises(nvme_tcp.ConfigurationError):
         nvme_tcp.connect(uri)
@@ -127,7 +129,13 @@ def test_a_key_in_every_form(tmp_path: Path) -> None:
     path = tmp_path / "key"
     key.write_file(path)
     with Target(SIZE, key=key) as target:
-        for options in ({"key": key}, {"key": key.to_text()}, {"key": [keys.generate(), key]}, {"keyfile": path}, {"keyfile": str(path)}):
+        for options in (
+            {"key": key},
+            {"key": key.to_text()},
+            {"key": [keys.generate(), key]},
+            {"keyfile": path},
+            {"keyfile": str(path)},
+        ):
             with nvme_tcp.connect(target.uri, **options) as controller:  # type: ignore[arg-type]
                 assert controller.namespaces() == [1]
         with nvme_tcp.connect(target.uri, key=key, identity_version=0) as controller:

@@ -8,10 +8,9 @@ import signal
 import threading
 from pathlib import Path
 
+import nvme_tcp
 import pytest
 from conftest import SIZE
-
-import nvme_tcp
 
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 100_000, SIZE])
@@ -74,7 +73,9 @@ def test_a_long_copy_can_be_interrupted(namespace: nvme_tcp.Namespace, tmp_path:
     copies = 0
     with pytest.raises(KeyboardInterrupt):
         while True:
-            namespace.copy_from(tmp_path / "in", chunk=4096, progress=lambda done, _: done == 65536 and _thread.interrupt_main())
+            namespace.copy_from(
+                tmp_path / "in", chunk=4096, progress=lambda done, _: done == 65536 and _thread.interrupt_main()
+            )
             copies += 1
     # It came through in the midst of the first copy.
     assert copies == 0

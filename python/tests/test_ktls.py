@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import nvme_tcp
+import pytest
 from nvme_tcp import ktls
 
 KEY = bytes(range(32))
@@ -37,9 +36,7 @@ def both(client: Callable[[], ktls.Socket], server: Callable[[], ktls.Socket]) -
 
 def wrapped() -> tuple[ktls.Socket, ktls.Socket]:
     ours, theirs = pair()
-    return both(
-        lambda: ktls.wrap_psk(ours, b"a", KEY), lambda: ktls.wrap_psk(theirs, b"a", KEY, server_side=True)
-    )
+    return both(lambda: ktls.wrap_psk(ours, b"a", KEY), lambda: ktls.wrap_psk(theirs, b"a", KEY, server_side=True))
 
 
 def test_probe() -> None:
@@ -178,7 +175,18 @@ def certificate(tmp_path: Path) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a certificate with: apt-get install openssl")
     path = tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     command += ["-subj", "/CN=localhost", "-keyout", str(path), "-out", str(tmp_path / "only-cert.pem")]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     path.write_text(path.read_text() + (tmp_path / "only-cert.pem").read_text())

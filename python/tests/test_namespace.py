@@ -9,12 +9,11 @@ import os
 import threading
 from pathlib import Path
 
+import nvme_tcp
 import pytest
 from conftest import SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import nvme_tcp
 from nvme_tcp.testing import Target
 
 PIECE = bytes(range(256)) * 2
@@ -107,7 +106,13 @@ def test_a_bytearray_is_free_again_after_a_call(namespace: nvme_tcp.Namespace) -
 
 @pytest.mark.parametrize(
     ("offset", "length", "words"),
-    [(1, 512, "multiple"), (0, 513, "multiple"), (SIZE, 512, "inside"), (0, SIZE + 512, "inside"), (1 << 63, 512, "in")],
+    [
+        (1, 512, "multiple"),
+        (0, 513, "multiple"),
+        (SIZE, 512, "inside"),
+        (0, SIZE + 512, "inside"),
+        (1 << 63, 512, "in"),
+    ],
 )
 def test_wrong_ranges(namespace: nvme_tcp.Namespace, offset: int, length: int, words: str) -> None:
     calls = [
@@ -146,7 +151,12 @@ def test_zeroes_and_discard(namespace: nvme_tcp.Namespace) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 63), st.integers(0, 16), st.sampled_from(["write", "zero", "discard"]), st.binary(min_size=1, max_size=8)),
+        st.tuples(
+            st.integers(0, 63),
+            st.integers(0, 16),
+            st.sampled_from(["write", "zero", "discard"]),
+            st.binary(min_size=1, max_size=8),
+        ),
         max_size=12,
     )
 )
@@ -186,7 +196,10 @@ def teardown_module() -> None:
 
 
 def test_more_than_one_command() -> None:
-    with Target("4M", max_transfer=8192, queue_entries=32) as small, nvme_tcp.connect(**small.connect_args) as controller:
+    with (
+        Target("4M", max_transfer=8192, queue_entries=32) as small,
+        nvme_tcp.connect(**small.connect_args) as controller,
+    ):
         namespace = controller.namespace()
         assert namespace.max_transfer == 8192
         data = os.urandom(1 << 20)

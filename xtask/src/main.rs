@@ -4,6 +4,7 @@ mod checks;
 mod lab;
 mod packages;
 mod process;
+mod python;
 mod suite;
 mod tally;
 mod workspace;
@@ -21,8 +22,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
-  test       everything: distribution packages, check, all tests, the User-Mode Linux lab
+  test       everything: distribution packages, check, all tests, those of Python, the User-Mode Linux lab
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
+  python     the Python wheel, built, installed and tested in an environment below target/
   bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
   packages   the Debian packages that the tests use, installed where that is allowed";
 
@@ -51,7 +53,12 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             checks::run(&workspace, &mut tally);
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             timed("tests", || suite::all_tests(&workspace, &mut tally))?;
+            timed("python", || python::run(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["python"] => {
+            let workspace = Workspace::find()?;
+            timed("python", || python::run(&workspace, &mut tally))?;
         }
         ["lab", "uml"] => {
             let workspace = Workspace::find()?;

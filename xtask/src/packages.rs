@@ -10,6 +10,8 @@ use crate::process;
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// What `python3 -c` runs without an error.
+    Python(&'static str),
 }
 
 struct Package {
@@ -20,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 11] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -46,6 +48,12 @@ const PACKAGES: [Package; 9] = [
         sign: Sign::File("/usr/include/linux/tls.h"),
         wanted_by: "comparison with the system's headers",
     },
+    Package { name: "python3", sign: Sign::Program("python3"), wanted_by: "the Python suite" },
+    Package {
+        name: "python3-venv",
+        sign: Sign::Python("import venv, ensurepip"),
+        wanted_by: "the Python suite",
+    },
 ];
 
 impl Package {
@@ -53,6 +61,12 @@ impl Package {
         match self.sign {
             Sign::Program(name) => process::find_program(name).is_some(),
             Sign::File(path) => Path::new(path).exists(),
+            Sign::Python(script) => {
+                let mut python = Command::new("python3");
+                python.args(["-c", script]);
+                let kept = process::kept(&python, Duration::from_secs(60));
+                kept.is_ok_and(|(ended, _)| ended.success())
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno as _errno
 from typing import Literal, Self
 
-
 __all__ = [
     "AuthenticationError",
     "ConfigurationError",
@@ -13,12 +12,11 @@ __all__ = [
     "NvmeConnectionError",
     "NvmeError",
     "NvmeTimeoutError",
-    "Scope",
     "TlsError",
     "TlsTimeoutError",
 ]
 
-Scope = Literal["command", "queue", "controller", "configuration"]
+_Scope = Literal["command", "queue", "controller", "configuration"]
 
 
 class NvmeError(OSError):
@@ -37,7 +35,7 @@ class NvmeError(OSError):
     """
 
     #: How far it reaches: one command, a queue, the controller, or what the caller asked for.
-    scope: Scope = "command"
+    scope: _Scope = "command"
     #: SCT, the status code type of the controller's answer; ``None`` where there was no such answer.
     status_type: int | None = None
     #: SC, the status code of the controller's answer.
@@ -53,7 +51,7 @@ class NvmeError(OSError):
         errno: int,
         message: str,
         *,
-        scope: Scope,
+        scope: _Scope,
         status_type: int | None,
         status_code: int | None,
         hint: str | None,

@@ -23,6 +23,23 @@ from ._types import (
     TlsFacts,
 )
 
+__all__ = [
+    "Controller",
+    "Key",
+    "Namespace",
+    "Queue",
+    "Socket",
+    "Target",
+    "__version__",
+    "buffer_length",
+    "connect",
+    "discover",
+    "measure",
+    "probe",
+    "wrap_keylog",
+    "wrap_psk",
+]
+
 __version__: str
 
 _Path = str | os.PathLike[str]
@@ -75,6 +92,7 @@ def discover(
     dhchap_ctrl_secret: str | None = None,
     concat: bool | None = None,
 ) -> list[DiscoveryEntry]: ...
+
 @final
 class Controller:
     def namespace(self, nsid: int | None = None) -> Namespace: ...
@@ -146,7 +164,7 @@ class Namespace:
         chunk: int | None = None,
     ) -> int: ...
     @overload
-    def open(self, mode: str = "r+b", buffering: Literal[0] = 0) -> NamespaceFile: ...
+    def open(self, mode: str = "r+b", buffering: Literal[0] = 0) -> NamespaceFile: ...  # type: ignore[overload-overlap]
     @overload
     def open(self, mode: str, buffering: int) -> BinaryIO: ...
     @overload

@@ -22,6 +22,7 @@ import os
 import socket
 import ssl
 from pathlib import Path
+from typing import Literal
 
 from ._native import Socket, probe, wrap_keylog, wrap_psk
 from ._types import Budgets, Probe, RecordLayer, SuiteProbe
@@ -46,7 +47,7 @@ def wrap_ssl(
     client_random: bytes | None = None,
     sent: int = 0,
     received: int = 0,
-    layer: str | None = None,
+    layer: Literal["auto", "kernel", "process"] | None = None,
 ) -> Socket:
     """Hands a connection that the ``ssl`` module has set up over to kernel TLS.
 
