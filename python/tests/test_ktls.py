@@ -226,6 +226,6 @@ def test_connections_of_ssl_are_handed_over(certificate: Path, tmp_path: Path, t
 def test_ssl_before_its_handshake_is_refused(tmp_path: Path) -> None:
     ours, theirs = pair()
     context = ssl.create_default_context()
-    with theirs, context.wrap_socket(ours, server_hostname="localhost", do_handshake_on_connect=False) as early:
-        with pytest.raises(ValueError, match="no TLS yet"):
-            ktls.wrap_ssl(early, tmp_path / "log")
+    early = context.wrap_socket(ours, server_hostname="localhost", do_handshake_on_connect=False)
+    with theirs, early, pytest.raises(ValueError, match="no TLS yet"):
+        ktls.wrap_ssl(early, tmp_path / "log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -92,10 +93,8 @@ def test_errors_and_connections() -> None:
 
             def fail(count: int) -> None:
                 for _ in range(count // 5):
-                    try:
+                    with contextlib.suppress(nvme_tcp.NvmeError):
                         namespace.readinto(1, bytearray(512))
-                    except nvme_tcp.NvmeError:
-                        pass
 
             check(grows(fail))
 

@@ -16,8 +16,6 @@ __all__ = [
     "TlsTimeoutError",
 ]
 
-_Scope = Literal["command", "queue", "controller", "configuration"]
-
 
 class NvmeError(OSError):
     """Every error of this package.
@@ -35,7 +33,7 @@ class NvmeError(OSError):
     """
 
     #: How far it reaches: one command, a queue, the controller, or what the caller asked for.
-    scope: _Scope = "command"
+    scope: Literal["command", "queue", "controller", "configuration"] = "command"
     #: SCT, the status code type of the controller's answer; ``None`` where there was no such answer.
     status_type: int | None = None
     #: SC, the status code of the controller's answer.
@@ -51,7 +49,7 @@ class NvmeError(OSError):
         errno: int,
         message: str,
         *,
-        scope: _Scope,
+        scope: Literal["command", "queue", "controller", "configuration"],
         status_type: int | None,
         status_code: int | None,
         hint: str | None,

@@ -33,7 +33,7 @@ from ._errors import NvmeError
 from ._types import ControllerIdentity, NamespaceIdentity, Statistics, TlsFacts
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from ._native import _Buffer
 
 __all__ = ["Controller", "Namespace", "connect"]
 
@@ -228,7 +228,7 @@ class Namespace:
         await self.readinto(offset, buffer)
         return bytes(buffer)
 
-    async def readinto(self, offset: int, buffer: Buffer) -> int:
+    async def readinto(self, offset: int, buffer: _Buffer) -> int:
         """Fills a buffer with what stands at ``offset``; its length."""
         length = _native.buffer_length(buffer, True)
         native = self._native
@@ -240,7 +240,7 @@ class Namespace:
         await self._controller._run(commands())
         return length
 
-    async def write(self, offset: int, buffer: Buffer) -> int:
+    async def write(self, offset: int, buffer: _Buffer) -> int:
         """Writes a buffer to ``offset``; its length. It is durable after a ``flush``."""
         length = _native.buffer_length(buffer, False)
         native = self._native
