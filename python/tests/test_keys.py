@@ -19,7 +19,7 @@ SUBSYSTEM = "nqn.2024-01.io.example:images"
 
 
 @pytest.mark.parametrize(("hash", "length"), [("sha256", 32), ("sha384", 48), ("none", 32)])
-def test_generate(hash: Literal[none, sha256, sha384], length: int) -> None:
+def test_generate(hash: Literal["none", "sha256", "sha384"], length: int) -> None:
     key = keys.generate(hash)
     assert keys.check(key.to_text()) == keys.KeyInfo(hash, length)
     assert (key.hash, key.length) == (hash, length)
@@ -28,7 +28,7 @@ def test_generate(hash: Literal[none, sha256, sha384], length: int) -> None:
 
 @given(st.sampled_from([32, 48]).flatmap(lambda length: st.binary(min_size=length, max_size=length)))
 def test_the_text_is_the_standards(secret: bytes) -> None:
-    hash: Literal[sha256, sha384] = "sha256" if len(secret) == 32 else "sha384"
+    hash: Literal["sha256", "sha384"] = "sha256" if len(secret) == 32 else "sha384"
     key = keys.Key.from_bytes(secret, hash)
     body = base64.b64encode(secret + zlib.crc32(secret).to_bytes(4, "little")).decode()
     assert key.to_text() == f"NVMeTLSkey-1:{1 if hash == 'sha256' else 2:02}:{body}:"
