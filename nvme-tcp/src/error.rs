@@ -11,6 +11,7 @@ use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
 use crate::spec::command::fabrics::InvalidParameter;
 use crate::spec::completion::Status;
+use crate::spec::malformed::Malformed;
 use crate::spec::pdu::FatalStatus;
 
 /// The result of this library's calls.
@@ -125,6 +126,12 @@ pub enum ErrorKind {
         /// What was wrong.
         fault: DataFault,
     },
+    /// The controller does not have a command, or not this form of it.
+    #[error("the controller does not have {0}")]
+    Unsupported(&'static str),
+    /// A data structure from the controller cannot be what it is said to be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The controller broke the protocol.
     #[error("the controller broke the protocol: {0}")]
     Protocol(#[from] Violation),
@@ -210,7 +217,7 @@ impl Error {
             InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
                 Scope::Configuration
             }
-            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Status { .. } | Data { .. } | Namespace { .. } | Unsupported(_) | Malformed(_) => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
@@ -305,7 +312,12 @@ impl Error {
                 "the target stopped or the network failed: what was not flushed may not be written"
             }
             ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
-            ErrorKind::Protocol(_) => "this is a fault of the target: report it with its name and version",
+            ErrorKind::Unsupported(_) => {
+                "use another way, or another target: what is optional, Identify tells"
+            }
+            ErrorKind::Protocol(_) | ErrorKind::Malformed(_) => {
+                "this is a fault of the target: report it with its name and version"
+            }
             _ => return None,
         };
         Some(text.to_owned())

@@ -54,8 +54,14 @@ mod queue;
 pub mod spec;
 
 pub use connector::TlsFacts;
-pub use controller::{Controller, ControllerInfo};
+pub use controller::{
+    Activation, AsyncEvents, Controller, ControllerInfo, EraseConsent, FirmwareCommit, FormatOptions,
+    HostBehavior, NamespaceIds, NewNamespace, NumberOfQueues, PowerManagement, RawCommand, RawCompletion,
+    RawData,
+};
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
-pub use namespace::Namespace;
+pub use namespace::{
+    Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
+};
 pub use options::{Options, Security};
 pub use queue::{Queue, QueueCompletion, Rejected};
