@@ -170,6 +170,6 @@ impl Controller {
                 return Ok(AnaLog::read(&data)?);
             }
         }
-        Err(Error::invalid(format!("the ANA log changed {MAX_TRIES} times while it was read")))
+        Err(ErrorKind::Unstable { what: "the ANA log page", tries: MAX_TRIES }.into())
     }
 }

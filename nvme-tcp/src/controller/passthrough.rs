@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn data_goes_the_way_that_the_opcode_says() {
-        let check = |opcode, data| RawCommand::new(opcode, 0).check(&data, &[fabrics::OPCODE]).is_ok();
+        fn check(opcode: u8, data: RawData<'_>) -> bool {
+            RawCommand::new(opcode, 0).check(&data, &[fabrics::OPCODE]).is_ok()
+        }
         assert!(check(0x06, RawData::Read(&mut [0; 4])) && check(0x09, RawData::Write(&[0; 4])));
         assert!(check(0xc3, RawData::Write(&[0; 4])) && check(0x09, RawData::None));
         assert!(!check(0x06, RawData::Write(&[0; 4])) && !check(0x09, RawData::Read(&mut [0; 4])));
