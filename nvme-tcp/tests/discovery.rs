@@ -20,9 +20,9 @@ use zerocopy::IntoBytes;
 const SUBSYSTEM: &str = "nqn.2024-01.io.example:tests";
 
 /// An entry for a listener at `address` that has no TLS.
-fn entry(subtype: u8, nqn: &str, address: &str) -> Box<DiscoveryLogEntry> {
+fn entry(subtype: u8, nqn: &str, address: &str) -> DiscoveryLogEntry {
     let (host, port) = address.rsplit_once(':').unwrap();
-    let mut entry = DiscoveryLogEntry::zeroed();
+    let mut entry = *DiscoveryLogEntry::zeroed();
     (entry.trtype, entry.adrfam, entry.subtype) = (TRTYPE_TCP, ADRFAM_IPV4, subtype);
     entry.sectype = SECTYPE_NONE;
     entry.trsvcid = text::to_field(port, b' ').unwrap();
@@ -34,13 +34,13 @@ fn entry(subtype: u8, nqn: &str, address: &str) -> Box<DiscoveryLogEntry> {
 /// A discovery controller, what its log holds, and the names that it was called by.
 struct Server {
     target: Target,
-    log: Arc<Mutex<Vec<Box<DiscoveryLogEntry>>>>,
+    log: Arc<Mutex<Vec<DiscoveryLogEntry>>>,
     called: Arc<Mutex<Vec<String>>>,
 }
 
 /// A discovery controller whose GENCTR counts on at each of the first `changes` reads of its header.
 fn server(changes: u64) -> Server {
-    let log: Arc<Mutex<Vec<Box<DiscoveryLogEntry>>>> = Arc::default();
+    let log: Arc<Mutex<Vec<DiscoveryLogEntry>>> = Arc::default();
     let called: Arc<Mutex<Vec<String>>> = Arc::default();
     let (entries, names) = (log.clone(), called.clone());
     let reads = AtomicU64::new(0);
@@ -78,7 +78,7 @@ impl Server {
         &self.target.address
     }
 
-    fn holds(&self, entries: impl IntoIterator<Item = Box<DiscoveryLogEntry>>) {
+    fn holds(&self, entries: impl IntoIterator<Item = DiscoveryLogEntry>) {
         *self.log.lock().unwrap() = entries.into_iter().collect();
     }
 }

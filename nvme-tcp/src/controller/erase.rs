@@ -14,6 +14,20 @@ use crate::spec::identify::{FNA_ERASE_ALL, FNA_FORMAT_ALL, OACS_FORMAT};
 /// That data may be destroyed, and whose: it names the subsystem, and is good for one command.
 ///
 /// It is made of what the caller believes to be connected to, and compared with what is, before anything is sent.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use nvme_tcp::spec::command::maintenance::SecureErase;
+/// use nvme_tcp::{EraseConsent, FormatOptions};
+///
+/// # fn format(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+/// let consent = EraseConsent::for_namespace("nqn.2024-01.io.example:images", 3);
+/// let timeout = Duration::from_secs(600);
+/// let options = FormatOptions { nsid: Some(3), format: 0, erase: SecureErase::UserData, timeout };
+/// controller.format(consent, &options)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EraseConsent {
     subsystem_nqn: String,

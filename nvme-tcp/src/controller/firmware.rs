@@ -59,6 +59,21 @@ impl Controller {
     /// Hands an image over, in pieces of FWUG and MDTS one after the other. It is not used before it is
     /// [committed](Self::firmware_commit).
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use nvme_tcp::spec::command::maintenance::CommitAction;
+    /// use nvme_tcp::FirmwareCommit;
+    ///
+    /// # fn update(controller: &nvme_tcp::Controller, image: &[u8]) -> nvme_tcp::Result<()> {
+    /// controller.firmware_download(image)?;
+    /// let action = CommitAction::ReplaceAndActivateAtReset;
+    /// let timeout = Duration::from_secs(120);
+    /// let commit = FirmwareCommit { slot: 2, action, boot_partition: false, timeout };
+    /// println!("{:?}", controller.firmware_commit(&commit)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The image is empty or no multiple of 4 bytes; the controller takes no firmware (as most targets of a network
     /// do not), or wants larger pieces than a command moves; a command failed; the association is lost.

@@ -11,6 +11,19 @@ use crate::spec::command::{Sqe, admin, fabrics};
 use crate::spec::completion::{Cqe, Status};
 
 /// A command as it goes to the controller. Identifier, flags and data pointer are this library's to fill in.
+///
+/// ```no_run
+/// use nvme_tcp::{RawCommand, RawData};
+///
+/// # fn vendor_log(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+/// let mut data = [0; 512];
+/// // Get Log Page, LID CAh, 128 dwords.
+/// let command = RawCommand { cdw10: [127 << 16 | 0xca, 0, 0, 0, 0, 0], ..RawCommand::new(0x02, 0xffff_ffff) };
+/// let done = controller.admin_passthrough(&command, RawData::Read(&mut data))?;
+/// println!("{}, {} bytes", done.status, done.received);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RawCommand {
     /// OPC. Its bits 1:0 say which way the data goes: 0 none, 1 to the controller, 2 from it.

@@ -36,6 +36,14 @@ impl Namespace {
     /// Copies `sources`, one after the other, to `destination` on. It takes as many commands as MSSRL, MCL and
     /// MSRC make necessary.
     ///
+    /// ```no_run
+    /// # fn clone(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // The first MiB, once more behind the first GiB.
+    /// namespace.copy(&[nvme_tcp::ByteRange { offset: 0, len: 1 << 20 }], 1 << 30)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Not whole blocks, outside the namespace, a source that overlaps the destination, a command failed, or the
     /// association is lost: what stands in the destination then is not defined, block by block the old or the new.

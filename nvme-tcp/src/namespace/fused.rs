@@ -11,6 +11,16 @@ impl Namespace {
     /// Writes `new` to `offset` if `expected` stands there, as one atomic operation of the controller: whether it
     /// was written.
     ///
+    /// ```no_run
+    /// # fn lock(namespace: &nvme_tcp::Namespace, mine: &[u8]) -> nvme_tcp::Result<()> {
+    /// // A lock in a block that hosts share: free while it is zero.
+    /// if namespace.compare_and_write(&[0; 512], mine, 0)? {
+    ///     println!("the lock is ours");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write_at`](Self::write_at). The two differ in length, or are longer than the controller compares and
     /// writes at once (ACWU, NACWU); the controller has no fused operations.

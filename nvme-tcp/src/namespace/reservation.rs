@@ -34,6 +34,24 @@ pub struct Register {
 }
 
 /// A Reservation Acquire.
+///
+/// ```no_run
+/// use nvme_tcp::spec::command::reservation::AcquireAction;
+/// use nvme_tcp::spec::reservation::ReservationType;
+/// use nvme_tcp::{Acquire, Register};
+///
+/// # fn fence(namespace: &nvme_tcp::Namespace, mine: u64, theirs: u64) -> nvme_tcp::Result<()> {
+/// // From here on only registrants write, and who had `theirs` is none any more.
+/// namespace.reservation_register(&Register { new_key: mine, ..Register::default() })?;
+/// namespace.reservation_acquire(&Acquire {
+///     action: AcquireAction::PreemptAndAbort,
+///     kind: ReservationType::WriteExclusiveRegistrantsOnly,
+///     current_key: mine,
+///     preempt_key: theirs,
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acquire {
     /// RACQA: what to do.
