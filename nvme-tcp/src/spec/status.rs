@@ -142,7 +142,7 @@ statuses! {
     CONNECT_CONTROLLER_BUSY = 0x1, 0x81, "connect controller busy, or invalid protection information";
     CONNECT_INVALID_PARAMETERS = 0x1, 0x82, "connect invalid parameters, or attempted write to read-only range";
     CONNECT_RESTART_DISCOVERY = 0x1, 0x83, "connect restart discovery, or command size limit exceeded";
-    CONNECT_INVALID_HOST = 0x1, 0x84, "connect invalid host, or invalid command ID";
+    CONNECT_INVALID_HOST = 0x1, 0x84, "connect invalid host";
     INVALID_QUEUE_TYPE = 0x1, 0x85, "invalid queue type, or incompatible namespace or format";
     FAST_COPY_NOT_POSSIBLE = 0x1, 0x86, "fast copy not possible";
     OVERLAPPING_IO_RANGE = 0x1, 0x87, "overlapping I/O range";
