@@ -7,11 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discovery::Refusal;
 use crate::driver::transport::TransportError;
 use crate::host::HostError;
 use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
 use crate::spec::completion::Status;
+use crate::spec::malformed::Malformed;
 use crate::spec::pdu::FatalStatus;
 
 /// The result of this library's calls.
@@ -126,6 +128,23 @@ pub enum ErrorKind {
         /// What was wrong.
         fault: DataFault,
     },
+    /// The controller does not have a command, or not this form of it.
+    #[error("the controller does not have {0}")]
+    Unsupported(&'static str),
+    /// A log changed each time that it was read.
+    #[error("{what} changed {tries} times while it was read")]
+    Unstable {
+        /// Which log.
+        what: &'static str,
+        /// How often it was read.
+        tries: u32,
+    },
+    /// An entry of a discovery log does not lead to a connection that the options allow.
+    #[error("not connected: {0}")]
+    Entry(#[from] Refusal),
+    /// A data structure from the controller cannot be what it is said to be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The controller broke the protocol.
     #[error("the controller broke the protocol: {0}")]
     Protocol(#[from] Violation),
@@ -208,10 +227,15 @@ impl Error {
     pub fn scope(&self) -> Scope {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Scope::Configuration
-            }
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | Entry(_) => Scope::Configuration,
             Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
@@ -227,6 +251,7 @@ impl Error {
                 Blame::Caller
             }
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
+            Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
@@ -241,7 +266,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Status { status, .. } => !status.do_not_retry(),
-            ErrorKind::Data { .. } => true,
+            ErrorKind::Data { .. } | ErrorKind::Unstable { .. } => true,
             ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
             _ => self.blame() == Blame::Network,
         }

@@ -22,7 +22,10 @@
 //!   their queue full.
 //! - [`Queue`] belongs to one thread: submit many commands with the memory they use, poll, or wait for its
 //!   descriptor in an event loop.
-//! - [`discovery`] asks a discovery controller what there is.
+//! - Commands beyond reading and writing are methods of both: of [`Namespace`] compare, fused compare and write,
+//!   verify, copy, Dataset Management and reservations; of [`Controller`] Identify, log pages, features, firmware,
+//!   what destroys data (behind an [`EraseConsent`]), and any command at all by passthrough.
+//! - [`discovery`] asks discovery controllers what there is, follows their referrals, and connects to what it found.
 //! - [`psk`] has the key text, the identities and the derivations; [`host`] who this host is.
 //! - [`proto`] is the protocol without I/O, and [`spec`] the wire as the standards have it, for those who bring a
 //!   driver or a target of their own; [`driver`] holds what this crate's drivers share with such a target.
@@ -54,8 +57,14 @@ mod queue;
 pub mod spec;
 
 pub use connector::TlsFacts;
-pub use controller::{Controller, ControllerInfo};
+pub use controller::{
+    Activation, AsyncEvents, Controller, ControllerInfo, EraseConsent, FirmwareCommit, FormatOptions,
+    HostBehavior, NamespaceIds, NewNamespace, NumberOfQueues, PowerManagement, RawCommand, RawCompletion,
+    RawData,
+};
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
-pub use namespace::Namespace;
+pub use namespace::{
+    Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
+};
 pub use options::{Options, Security};
 pub use queue::{Queue, QueueCompletion, Rejected};

@@ -11,6 +11,8 @@
 //! receive or a poll.
 #![allow(unsafe_code)]
 
+mod fused;
+
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::os::fd::AsFd;

@@ -1,23 +1,36 @@
-//! A controller: generations of associations behind one handle.
+//! A controller: generations of associations behind one handle. One file for each family of admin commands.
+
+mod erase;
+mod feature;
+mod firmware;
+mod identify;
+mod log;
+mod manage;
+mod passthrough;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-
-use zerocopy::FromBytes;
+use std::time::Duration;
 
 use crate::auth::Agreed;
 use crate::connector::TlsFacts;
-use crate::driver::shared::Buffer;
-use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::driver::shared::{Buffer, Request};
+use crate::error::{ErrorKind, NamespaceRefusal, Result};
 use crate::generations::Generations;
 use crate::housekeeping;
 use crate::namespace::Namespace;
 use crate::options::Options;
-use crate::proto::{ControllerTraits, Negotiated};
+use crate::proto::{ControllerTraits, DataFault, Negotiated};
 use crate::queue::Queue;
-use crate::spec::command::{Sqe, admin};
-use crate::spec::completion::Status;
-use crate::spec::identify::{self, IDENTIFY_LEN};
+use crate::spec::command::Sqe;
+use crate::spec::completion::{Cqe, Status};
+
+pub use erase::{EraseConsent, FormatOptions};
+pub use feature::{AsyncEvents, HostBehavior, NumberOfQueues, PowerManagement};
+pub use firmware::{Activation, FirmwareCommit};
+pub use identify::NamespaceIds;
+pub use manage::NewNamespace;
+pub use passthrough::{RawCommand, RawCompletion, RawData};
 
 /// A connected controller. It may be shared between threads; one thread of its own sends keep-alives and
 /// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
@@ -62,64 +75,18 @@ impl Controller {
         }
     }
 
-    /// The IDs of the namespaces that this host may use, in ascending order.
-    ///
-    /// # Errors
-    /// The command failed, or the association is lost.
-    pub fn namespaces(&self) -> Result<Vec<u32>> {
-        let mut found: Vec<u32> = Vec::new();
-        loop {
-            let after = found.last().copied().unwrap_or(0);
-            let page = self.identify(identify::CNS_ACTIVE_NAMESPACES, after)?;
-            let ids =
-                page.chunks_exact(4).filter_map(|id| id.first_chunk()).map(|id| u32::from_le_bytes(*id));
-            let before = found.len();
-            // A list ends with a zero; what does not ascend would go round for ever.
-            found.extend(ids.take_while(|id| *id != 0).filter(|id| *id > after));
-            if found.len() - before < IDENTIFY_LEN / 4 {
-                return Ok(found);
-            }
-        }
-    }
-
     /// A namespace, to read and write.
     ///
     /// # Errors
     /// There is none of this ID, or it has metadata or protection information, which would be misread.
     pub fn namespace(&self, nsid: u32) -> Result<Namespace> {
-        let data = self.identify(identify::CNS_NAMESPACE, nsid).map_err(|error| match error.status() {
+        let identify = self.identify_namespace(nsid).map_err(|error| match error.status() {
             Some(status) if status.is(Status::INVALID_NAMESPACE) => {
                 ErrorKind::Namespace { nsid, refusal: NamespaceRefusal::Missing }.into()
             }
             _ => error,
         })?;
-        let identify = identify::IdentifyNamespace::ref_from_bytes(&data)
-            .map_err(|_| Error::invalid("an Identify structure has another length"))?;
-        Namespace::new(self.generations.clone(), nsid, identify)
-    }
-
-    /// An Identify data structure: `cns` for `nsid`.
-    ///
-    /// # Errors
-    /// The command failed, or the association is lost.
-    pub fn identify(&self, cns: u8, nsid: u32) -> Result<Vec<u8>> {
-        let mut data = vec![0; IDENTIFY_LEN];
-        self.admin_read("Identify", admin::identify(cns, nsid), &mut data)?;
-        Ok(data)
-    }
-
-    /// `buffer.len()` bytes (a multiple of 4) of log page `lid` from `offset` on.
-    ///
-    /// # Errors
-    /// The command failed, or the association is lost.
-    pub fn get_log_page(&self, lid: u8, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let len = u32::try_from(buffer.len()).ok().filter(|len| *len > 0 && len % 4 == 0);
-        let len = len.ok_or_else(|| Error::invalid("a log page is read in multiples of 4 bytes"))?;
-        self.admin_read("Get Log Page", admin::get_log_page(lid, 0, offset, len), buffer)
-    }
-
-    fn admin_read(&self, name: &'static str, sqe: Sqe, buffer: &mut [u8]) -> Result<()> {
-        self.generations.current().admin(name, sqe, Buffer::Read(buffer)).map(drop)
+        Namespace::new(self.generations.clone(), nsid, &identify)
     }
 
     /// A queue of its own for one thread, on one of the I/O queues that
@@ -176,6 +143,58 @@ impl Controller {
             association.shut_down();
         }
     }
+}
+
+/// What became of an admin command, whatever its status says.
+pub(crate) type Answer = (Cqe, Option<DataFault>);
+
+/// The most data of one admin command where the controller sets no limit, in bytes.
+const MAX_ADMIN_TRANSFER: u64 = 1 << 20;
+
+/// The most data that one admin command moves, in bytes: MDTS, a multiple of 4 KiB.
+pub(crate) fn max_admin_transfer(generations: &Generations) -> usize {
+    let limit = generations.current().traits.max_transfer.unwrap_or(MAX_ADMIN_TRANSFER);
+    limit.clamp(4096, MAX_ADMIN_TRANSFER) as usize & !4095
+}
+
+/// Runs an admin command, in the time that every command has; an unsuccessful status is an error.
+pub(crate) fn admin(
+    generations: &Generations,
+    name: &'static str,
+    sqe: Sqe,
+    buffer: Buffer<'_>,
+) -> Result<Cqe> {
+    generations.current().admin(name, sqe, buffer)
+}
+
+/// Runs an admin command that may take `limit`, and gives back what became of it, whatever its status says.
+pub(crate) fn admin_within(
+    generations: &Generations,
+    limit: Duration,
+    sqe: Sqe,
+    buffer: Buffer<'_>,
+) -> Result<Answer> {
+    let mut answer = (Cqe::default(), None);
+    generations.current().admin.execute_within(limit, Request { sqe, buffer }, |cqe, fault| {
+        answer = (*cqe, fault);
+        Ok(())
+    })?;
+    Ok(answer)
+}
+
+/// Runs an admin command that fills `buffer`.
+pub(crate) fn admin_read(
+    generations: &Generations,
+    name: &'static str,
+    sqe: Sqe,
+    buffer: &mut [u8],
+) -> Result<()> {
+    admin(generations, name, sqe, Buffer::Read(buffer)).map(drop)
+}
+
+/// Runs an admin command without data, for its result.
+pub(crate) fn admin_value(generations: &Generations, name: &'static str, sqe: Sqe) -> Result<u64> {
+    admin(generations, name, sqe, Buffer::None).map(|cqe| cqe.result.get())
 }
 
 impl Options {

@@ -1,18 +1,29 @@
-//! A namespace: bytes at offsets.
+//! A namespace: bytes at offsets. One file for each family of its commands.
+
+mod copy;
+mod dataset;
+mod fused;
+mod info;
+mod io;
+mod reservation;
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use zerocopy::IntoBytes;
+use std::sync::{Arc, OnceLock};
 
 use crate::association::{Association, check};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::generations::Generations;
-use crate::spec::command::nvm::{self, DsmRange};
 use crate::spec::command::{Sqe, nvm::MAX_BLOCKS};
-use crate::spec::identify::{IdentifyNamespace, ONCS_DSM, ONCS_WRITE_ZEROES};
+use crate::spec::identify::IdentifyNamespace;
+
+use info::Limits;
+
+pub use copy::ByteRange;
+pub use dataset::{DatasetAttributes, DatasetRange};
+pub use info::NamespaceInfo;
+pub use reservation::{Acquire, Register, Release};
 
 /// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
 const MAX_TRANSFER: u64 = 1 << 20;
@@ -30,6 +41,9 @@ pub struct Namespace {
     block_shift: u8,
     blocks: u64,
     read_only: bool,
+    info: NamespaceInfo,
+    /// What bounds commands that are not reads or writes, once it was asked for.
+    limits: Arc<OnceLock<Limits>>,
 }
 
 impl Namespace {
@@ -54,7 +68,9 @@ impl Namespace {
         }
         let blocks = identify.nsze.get().min(u64::MAX >> format.data_shift);
         let read_only = identify.nsattr & 1 != 0;
-        Ok(Self { generations, nsid, block_shift: format.data_shift, blocks, read_only })
+        let info = NamespaceInfo::of(identify, format.data_shift);
+        let limits = Arc::default();
+        Ok(Self { generations, nsid, block_shift: format.data_shift, blocks, read_only, info, limits })
     }
 
     /// NSID.
@@ -75,6 +91,11 @@ impl Namespace {
     /// Whether it is write protected.
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// What else Identify says of it.
+    pub fn info(&self) -> &NamespaceInfo {
+        &self.info
     }
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
@@ -100,107 +121,12 @@ impl Namespace {
         Ok((offset >> self.block_shift, len >> self.block_shift))
     }
 
-    /// Fills `buffer` with what stands at `offset`.
-    ///
-    /// # Errors
-    /// Not whole blocks, outside the namespace, a command failed, or the association is lost. What `buffer`
-    /// holds then is not defined.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let step = self.max_transfer();
-        let mut at = slba;
-        let requests = buffer.chunks_mut(step).map(|piece| {
-            let count = (piece.len() >> self.block_shift) as u32;
-            let sqe = nvm::read(self.nsid, at, count);
-            at += u64::from(count);
-            Request { sqe, buffer: Buffer::Read(piece) }
-        });
-        self.run("Read", requests)
-    }
-
-    /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// As [`read_at`](Self::read_at). What stands in the range then is not defined, block by block the old or
-    /// the new.
-    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
-        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let step = self.max_transfer();
-        let mut at = slba;
-        let requests = buffer.chunks(step).map(|piece| {
-            let count = (piece.len() >> self.block_shift) as u32;
-            let sqe = nvm::write(self.nsid, at, count);
-            at += u64::from(count);
-            Request { sqe, buffer: Buffer::Write(piece) }
-        });
-        self.run("Write", requests)
-    }
-
-    /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
-    /// write cache.
-    ///
-    /// # Errors
-    /// The command failed, or the association is lost.
-    pub fn flush(&self) -> Result<()> {
-        if !self.generations.current().traits.volatile_write_cache {
-            return Ok(());
+    /// Refuses a command whose bit of ONCS is not set; `what` is for the error.
+    fn require(&self, bit: u16, what: &'static str) -> Result<()> {
+        match self.generations.current().traits.optional_commands & bit {
+            0 => Err(ErrorKind::Unsupported(what).into()),
+            _ => Ok(()),
         }
-        self.run_bare("Flush", [nvm::flush(self.nsid)])
-    }
-
-    /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
-    /// no such command.
-    ///
-    /// # Errors
-    /// As [`write_at`](Self::write_at).
-    pub fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
-        let (slba, count) = self.blocks_at(offset, len)?;
-        if self.generations.current().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
-            return self.write_zero_blocks(offset, len);
-        }
-        let end = slba + count;
-        let commands = (slba..end)
-            .step_by(MAX_BLOCKS as usize)
-            .map(|at| nvm::write_zeroes(self.nsid, at, (end - at).min(MAX_BLOCKS.into()) as u32));
-        self.run_bare("Write Zeroes", commands)
-    }
-
-    fn write_zero_blocks(&self, offset: u64, len: u64) -> Result<()> {
-        let zeros = vec![0; self.max_transfer().min(len as usize)];
-        let mut at = 0;
-        while at < len {
-            let piece = (len - at).min(zeros.len() as u64);
-            self.write_at(&zeros[..piece as usize], offset + at)?;
-            at += piece;
-        }
-        Ok(())
-    }
-
-    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
-    /// deallocate). What they read as then is the controller's to choose. Does nothing where the controller
-    /// has no such command.
-    ///
-    /// # Errors
-    /// As [`write_at`](Self::write_at).
-    pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
-        let (slba, count) = self.blocks_at(offset, len)?;
-        if self.generations.current().traits.optional_commands & ONCS_DSM == 0 || count == 0 {
-            return Ok(());
-        }
-        let end = slba + count;
-        let ranges: Vec<DsmRange> = (slba..end)
-            .step_by(u32::MAX as usize)
-            .map(|at| DsmRange {
-                attributes: 0.into(),
-                nlb: ((end - at).min(u32::MAX.into()) as u32).into(),
-                slba: at.into(),
-            })
-            .collect();
-        let requests = ranges.chunks(nvm::MAX_DSM_RANGES).map(|ranges| {
-            let sqe = nvm::deallocate(self.nsid, ranges.len() as u32);
-            Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) }
-        });
-        self.run("Dataset Management", requests)
     }
 
     /// Runs commands without data.
@@ -221,8 +147,23 @@ impl Namespace {
     }
 }
 
+/// `count` blocks from `slba` on as commands of at most `most` blocks, none of which crosses a multiple of
+/// `boundary` blocks, where that is not 0: first block and number of blocks of each.
+fn pieces(slba: u64, count: u64, most: u64, boundary: u64) -> impl Iterator<Item = (u64, u32)> {
+    let end = slba.saturating_add(count);
+    let most = most.clamp(1, MAX_BLOCKS.into());
+    let mut at = slba;
+    std::iter::from_fn(move || {
+        let to_boundary = at.checked_rem(boundary).map_or(u64::MAX, |past| boundary - past);
+        let piece = (end - at).min(most).min(to_boundary);
+        let first = at;
+        at += piece;
+        (piece > 0).then_some((first, piece as u32))
+    })
+}
+
 /// The I/O queue that this thread stays with: threads spread over the queues in the order they come.
-fn queue_of_this_thread(association: &Association) -> Result<&SharedQueue> {
+pub(crate) fn queue_of_this_thread(association: &Association) -> Result<&SharedQueue> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<Option<usize>> = const { Cell::new(None) };
@@ -237,4 +178,19 @@ fn queue_of_this_thread(association: &Association) -> Result<&SharedQueue> {
         .io
         .get(mine % count)
         .ok_or_else(|| Error::invalid("the controller was connected without I/O queues"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_keep_to_size_and_boundary() {
+        let all = |slba, count, most, boundary| pieces(slba, count, most, boundary).collect::<Vec<_>>();
+        assert_eq!(all(3, 10, 4, 0), [(3, 4), (7, 4), (11, 2)]);
+        assert_eq!(all(3, 10, 4, 8), [(3, 4), (7, 1), (8, 4), (12, 1)]);
+        assert_eq!(all(5, 0, 4, 8), []);
+        assert_eq!(all(0, 100_000, u64::MAX, 0), [(0, 65_536), (65_536, 34_464)]);
+        assert_eq!(all(u64::MAX - 2, 2, 0, 0), [(u64::MAX - 2, 1), (u64::MAX - 1, 1)]);
+    }
 }
