@@ -26,9 +26,10 @@ use crate::subsystem::{Exported, Subsystem, SubsystemError};
 pub struct Config {
     /// What it offers on each connection.
     pub connection: ConnectionConfig,
-    /// MDTS: the most data of one command in bytes; a power of two, at least 4,096.
+    /// MDTS: the most data of one command in bytes; a power of two, at least 8,192, since MDTS cannot say 4,096: it
+    /// counts pages by their power of two, and 0 stands for no limit.
     pub max_transfer: u32,
-    /// Entries in each queue, 2 to 4,096: CAP.MQES + 1.
+    /// Entries in each I/O queue, 2 to 4,096: CAP.MQES + 1. The admin queue may have 32 in any case.
     pub queue_entries: u32,
     /// The most I/O queues of one controller.
     pub io_queues: u16,
@@ -48,7 +49,7 @@ impl Default for Config {
 impl Config {
     /// The same with what is out of range moved into it.
     fn in_range(self) -> Self {
-        let power = self.max_transfer.max(4096).checked_next_power_of_two().unwrap_or(1 << 31);
+        let power = self.max_transfer.max(MIN_TRANSFER).checked_next_power_of_two().unwrap_or(1 << 31);
         Self {
             max_transfer: power,
             queue_entries: self.queue_entries.clamp(2, 4096),
@@ -65,6 +66,8 @@ pub(crate) struct Port {
     pub(crate) tls: bool,
 }
 
+/// The least that MDTS can say, in bytes: 2^1 pages of 4 KiB.
+const MIN_TRANSFER: u32 = 2 * 4096;
 /// The highest controller ID that may be given out (Base, section 3.1.1).
 const MAX_CNTLID: u16 = 0xffef;
 
@@ -257,6 +260,6 @@ fn entry(
 }
 
 /// ASQSZ: the admin queue's size that is proposed to hosts, as the kernel's target does.
-const ADMIN_ENTRIES: u16 = 32;
+pub(crate) const ADMIN_ENTRIES: u16 = 32;
 
 const _: () = assert!(ADMIN_IN_CAPSULE as usize >= nvme_tcp::spec::command::fabrics::CONNECT_DATA_LEN);

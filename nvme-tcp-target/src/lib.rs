@@ -9,6 +9,7 @@
 //! namespace  where the bytes are
 //! ```
 
+mod channel;
 mod controller;
 mod fault;
 mod hub;
@@ -22,6 +23,7 @@ mod statistics;
 mod subsystem;
 mod target;
 
+pub use channel::Channel;
 pub use controller::AssociationEnd;
 pub use fault::{Fault, FaultPlan, Field};
 pub use hub::{Config, Hub};

@@ -12,12 +12,12 @@ use nvme_tcp::spec::command::{Sqe, fabrics};
 use nvme_tcp::spec::completion::Status;
 use nvme_tcp::spec::digest::crc32c;
 
+use crate::channel::Channel;
 use crate::controller::{
     Answer, AssociationEnd, Connected, Connecting, Controller, MAX_EVENT_REQUESTS, NOT_ABORTED, Outcome,
-    execute_io,
+    QueueToken, execute_io,
 };
 use crate::hub::Hub;
-use crate::keys::PskNames;
 use crate::login::{Login, MAX_MESSAGE, Outcome as LoginOutcome};
 use crate::memory::Memory;
 use crate::proto::{Connection, Event};
@@ -50,12 +50,10 @@ pub enum SessionEnd {
 pub struct Origin {
     /// The address of this end, as the host reached it.
     pub local: Option<IpAddr>,
-    /// Whom the PSK identity named, on a TLS connection.
-    pub names: Option<PskNames>,
-    /// Whether that PSK came from authentication, so that the host need not authenticate itself again.
-    pub generated: bool,
-    /// Whether the connection is there to agree on a TLS PSK: it takes Connect and authentication and nothing else.
-    pub concat: bool,
+    /// Which of the target's ports it came in by: listeners are counted from 0.
+    pub port: u16,
+    /// What secures it.
+    pub channel: Channel,
 }
 
 #[derive(Debug)]
@@ -65,6 +63,8 @@ enum Role {
     Queue {
         controller: Arc<Controller>,
         qid: u16,
+        /// Which of the queues it is that had this number.
+        token: QueueToken,
         login: Box<Login>,
     },
 }
@@ -181,9 +181,9 @@ impl Session {
     /// Does what is due without new bytes: answers held commands, notices that the association is over.
     pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
         self.drain(now)?;
-        let Role::Queue { controller, qid, .. } = &self.role else { return Ok(()) };
+        let Role::Queue { controller, qid, token, .. } = &self.role else { return Ok(()) };
         let controller = controller.clone();
-        if let Err(end) = controller.check(*qid, &self.waker, now) {
+        if let Err(end) = controller.check(*qid, *token, now) {
             self.end = Some(end.into());
         }
         while !self.event_requests.is_empty() {
@@ -279,8 +279,8 @@ impl Session {
         let answer = match &self.role {
             Role::New if is_connect(sqe) => self.connect(slot, sqe, now),
             Role::New => Answer::refused(Status::COMMAND_SEQUENCE_ERROR),
-            Role::Queue { controller, qid, login } => {
-                if !controller.is_alive() {
+            Role::Queue { controller, qid, token, login } => {
+                if !controller.has_queue(*qid, *token) {
                     self.end = Some(AssociationEnd::Ended.into());
                     return;
                 }
@@ -298,22 +298,31 @@ impl Session {
                         None => return,
                     }
                 } else {
-                    self.io(slot, sqe)
+                    match self.io(slot, sqe) {
+                        Some(answer) => answer,
+                        None => return,
+                    }
                 }
             }
         };
         self.answer(slot, answer);
     }
 
-    fn io(&mut self, slot: u16, sqe: &Sqe) -> Answer {
-        let Role::Queue { controller, .. } = &self.role else {
-            return Answer::refused(Status::COMMAND_SEQUENCE_ERROR);
+    /// Carries out an I/O command; `None` where the queue is over, as after a reset of its controller.
+    fn io(&mut self, slot: u16, sqe: &Sqe) -> Option<Answer> {
+        let Role::Queue { controller, qid, token, .. } = &self.role else { return None };
+        let Some(running) = controller.run(*qid, *token) else {
+            self.end = Some(AssociationEnd::Ended.into());
+            return None;
         };
         let Some(subsystem) = controller.subsystem.as_ref().filter(|_| controller.is_ready()) else {
-            return Answer::refused(Status::COMMAND_SEQUENCE_ERROR);
+            return Some(Answer::refused(Status::COMMAND_SEQUENCE_ERROR));
         };
         let memory = &mut self.memory;
-        execute_io(subsystem, sqe, self.hub.config.max_transfer, |len| memory.prepare(slot, len))
+        let answer =
+            execute_io(subsystem, sqe, self.hub.config.max_transfer, |len| memory.prepare(slot, len));
+        drop(running);
+        Some(answer)
     }
 
     fn admin(&mut self, slot: u16, sqe: &Sqe, outcome: Outcome) -> Option<Answer> {
@@ -371,23 +380,24 @@ impl Session {
     }
 
     fn connect(&mut self, slot: u16, sqe: &Sqe, now: Instant) -> Answer {
-        let concat = self.origin.concat;
-        let by = Connecting { names: self.origin.names.as_ref(), concat, waker: &self.waker, now };
+        let Origin { port, channel, .. } = &self.origin;
+        let by = Connecting { port: *port, channel, waker: &self.waker, now };
         let len = sqe.sgl.length.get();
         let data = self.memory.bytes(Payload { slot, offset: 0, len });
         match Connected::new(&self.hub, sqe, data, &by) {
             Ok(connected) => {
-                let Connected { controller, qid, entries, flow_control } = connected;
+                let Connected { controller, qid, token, entries, flow_control } = connected;
                 self.connection.connected(entries, flow_control, qid != 0);
                 controller.seen(now);
                 let host_nqn = &controller.host_nqn;
                 let subsystem = controller.subsystem.as_ref();
                 let secret = subsystem.and_then(|subsystem| subsystem.authentication(host_nqn)).cloned();
-                let channel = if concat { SecureChannel::NewTlsPsk } else { SecureChannel::None };
-                let proven = self.origin.generated;
-                let login = Login::new(secret, host_nqn, &controller.subsystem_nqn, channel, proven);
+                let concat = matches!(channel, Channel::Concat);
+                let to_agree = if concat { SecureChannel::NewTlsPsk } else { SecureChannel::None };
+                let proven = matches!(channel, Channel::Generated { .. });
+                let login = Login::new(secret, host_nqn, &controller.subsystem_nqn, to_agree, proven);
                 let result = u32::from(controller.cntlid) | login.required();
-                self.role = Role::Queue { controller, qid, login: login.into() };
+                self.role = Role::Queue { controller, qid, token, login: login.into() };
                 Answer::result(result.into())
             }
             Err(answer) => answer,
@@ -404,8 +414,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Role::Queue { controller, qid, .. } = &self.role {
-            controller.disconnected(*qid, &self.waker);
+        if let Role::Queue { controller, qid, token, .. } = &self.role {
+            controller.disconnected(*qid, *token);
             if *qid == 0 {
                 self.hub.remove_controller(controller);
             }

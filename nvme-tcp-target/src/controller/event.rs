@@ -101,8 +101,8 @@ impl Controller {
 
 impl super::State {
     fn wake_admin(&self) {
-        if let Some(waker) = self.queues.get(&0) {
-            waker.wake_by_ref();
+        if let Some(queue) = self.queues.get(&0) {
+            queue.waker.wake_by_ref();
         }
     }
 }

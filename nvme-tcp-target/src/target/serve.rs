@@ -15,9 +15,9 @@ use nvme_tcp::psk::TlsPsk;
 use super::bell::Bell;
 use super::event::{Close, Refusal, TargetEvent};
 use super::{Reporter, Security};
+use crate::channel::Channel;
 use crate::fault::{FaultPlan, Tampered};
 use crate::hub::Hub;
-use crate::keys::PskNames;
 use crate::session::{Origin, Session, SessionEnd};
 
 /// How long a TLS handshake, and then the way to Connect and through authentication, may take.
@@ -33,6 +33,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) stream: TcpStream,
+    /// Which listener it came in by, from 0.
+    pub(super) port: u16,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) security: Security,
@@ -44,7 +46,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves the connection to its end.
     pub(super) fn run(self) {
-        let Self { hub, stream, peer, local, security, faults, bell, reporter } = self;
+        let Self { hub, stream, port, peer, local, security, faults, bell, reporter } = self;
         let ip = stream.local_addr().map_or(local.ip(), |address| address.ip());
         let refuse = |reason| {
             hub.counters.refused_connections.add(1);
@@ -53,12 +55,12 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             return refuse(Refusal::Resources(error));
         }
-        let Secured { halves, names, generated, concat, tls } = match secure(stream, &hub, &security) {
+        let Secured { halves, channel, tls } = match secure(stream, &hub, &security) {
             Ok(secured) => secured,
             Err(reason) => return refuse(reason),
         };
         reporter.report(&TargetEvent::Accepted { peer, local, tls });
-        let origin = Origin { local: Some(ip), names, generated, concat };
+        let origin = Origin { local: Some(ip), port, channel };
         let session = Session::new(hub.clone(), origin, bell.clone().into());
         let (send, recv) = halves;
         let mut serving = Serving {
@@ -87,12 +89,7 @@ type Halves = (SendHalf, RecvHalf);
 /// A connection as its session gets it.
 struct Secured {
     halves: Halves,
-    /// Whom the PSK identity names.
-    names: Option<PskNames>,
-    /// Whether its PSK came from authentication.
-    generated: bool,
-    /// Whether it is there to agree on one.
-    concat: bool,
+    channel: Channel,
     /// A word on TLS.
     tls: Option<String>,
 }
@@ -100,22 +97,16 @@ struct Secured {
 /// Does the TLS handshake where one is due.
 fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secured, Refusal> {
     let deadline = Instant::now() + SETUP_TIMEOUT;
-    let plain = |stream, concat| Secured {
-        halves: transport::plain(stream),
-        names: None,
-        generated: false,
-        concat,
-        tls: None,
-    };
+    let plain = |stream, channel| Secured { halves: transport::plain(stream), channel, tls: None };
     let (options, socket) = match security {
-        Security::Plain => return Ok(plain(stream, false)),
+        Security::Plain => return Ok(plain(stream, Channel::Plain)),
         Security::Tls { keys, options } => {
             let keys = keys.clone();
             (options, config(move |identity| keys.lookup(identity)))
         }
         Security::Concat { options } => {
             if !begins_tls(&stream).map_err(Refusal::Resources)? {
-                return Ok(plain(stream, true));
+                return Ok(plain(stream, Channel::Concat));
             }
             let hub = hub.clone();
             (options, config(move |identity| hub.generated_keys.lookup(identity, Instant::now())))
@@ -129,11 +120,11 @@ fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secu
     let info = socket.info();
     let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
     Ok(Secured {
-        // Only identities that parse are found in the ring.
-        names: PskNames::parse(&identity),
-        generated: matches!(security, Security::Concat { .. }),
-        concat: false,
         tls: Some(format!("{} {:?}, identity {identity}", info.version(), info.suite)),
+        channel: match security {
+            Security::Tls { keys, .. } => Channel::Tls { identity, keys: keys.clone() },
+            _ => Channel::Generated { identity },
+        },
         halves: transport::tls(socket),
     })
 }

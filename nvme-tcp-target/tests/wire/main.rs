@@ -3,5 +3,6 @@
 mod admin;
 mod authentication;
 mod hostile;
+mod queues;
 mod random;
 mod support;

@@ -202,9 +202,8 @@ impl Queue {
         let bytes: Vec<u8> = self.to_host.drain(..n).collect();
         let mut rest = &bytes[..];
         loop {
-            if self.doors
-                && let Door::InPlace(payload) = self.host.door()
-            {
+            let door = if self.doors { self.host.door() } else { Door::Consume };
+            if let Door::InPlace(payload) = door {
                 let n = rest.len().min(payload.len as usize);
                 let buffer = self.buffers.get_mut(&payload.slot).expect("a buffer");
                 buffer[payload.offset as usize..][..n].copy_from_slice(&rest[..n]);
