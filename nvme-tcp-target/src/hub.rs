@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use nvme_tcp::proto::ADMIN_IN_CAPSULE;
 use nvme_tcp::spec::discovery_log::{
@@ -33,6 +34,10 @@ pub struct Config {
     pub queue_entries: u32,
     /// The most I/O queues of one controller.
     pub io_queues: u16,
+    /// How long a TLS handshake, and then the way to Connect and through authentication, may take; 10 s by default.
+    pub setup_timeout: Duration,
+    /// How long a host may take none of what is sent to it before its connection is closed; 30 s by default.
+    pub send_timeout: Duration,
 }
 
 impl Default for Config {
@@ -42,6 +47,8 @@ impl Default for Config {
             max_transfer: 1 << 20,
             queue_entries: 128,
             io_queues: 64,
+            setup_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -55,6 +62,7 @@ impl Config {
             queue_entries: self.queue_entries.clamp(2, 4096),
             io_queues: self.io_queues.clamp(1, 0xfffe),
             connection: ConnectionConfig { in_capsule: self.connection.in_capsule & !15, ..self.connection },
+            ..self
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod authentication;
+mod bare;
 mod hostile;
 mod queues;
 mod random;

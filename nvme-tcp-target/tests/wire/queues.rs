@@ -28,9 +28,8 @@ fn an_io_queue_with_other_security_than_its_admin_queue_is_refused_by_its_cntlid
     let hub = hub(Config::default(), Namespace::ram(1 << 20));
     let key = |fill: u8| ConfiguredKey::new(KeyHash::Sha256, &[fill; 32]).unwrap();
     let keys = KeyRing::new().key(key(1)).key(key(2));
-    let identity = |fill: u8| {
-        candidates(&[key(fill)], HOST, SUBSYSTEM, Policy::ALL).unwrap()[0].identity().to_owned()
-    };
+    let identity =
+        |fill: u8| candidates(&[key(fill)], HOST, SUBSYSTEM, Policy::ALL).unwrap()[0].identity().to_owned();
     let tls = |fill: u8| Channel::Tls { identity: identity(fill), keys: keys.clone() };
     let generated = || Channel::Generated { identity: identity(1) };
     for (on, by, expected) in [
