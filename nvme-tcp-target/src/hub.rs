@@ -14,6 +14,7 @@ use nvme_tcp::spec::discovery_log::{
 use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
+use crate::ana::AnaState;
 use crate::controller::Controller;
 use crate::keys::GeneratedKeys;
 use crate::namespace::Namespace;
@@ -162,6 +163,41 @@ impl Hub {
         let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
         subsystem.remove(nsid)?;
         self.namespace_changed(nqn, nsid);
+        Ok(())
+    }
+
+    /// Gives a namespace another size in bytes, and tells the hosts that see it. Of one that shrinks, the bytes
+    /// behind its new end are lost.
+    ///
+    /// # Errors
+    /// There is no such subsystem or namespace, the size is no whole number of blocks, or what holds the bytes cannot
+    /// be made that long.
+    pub fn resize_namespace(&self, nqn: &str, nsid: u32, size: u64) -> Result<(), SubsystemError> {
+        let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
+        subsystem.resize(nsid, size)?;
+        self.namespace_changed(nqn, nsid);
+        Ok(())
+    }
+
+    /// Sets the state of an ANA group (1 to 128) of a subsystem, and tells the hosts that see it: for controllers at one
+    /// port (the listeners are counted from 0, in the order they were given), or with `None` for all of them.
+    ///
+    /// # Errors
+    /// There is no such subsystem or group.
+    pub fn set_ana_state(
+        &self,
+        nqn: &str,
+        port: Option<u16>,
+        group: u32,
+        state: AnaState,
+    ) -> Result<(), SubsystemError> {
+        let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
+        subsystem.set_ana_state(port, group, state)?;
+        for controller in self.controllers_of(nqn) {
+            if port.is_none_or(|port| port == controller.port) {
+                controller.ana_changed();
+            }
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! namespace  where the bytes are
 //! ```
 
+mod ana;
 mod channel;
 mod controller;
 mod fault;
@@ -18,11 +19,13 @@ mod login;
 mod memory;
 pub mod namespace;
 pub mod proto;
+mod reservation;
 mod session;
 mod statistics;
 mod subsystem;
 mod target;
 
+pub use ana::AnaState;
 pub use channel::Channel;
 pub use controller::AssociationEnd;
 pub use fault::{Fault, FaultPlan, Field};

@@ -13,6 +13,7 @@ use nvme_tcp::spec::command::fabrics::{
 use nvme_tcp::spec::completion::Status;
 use zerocopy::FromBytes;
 
+use super::error_log::ErrorLog;
 use super::event::Events;
 use super::{Answer, Controller, Queue, QueueToken, State, keep_alive};
 use crate::channel::Channel;
@@ -121,6 +122,7 @@ impl Connected {
                         queues: [(0, Queue { token, waker: by.waker.clone() })].into(),
                         last_token: token,
                         events: Events::default(),
+                        errors: ErrorLog::default(),
                     }
                     .into(),
                 })

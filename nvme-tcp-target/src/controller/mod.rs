@@ -2,6 +2,7 @@
 
 mod admin;
 mod connect;
+mod error_log;
 mod event;
 mod identify;
 mod io;
@@ -14,16 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
 
 use crate::channel::Channel;
 use crate::subsystem::Exported;
+use error_log::ErrorLog;
 use event::Events;
 
 pub(crate) use admin::{NOT_ABORTED, Outcome};
 pub(crate) use connect::{Connected, Connecting};
 pub(crate) use identify::{MAX_EVENT_REQUESTS, MAX_NSID};
-pub(crate) use io::execute as execute_io;
+pub(crate) use io::{COMPARE, Context, compare_and_write, execute as execute_io};
 
 /// What a command is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +44,11 @@ impl Answer {
         Self { result, ..Self::SUCCESS }
     }
 
-    /// A failure that the same command would meet again.
+    /// A failure that the same command would meet again; but for one of this path, which is no reason not to try
+    /// another.
     pub(crate) fn refused(status: Status) -> Self {
-        Self { status: status.with_do_not_retry(), ..Self::SUCCESS }
+        let path = status.code_type() == Status::INTERNAL_PATH.code_type();
+        Self { status: if path { status } else { status.with_do_not_retry() }, ..Self::SUCCESS }
     }
 }
 
@@ -83,6 +88,7 @@ struct State {
     queues: BTreeMap<u16, Queue>,
     last_token: QueueToken,
     events: Events,
+    errors: ErrorLog,
 }
 
 /// Tells a queue from others that have, or had, its number.
@@ -176,6 +182,11 @@ impl Controller {
         if state.has_queue(qid, token) {
             state.queues.remove(&qid);
         }
+    }
+
+    /// A command of queue `qid` failed.
+    pub(crate) fn failed(&self, qid: u16, sqe: &Sqe, status: Status) {
+        self.lock().errors.record(qid, sqe, status);
     }
 
     /// Whether it is enabled and ready, as commands besides Fabrics commands need it.

@@ -3,6 +3,8 @@
 mod admin;
 mod authentication;
 mod bare;
+mod commands;
+mod events;
 mod hostile;
 mod queues;
 mod random;
