@@ -9,6 +9,7 @@ use crate::auth::Agreed;
 use crate::connector::TlsFacts;
 use crate::driver::shared::Buffer;
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
+use crate::events::{Events, Replacement};
 use crate::generations::Generations;
 use crate::housekeeping;
 use crate::namespace::Namespace;
@@ -65,18 +66,14 @@ impl Controller {
     /// The IDs of the namespaces that this host may use, in ascending order.
     ///
     /// # Errors
-    /// The command failed, or the association is lost.
+    /// The command failed, or the association is lost; the list does not ascend, or holds more than 65,536 IDs
+    /// ([`ErrorKind::Malformed`]).
     pub fn namespaces(&self) -> Result<Vec<u32>> {
         let mut found: Vec<u32> = Vec::new();
         loop {
             let after = found.last().copied().unwrap_or(0);
             let page = self.identify(identify::CNS_ACTIVE_NAMESPACES, after)?;
-            let ids =
-                page.chunks_exact(4).filter_map(|id| id.first_chunk()).map(|id| u32::from_le_bytes(*id));
-            let before = found.len();
-            // A list ends with a zero; what does not ascend would go round for ever.
-            found.extend(ids.take_while(|id| *id != 0).filter(|id| *id > after));
-            if found.len() - before < IDENTIFY_LEN / 4 {
+            if !append_namespaces(&mut found, &page)? {
                 return Ok(found);
             }
         }
@@ -137,9 +134,7 @@ impl Controller {
     /// # Errors
     /// The new one did not come up; the old one is still used.
     pub fn reconnect(&self) -> Result<()> {
-        self.generations.replace()?;
-        self.generations.ring(|calls| calls.look = true);
-        Ok(())
+        self.generations.replace(Replacement::Asked)
     }
 
     /// Authenticates both ends of the admin queue once more by DH-HMAC-CHAP, with the secrets that
@@ -151,21 +146,76 @@ impl Controller {
         self.generations.current().authenticate_again(&self.generations.connector)
     }
 
-    /// Shuts the controller down in good order and closes every connection.
+    /// What happens to the controller from now on: what it reports by itself, and what becomes of the association
+    /// with it. Each receiver gets every event.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::events::{AsyncEvent, Event};
+    ///
+    /// let events = controller.events()?;
+    /// while let Some(event) = events.recv() {
+    ///     if let Event::Reported(AsyncEvent::NamespacesChanged(which)) = event {
+    ///         println!("changed: {which:?}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This process has no descriptor left.
+    pub fn events(&self) -> Result<Events> {
+        self.generations.bulletin.listen()
+    }
+
+    /// Shuts the controller down in good order and closes every connection, as dropping it does. Associations that
+    /// still drain are closed at once; the present one is given 5 s to say that its shutdown is complete, and less
+    /// where it answers. Commands that are outstanding then fail with [`ErrorKind::ShutDown`]. An association that
+    /// is just being brought up is closed when it is up, without being waited for.
     pub fn shutdown(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
+        self.generations.end();
         self.generations.ring(|calls| calls.stop = true);
         if let Some(housekeeper) = self.housekeeper.take() {
             // It does not panic; if it did, the connections are closed all the same.
             drop(housekeeper.join());
         }
-        for association in self.generations.associations() {
-            association.shut_down();
-        }
+        self.generations.current().close(&ErrorKind::ShutDown.into());
+        self.generations.bulletin.end();
     }
+}
+
+/// The most namespace IDs that [`Controller::namespaces`] takes from a controller.
+const MAX_NAMESPACES: usize = 1 << 16;
+
+/// Adds a page of the active namespace list (CNS 02h); whether there may be another.
+fn append_namespaces(found: &mut Vec<u32>, page: &[u8]) -> Result<bool> {
+    let malformed = |got: u64, expected| ErrorKind::Malformed {
+        what: "the active namespace list",
+        field: "NSID",
+        got,
+        expected,
+    };
+    let ids = page.chunks_exact(4).filter_map(|id| id.first_chunk()).map(|id| u32::from_le_bytes(*id));
+    for id in ids {
+        if id == 0 {
+            return Ok(false);
+        }
+        // What does not ascend would go round for ever.
+        if found.last().is_some_and(|last| id <= *last) {
+            return Err(malformed(id.into(), "IDs that ascend").into());
+        }
+        if found.len() == MAX_NAMESPACES {
+            return Err(malformed(id.into(), "at most 65,536 of them").into());
+        }
+        found.push(id);
+    }
+    Ok(true)
 }
 
 impl Options {
@@ -185,5 +235,34 @@ impl Drop for Controller {
         if self.housekeeper.is_some() {
             self.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(ids: impl IntoIterator<Item = u32>) -> Vec<u8> {
+        ids.into_iter().flat_map(u32::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn namespace_ids_ascend_and_end() {
+        let mut found = Vec::new();
+        assert!(append_namespaces(&mut found, &page(1..=1024)).unwrap(), "a full page has another behind it");
+        assert!(!append_namespaces(&mut found, &page([2000, 0, 3000])).unwrap());
+        assert_eq!((found.len(), found.last()), (1025, Some(&2000)));
+        for wrong in [2000, 7] {
+            let error = append_namespaces(&mut found, &page([wrong, 0])).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Malformed { got, .. } if *got == wrong.into()));
+        }
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused() {
+        let mut found = Vec::new();
+        let error = (0..=64).map(|n| append_namespaces(&mut found, &page(n * 1024 + 1..=(n + 1) * 1024)));
+        let error = error.collect::<Result<Vec<_>>>().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Malformed { got: 65_537, .. }), "{error}");
     }
 }

@@ -147,6 +147,28 @@ pub enum ErrorKind {
         /// How long was waited.
         after: Duration,
     },
+    /// What the controller gave has something in it that cannot be.
+    #[error("{what} has {field} {got}, expected {expected}")]
+    Malformed {
+        /// Which structure.
+        what: &'static str,
+        /// Which field of it.
+        field: &'static str,
+        /// What it holds.
+        got: u64,
+        /// What it would have to hold.
+        expected: &'static str,
+    },
+    /// An option is longer than this library can count.
+    #[error("{option} is {given:?}, expected at most {most:?}")]
+    TooLong {
+        /// Which option.
+        option: &'static str,
+        /// What it was given.
+        given: Duration,
+        /// The longest there can be.
+        most: Duration,
+    },
     /// The namespace cannot be used.
     #[error("namespace {nsid} {refusal}")]
     Namespace {
@@ -207,10 +229,14 @@ impl Error {
     pub fn scope(&self) -> Scope {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Scope::Configuration
-            }
-            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | TooLong { .. } => Scope::Configuration,
+            Status { .. } | Data { .. } | Namespace { .. } | Malformed { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
@@ -222,9 +248,13 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Blame::Caller
-            }
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,

@@ -30,8 +30,10 @@
 //! What goes wrong is an [`Error`]: how far it reaches ([`Scope`]), whose turn it is ([`Blame`]), and a hint for
 //! an operator. Nothing falls back from TLS to plain text.
 //!
-//! Not here yet: multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
-//! up the next association), tokio and io_uring.
+//! - [`events`] tells what a controller reports by itself, and what becomes of the association with it.
+//!
+//! Not here yet: multipath, recovery by itself ([`Controller::reconnect`] brings up the next association), tokio
+//! and io_uring.
 
 mod association;
 pub mod auth;
@@ -40,6 +42,7 @@ mod controller;
 pub mod discovery;
 pub mod driver;
 mod error;
+pub mod events;
 mod generations;
 pub mod host;
 mod housekeeping;
@@ -56,6 +59,7 @@ pub mod spec;
 pub use connector::TlsFacts;
 pub use controller::{Controller, ControllerInfo};
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
+pub use events::{Event, Events};
 pub use namespace::Namespace;
 pub use options::{Options, Security};
 pub use queue::{Queue, QueueCompletion, Rejected};

@@ -1,17 +1,20 @@
 //! A namespace: bytes at offsets.
 
+mod run;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zerocopy::IntoBytes;
 
-use crate::association::{Association, check};
+use self::run::split;
+use crate::association::Association;
 use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::generations::Generations;
+use crate::spec::command::nvm::MAX_BLOCKS;
 use crate::spec::command::nvm::{self, DsmRange};
-use crate::spec::command::{Sqe, nvm::MAX_BLOCKS};
 use crate::spec::identify::{IdentifyNamespace, ONCS_DSM, ONCS_WRITE_ZEROES};
 
 /// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
@@ -79,9 +82,12 @@ impl Namespace {
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
     pub fn max_transfer(&self) -> usize {
+        self.max_transfer_on(&self.generations.current())
+    }
+
+    pub(crate) fn max_transfer_on(&self, association: &Association) -> usize {
         let most = u64::from(MAX_BLOCKS) << self.block_shift;
-        let limit =
-            self.generations.current().traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
+        let limit = association.traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
         (limit >> self.block_shift << self.block_shift).max(self.block_size().into()) as usize
     }
 
@@ -100,6 +106,11 @@ impl Namespace {
         Ok((offset >> self.block_shift, len >> self.block_shift))
     }
 
+    /// The first block and the number of blocks of `len` bytes at `offset` behind the block `slba`.
+    fn blocks_of(&self, slba: u64, offset: usize, len: usize) -> (u64, u32) {
+        (slba + (offset as u64 >> self.block_shift), (len >> self.block_shift) as u32)
+    }
+
     /// Fills `buffer` with what stands at `offset`.
     ///
     /// # Errors
@@ -107,15 +118,14 @@ impl Namespace {
     /// holds then is not defined.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let step = self.max_transfer();
-        let mut at = slba;
-        let requests = buffer.chunks_mut(step).map(|piece| {
-            let count = (piece.len() >> self.block_shift) as u32;
-            let sqe = nvm::read(self.nsid, at, count);
-            at += u64::from(count);
-            Request { sqe, buffer: Buffer::Read(piece) }
-        });
-        self.run("Read", requests)
+        let step = |association: &_| self.max_transfer_on(association);
+        self.transfer("Read", buffer.len(), step, |pieces, queue| {
+            let requests = split(buffer, pieces).map(|(at, piece)| {
+                let (slba, count) = self.blocks_of(slba, at, piece.len());
+                Request { sqe: nvm::read(self.nsid, slba, count), buffer: Buffer::Read(piece) }
+            });
+            queue.attempt(requests)
+        })
     }
 
     /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
@@ -125,15 +135,15 @@ impl Namespace {
     /// the new.
     pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
         let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
-        let step = self.max_transfer();
-        let mut at = slba;
-        let requests = buffer.chunks(step).map(|piece| {
-            let count = (piece.len() >> self.block_shift) as u32;
-            let sqe = nvm::write(self.nsid, at, count);
-            at += u64::from(count);
-            Request { sqe, buffer: Buffer::Write(piece) }
-        });
-        self.run("Write", requests)
+        let step = |association: &_| self.max_transfer_on(association);
+        self.transfer("Write", buffer.len(), step, |pieces, queue| {
+            let requests = pieces.map(|piece| {
+                let (slba, count) = self.blocks_of(slba, piece.start, piece.len());
+                let sqe = nvm::write(self.nsid, slba, count);
+                Request { sqe, buffer: Buffer::Write(&buffer[piece]) }
+            });
+            queue.attempt(requests)
+        })
     }
 
     /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
@@ -201,23 +211,6 @@ impl Namespace {
             Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) }
         });
         self.run("Dataset Management", requests)
-    }
-
-    /// Runs commands without data.
-    fn run_bare(&self, name: &'static str, commands: impl IntoIterator<Item = Sqe>) -> Result<()> {
-        self.run(name, commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None }))
-    }
-
-    /// Runs commands on this thread's queue; when the next association takes over, the rest of them there.
-    fn run<'b>(&self, name: &'static str, requests: impl IntoIterator<Item = Request<'b>>) -> Result<()> {
-        let mut requests = requests.into_iter().peekable();
-        while requests.peek().is_some() {
-            let association = self.generations.current();
-            let stay = || self.generations.is_current(&association);
-            let done = |cqe: &_, fault| check(name, cqe, fault);
-            queue_of_this_thread(&association)?.execute_while(&mut requests, stay, done)?;
-        }
-        Ok(())
     }
 }
 

@@ -77,7 +77,10 @@ pub struct IdentifyController {
     reserved_100: [u8; 11],
     /// CNTRLTYPE: controller type.
     pub cntrltype: u8,
-    reserved_112: [u8; 146],
+    reserved_112: [u8; 16],
+    /// CRDT1 to CRDT3: command retry delay times in 100 ms.
+    pub crdt: [U16; 3],
+    reserved_134: [u8; 124],
     /// ACL: abort command limit, 0-based.
     pub acl: u8,
     /// AERL: asynchronous event request limit, 0-based.
@@ -276,6 +279,7 @@ const _: () = {
     assert!(size_of::<IdentifyController>() == IDENTIFY_LEN);
     assert!(offset_of!(IdentifyController, cmic) == 76);
     assert!(offset_of!(IdentifyController, cntrltype) == 111);
+    assert!(offset_of!(IdentifyController, crdt) == 128);
     assert!(offset_of!(IdentifyController, acl) == 258);
     assert!(offset_of!(IdentifyController, kas) == 320);
     assert!(offset_of!(IdentifyController, cqt) == 386);

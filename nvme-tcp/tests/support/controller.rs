@@ -56,6 +56,12 @@ pub(crate) struct Script {
     pub(crate) blocks: u64,
     /// MAXCMD.
     pub(crate) max_commands: u16,
+    /// MDTS, by CNTLID.
+    pub(crate) mdts: fn(u16) -> u8,
+    /// OAES.
+    pub(crate) events: u32,
+    /// AERL.
+    pub(crate) event_limit: u8,
 }
 
 impl Default for Script {
@@ -69,6 +75,9 @@ impl Default for Script {
             receive_buffer: None,
             blocks: 16_384,
             max_commands: 0,
+            mdts: |_| 5,
+            events: 0,
+            event_limit: 0,
         }
     }
 }
@@ -148,6 +157,13 @@ impl Target {
 
     pub(crate) fn journal(&self) -> Vec<Entry> {
         self.shared.journal.lock().unwrap().clone()
+    }
+
+    /// Ends every connection there is; new ones are taken.
+    pub(crate) fn cut(&self) {
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
     }
 
     /// Waits until `found` finds in the journal what it looks for.
@@ -348,6 +364,8 @@ impl Link {
                 let data = self.identify(sqe);
                 self.give(sqe, &data);
             }
+            // Outstanding until a test completes it.
+            (0, admin::ASYNC_EVENT_REQUEST) => {}
             (0, admin::SET_FEATURES) => {
                 self.complete(sqe, Status::SUCCESS, sqe.get_cdw(11).into());
             }
@@ -411,7 +429,9 @@ impl Link {
             identify::CNS_CONTROLLER => {
                 let mut data = IdentifyController::zeroed();
                 data.cntrltype = identify::CONTROLLER_IO;
-                data.mdts = 5;
+                data.mdts = (script.mdts)(self.cntlid);
+                data.oaes = script.events.into();
+                data.aerl = script.event_limit;
                 data.cntlid = self.cntlid.into();
                 data.kas = 1.into();
                 data.maxcmd = script.max_commands.into();

@@ -1,0 +1,176 @@
+//! Runs a call's commands to their end, on as many associations as that takes.
+
+use std::ops::Range;
+
+use super::{Namespace, queue_of_this_thread};
+use crate::association::{Association, check};
+use crate::driver::shared::{Buffer, Request, SharedQueue};
+use crate::error::{Error, Result};
+use crate::generations::Generations;
+use crate::spec::command::Sqe;
+
+/// Commands that are held in memory at once, where their number is the caller's.
+const WINDOW: usize = 1024;
+
+/// What of a call is still to be done: ranges of its data, ascending and apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Left(Vec<Range<usize>>);
+
+impl Left {
+    fn whole(len: usize) -> Self {
+        Self(Some(0..len).filter(|range| !range.is_empty()).into_iter().collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The pieces of what is left, each of `step` at most.
+    fn pieces(&self, step: usize) -> impl Iterator<Item = Range<usize>> {
+        self.0.iter().flat_map(move |range| {
+            let end = range.end;
+            range.clone().step_by(step).map(move |start| start..end.min(start.saturating_add(step)))
+        })
+    }
+
+    /// Of its pieces of `step`, the first `begun` are done, but for those in `failed`.
+    fn done(&mut self, step: usize, begun: usize, failed: &[usize]) {
+        let is_left = |number: usize| number >= begun || failed.contains(&number);
+        let mut left: Vec<Range<usize>> = Vec::new();
+        for (_, piece) in self.pieces(step).enumerate().filter(|(number, _)| is_left(*number)) {
+            match left.last_mut().filter(|last| last.end == piece.start) {
+                Some(last) => last.end = piece.end,
+                None => left.push(piece),
+            }
+        }
+        self.0 = left;
+    }
+}
+
+/// One go at what is left.
+pub(super) struct Attempt<'a> {
+    name: &'static str,
+    queue: &'a SharedQueue,
+    association: &'a Association,
+    generations: &'a Generations,
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    /// How many commands were begun.
+    begun: usize,
+    /// Which of those are not done.
+    failed: Vec<usize>,
+    /// The first error.
+    error: Option<Error>,
+}
+
+impl Attempt<'_> {
+    /// Runs `requests` as far as the association stays the present one.
+    pub(super) fn attempt<'b>(&self, requests: impl IntoIterator<Item = Request<'b>>) -> Outcome {
+        let mut failed = Vec::new();
+        let stay = || self.generations.is_current(self.association);
+        let (begun, result) = self.queue.run(requests, stay, |number, outcome| {
+            let result = outcome.and_then(|(cqe, fault)| check(self.name, &cqe, fault));
+            result.inspect_err(|_| failed.push(number))
+        });
+        Outcome { begun, failed, error: result.err() }
+    }
+}
+
+/// The parts of `data` that `ranges`, ascending and apart, name, each with where it begins.
+pub(super) fn split<T>(
+    data: &mut [T],
+    ranges: impl Iterator<Item = Range<usize>>,
+) -> impl Iterator<Item = (usize, &mut [T])> {
+    let (mut rest, mut at) = (data, 0);
+    ranges.map(move |range| {
+        let (_, tail) = std::mem::take(&mut rest).split_at_mut(range.start - at);
+        let (part, tail) = tail.split_at_mut(range.len());
+        (rest, at) = (tail, range.end);
+        (range.start, part)
+    })
+}
+
+impl Namespace {
+    /// Runs commands without data.
+    pub(super) fn run_bare(&self, name: &'static str, commands: impl IntoIterator<Item = Sqe>) -> Result<()> {
+        self.run(name, commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None }))
+    }
+
+    /// Runs commands on this thread's queue; when the next association takes over, the rest of them there.
+    pub(super) fn run<'b>(
+        &self,
+        name: &'static str,
+        requests: impl IntoIterator<Item = Request<'b>>,
+    ) -> Result<()> {
+        let mut requests = requests.into_iter();
+        loop {
+            let mut window: Vec<_> = requests.by_ref().take(WINDOW).collect();
+            if window.is_empty() {
+                return Ok(());
+            }
+            self.transfer(
+                name,
+                window.len(),
+                |_| 1,
+                |pieces, queue| {
+                    let picked = split(&mut window, pieces).flat_map(|(_, requests)| requests);
+                    queue.attempt(picked.map(Request::again))
+                },
+            )?;
+        }
+    }
+
+    /// Does all of `0..len` by `attempt`, in pieces of what `step` says of the association they are for: one that
+    /// takes over may take less at once.
+    pub(super) fn transfer(
+        &self,
+        name: &'static str,
+        len: usize,
+        step: impl Fn(&Association) -> usize,
+        mut attempt: impl FnMut(&mut dyn Iterator<Item = Range<usize>>, Attempt<'_>) -> Outcome,
+    ) -> Result<()> {
+        let generations = &*self.generations;
+        let mut left = Left::whole(len);
+        while !left.is_empty() {
+            let association = generations.current();
+            let step = step(&association);
+            let queue = queue_of_this_thread(&association)?;
+            let go = Attempt { name, queue, association: &association, generations };
+            let Outcome { begun, failed, error } = attempt(&mut left.pieces(step), go);
+            if let Some(error) = error {
+                return Err(error);
+            }
+            left.done(step, begun, &failed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_cut_anew_for_a_smaller_mdts() {
+        let mut left = Left::whole(1000);
+        assert_eq!(left.pieces(400).collect::<Vec<_>>(), [0..400, 400..800, 800..1000]);
+        // The first two were begun, and the second failed.
+        left.done(400, 2, &[1]);
+        assert_eq!(left.0, std::slice::from_ref(&(400..1000)));
+        assert_eq!(left.pieces(256).collect::<Vec<_>>(), [400..656, 656..912, 912..1000]);
+        left.done(256, 3, &[0, 2]);
+        assert_eq!(left.0, [400..656, 912..1000]);
+        assert_eq!(left.pieces(512).collect::<Vec<_>>(), [400..656, 912..1000]);
+        left.done(512, 2, &[]);
+        assert!(left.is_empty());
+    }
+
+    #[test]
+    fn data_is_split_where_the_ranges_are() {
+        let mut data = [0, 1, 2, 3, 4, 5];
+        let parts: Vec<_> = split(&mut data, [1..2, 3..6].into_iter()).collect();
+        assert_eq!(parts, [(1, &mut [1][..]), (3, &mut [3, 4, 5][..])]);
+    }
+}
