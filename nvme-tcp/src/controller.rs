@@ -116,7 +116,19 @@ impl Controller {
     }
 
     fn admin_read(&self, name: &'static str, sqe: Sqe, buffer: &mut [u8]) -> Result<()> {
-        self.generations.current().admin(name, sqe, Buffer::Read(buffer)).map(drop)
+        let mut tries = 0;
+        loop {
+            let association = self.generations.current();
+            let Err(error) = association.admin(name, sqe, Buffer::Read(&mut *buffer)) else { return Ok(()) };
+            // What only reads can be sent again at once.
+            let policy = self.generations.connector.options().recovery;
+            let again = policy.is_some_and(|policy| tries < policy.retries) && association.death().is_some();
+            if !again {
+                return Err(error);
+            }
+            tries += 1;
+            self.generations.wait_for_next(&association)?;
+        }
     }
 
     /// A queue of its own for one thread, on one of the I/O queues that

@@ -197,6 +197,18 @@ pub enum ErrorKind {
         /// The block size in bytes.
         block_size: u32,
     },
+    /// A command that changes something was outstanding when its association was lost, and nothing says whether it
+    /// was carried out.
+    #[error("{command} may or may not have been carried out: {cause}")]
+    UnknownFate {
+        /// Which command.
+        command: &'static str,
+        /// How the association was lost, or why the command was held no longer.
+        cause: Error,
+        /// How long the old controller may still carry it out: a write to the same place before that may be
+        /// overwritten. `None` where nothing says, since there is no keep-alive.
+        fenced_in: Option<Duration>,
+    },
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -237,7 +249,7 @@ impl Error {
             | Unaligned { .. }
             | TooLong { .. } => Scope::Configuration,
             Status { .. } | Data { .. } | Namespace { .. } | Malformed { .. } => Scope::Command,
-            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
+            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
             }
@@ -256,7 +268,7 @@ impl Error {
             | Unaligned { .. }
             | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
-            Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
+            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller
@@ -271,6 +283,8 @@ impl Error {
         match self.kind() {
             ErrorKind::Status { status, .. } => !status.do_not_retry(),
             ErrorKind::Data { .. } => true,
+            // A caller has to find out first.
+            ErrorKind::UnknownFate { .. } => false,
             ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
             _ => self.blame() == Blame::Network,
         }
@@ -333,6 +347,9 @@ impl Error {
             }
             ErrorKind::Lost(_) => {
                 "the target stopped or the network failed: what was not flushed may not be written"
+            }
+            ErrorKind::UnknownFate { .. } => {
+                "read what stands there once the old controller is fenced, before writing to the same place again"
             }
             ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
             ErrorKind::Protocol(_) => "this is a fault of the target: report it with its name and version",

@@ -1,7 +1,8 @@
 //! Associations in generations: one for new commands, earlier ones that drain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::association::Association;
 use crate::connector::Connector;
@@ -28,6 +29,10 @@ pub(crate) struct Generations {
     pub(crate) bulletin: Bulletin,
     /// The controller was shut down.
     ended: AtomicBool,
+    /// Why commands are not held any more while there is no association.
+    unheld: Mutex<Option<Error>>,
+    /// An association is up, or `unheld` or `ended` changed.
+    changed: Condvar,
 }
 
 impl Generations {
@@ -48,6 +53,8 @@ impl Generations {
             bell,
             bulletin: Bulletin::default(),
             ended: AtomicBool::new(false),
+            unheld: Mutex::default(),
+            changed: Condvar::new(),
         })
     }
 
@@ -89,9 +96,11 @@ impl Generations {
                 let generation = old.generation;
                 self.bulletin.tell(|| Event::Replaced { generation, why });
             }
+            // Before anybody can lose it.
+            self.bulletin.tell(|| Event::AssociationUp { generation });
             self.draining().push(old);
         }
-        self.bulletin.tell(|| Event::AssociationUp { generation });
+        self.hold(None);
         self.ring(|calls| calls.look = true);
         Ok(())
     }
@@ -103,7 +112,45 @@ impl Generations {
 
     /// No association takes the present one's place any more.
     pub(crate) fn end(&self) {
-        let _current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        self.ended.store(true, Ordering::Release);
+        {
+            let _current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            self.ended.store(true, Ordering::Release);
+        }
+        self.hold(Some(ErrorKind::ShutDown.into()));
+    }
+
+    /// Commands are held while there is no association; with an error they are not, and fail with it.
+    pub(crate) fn hold(&self, unheld: Option<Error>) {
+        *self.unheld.lock().unwrap_or_else(PoisonError::into_inner) = unheld;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is an association after `lost`.
+    pub(crate) fn wait_for_next(&self, lost: &Association) -> Result<()> {
+        self.wait(None, || !self.is_current(lost))
+    }
+
+    /// Waits until `until`, as long as commands are held.
+    pub(crate) fn wait_until(&self, until: Instant) -> Result<()> {
+        self.wait(Some(until), || Instant::now() >= until)
+    }
+
+    fn wait(&self, until: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+        let mut unheld = self.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if done() {
+                return Ok(());
+            }
+            if let Some(error) = &*unheld {
+                return Err(error.clone());
+            }
+            unheld = match until {
+                None => self.changed.wait(unheld).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    self.changed.wait_timeout(unheld, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
     }
 }

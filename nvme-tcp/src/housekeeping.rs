@@ -17,6 +17,7 @@ use crate::association::Association;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Replacement};
 use crate::generations::Generations;
+use crate::proto::{BringUpError, Recoverer, RecoveryStep};
 
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -37,8 +38,12 @@ pub(crate) fn start(generations: Arc<Generations>) -> Result<JoinHandle<()>> {
         tenders: HashMap::new(),
         replace_at: None,
         replacing: None,
+        recoverer: None,
+        seen: 0,
+        gone: false,
         stopping: false,
     };
+    housekeeper.recoverer = housekeeper.generations.connector.options().recovery.map(Recoverer::new);
     spawn("nvme-tcp-keep-alive", move || housekeeper.run())
 }
 
@@ -54,7 +59,32 @@ struct Housekeeper {
     replace_at: Option<Instant>,
     /// The thread that does so.
     replacing: Option<mpsc::Receiver<Result<()>>>,
+    /// Where lost associations are brought up again.
+    recoverer: Option<Recoverer>,
+    /// The generation that was the present one at the last look.
+    seen: u64,
+    /// It was told that there will be no other association.
+    gone: bool,
     stopping: bool,
+}
+
+/// Whether another attempt to bring up an association would fail in the same way.
+fn fails_for_good(error: &Error) -> bool {
+    use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
+    let refused = error.status().is_some_and(|status| status.do_not_retry());
+    let secret = matches!(
+        error.kind(),
+        ErrorKind::BringUp(Authentication(_) | AuthenticationRequired | SecureChannelRequired)
+    );
+    refused || secret || matches!(error.kind(), ErrorKind::Key(_) | ErrorKind::ShutDown)
+}
+
+/// Any number.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without random bytes there is no jitter.
+    let filled = ktls::crypto::random(&mut bytes);
+    filled.map_or(0, |()| u32::from_le_bytes(bytes))
 }
 
 /// Wakes the housekeeper when its thread is done, even by a panic.
@@ -86,6 +116,9 @@ impl Housekeeper {
                 return;
             }
             next = next.min(turn.next);
+            if let Some(at) = self.recover(&current, now) {
+                next = next.min(at);
+            }
             let mut watched = vec![current];
             // Cloned, so that nothing is held while they are served.
             let draining = self.generations.draining().clone();
@@ -126,12 +159,23 @@ impl Housekeeper {
                 return;
             }
             self.replacing = None;
-            // Where no new association comes up, the old one serves until its limit, and then says so.
-            self.replace_at = (!matches!(result, Ok(Ok(())))).then(|| Instant::now() + REPLACE_AGAIN);
+            let error = match result {
+                Ok(result) => result.err(),
+                Err(_) => Some(Error::invalid("the thread that brings up associations panicked")),
+            };
+            if let Some(error) = error {
+                self.not_replaced(&error);
+            }
         }
         if self.stopping || self.replace_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
+        self.replace_at = None;
+        self.connect();
+    }
+
+    /// Begins to bring up the next association.
+    fn connect(&mut self) {
         let generations = self.generations.clone();
         let (result, replacing) = mpsc::channel();
         let thread = spawn("nvme-tcp-connect", move || {
@@ -141,8 +185,59 @@ impl Housekeeper {
             drop(result);
         });
         match thread {
-            Ok(_) => (self.replacing, self.replace_at) = (Some(replacing), None),
-            Err(_) => self.replace_at = Some(Instant::now() + REPLACE_AGAIN),
+            Ok(_) => self.replacing = Some(replacing),
+            Err(error) => self.not_replaced(&error),
+        }
+    }
+
+    /// No association came up.
+    fn not_replaced(&mut self, error: &Error) {
+        if self.generations.current().death().is_none() {
+            // The old one serves until its key's limit, and then says so.
+            self.replace_at = Some(Instant::now() + REPLACE_AGAIN);
+        } else if let Some(recoverer) = &mut self.recoverer {
+            let next = recoverer.failed(Instant::now(), fails_for_good(error), random());
+            self.tell_of_attempt(next);
+        }
+    }
+
+    /// Sees to a lost association; when to look again.
+    fn recover(&mut self, current: &Association, now: Instant) -> Option<Instant> {
+        let recoverer = self.recoverer.as_mut().filter(|_| !self.stopping)?;
+        if std::mem::replace(&mut self.seen, current.generation) != current.generation {
+            // It may be lost again already.
+            recoverer.connected();
+            self.gone = false;
+        }
+        let death = current.death()?;
+        if self.replacing.is_none() {
+            self.replace_at = None;
+            let first = recoverer.lost(now, random());
+            self.tell_of_attempt(first);
+        }
+        match self.recoverer.as_mut()?.next(now) {
+            RecoveryStep::Wait(at) => at,
+            RecoveryStep::Connect => {
+                self.connect();
+                Some(now)
+            }
+            RecoveryStep::FailFast => {
+                self.generations.hold(Some(death));
+                Some(now)
+            }
+            RecoveryStep::GiveUp => {
+                if !std::mem::replace(&mut self.gone, true) {
+                    self.generations.hold(Some(death.clone()));
+                    self.generations.bulletin.tell(|| Event::Gone { error: death.clone() });
+                }
+                None
+            }
+        }
+    }
+
+    fn tell_of_attempt(&self, next: Option<(u32, Duration)>) {
+        if let Some((attempt, delay)) = next {
+            self.generations.bulletin.tell(|| Event::Reconnecting { attempt, delay });
         }
     }
 

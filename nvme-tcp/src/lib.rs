@@ -32,8 +32,9 @@
 //!
 //! - [`events`] tells what a controller reports by itself, and what becomes of the association with it.
 //!
-//! Not here yet: multipath, recovery by itself ([`Controller::reconnect`] brings up the next association), tokio
-//! and io_uring.
+//! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
+//!
+//! Not here yet: multipath, tokio and io_uring.
 
 mod association;
 pub mod auth;
@@ -62,4 +63,5 @@ pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
 pub use events::{Event, Events};
 pub use namespace::Namespace;
 pub use options::{Options, Security};
+pub use proto::{Recovery, UnknownWrites};
 pub use queue::{Queue, QueueCompletion, Rejected};

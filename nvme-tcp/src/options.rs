@@ -7,6 +7,7 @@ use crate::auth::{Authentication, SecureChannel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostIdentity;
 use crate::nqn;
+use crate::proto::Recovery;
 use crate::psk::{ConfiguredKey, Policy};
 
 /// Whether the connections are TLS. Nothing falls back to plain text.
@@ -66,6 +67,7 @@ pub struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) maxr2t: u32,
     pub(crate) hpda: u8,
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// The most commands that one queue can have outstanding: a command ID has 12 bits for the slot.
@@ -95,6 +97,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             maxr2t: 0,
             hpda: 0,
+            recovery: None,
         }
     }
 
@@ -188,6 +191,17 @@ impl Options {
         Self { hpda, ..self }
     }
 
+    /// Brings a lost association up again by itself, and holds the commands of
+    /// [`Namespace`](crate::Namespace) and the controller's own meanwhile; those that were outstanding are sent
+    /// again, once that is safe. Without it, the default, they fail, and
+    /// [`Controller::reconnect`](crate::Controller::reconnect) brings up the next association. The commands of a
+    /// [`Queue`](crate::Queue), whose memory its owner holds, fail in either case; what is submitted next goes to the
+    /// new association.
+    #[must_use]
+    pub fn recovery(self, recovery: Recovery) -> Self {
+        Self { recovery: Some(recovery), ..self }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         for name in [&self.subsystem_nqn, &self.host.nqn] {
             nqn::validate(name).map_err(|e| Error::invalid(e.to_string()))?;
@@ -197,7 +211,8 @@ impl Options {
             ("the command timeout", self.timeout),
             ("the connect timeout", self.connect_timeout),
         ];
-        for (option, given) in durations {
+        let recovery = self.recovery.iter().flat_map(Recovery::durations);
+        for (option, given) in durations.into_iter().chain(recovery) {
             if given > MAX_DURATION {
                 return Err(ErrorKind::TooLong { option, given, most: MAX_DURATION }.into());
             }

@@ -1,13 +1,16 @@
 //! Runs a call's commands to their end, on as many associations as that takes.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::{Namespace, queue_of_this_thread};
 use crate::association::{Association, check};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
-use crate::spec::command::Sqe;
+use crate::proto::UnknownWrites;
+use crate::spec::command::{Sqe, nvm};
 
 /// Commands that are held in memory at once, where their number is the caller's.
 const WINDOW: usize = 1024;
@@ -63,20 +66,38 @@ pub(super) struct Outcome {
     failed: Vec<usize>,
     /// The first error.
     error: Option<Error>,
+    /// Whether one that changes something was outstanding when the queue died.
+    unknown: bool,
 }
 
 impl Attempt<'_> {
     /// Runs `requests` as far as the association stays the present one.
     pub(super) fn attempt<'b>(&self, requests: impl IntoIterator<Item = Request<'b>>) -> Outcome {
-        let mut failed = Vec::new();
+        let (mut failed, mut unknown) = (Vec::new(), false);
+        // The commands of one call are of one kind.
+        let changes = Cell::new(false);
+        let requests = requests.into_iter().inspect(|request| changes.set(!is_repeatable(&request.sqe)));
         let stay = || self.generations.is_current(self.association);
         let (begun, result) = self.queue.run(requests, stay, |number, outcome| {
+            unknown |= outcome.is_err() && changes.get();
             let result = outcome.and_then(|(cqe, fault)| check(self.name, &cqe, fault));
             result.inspect_err(|_| failed.push(number))
         });
-        Outcome { begun, failed, error: result.err() }
+        Outcome { begun, failed, error: result.err(), unknown }
     }
 }
+
+/// Whether carrying a command out twice, or late, is as good as once: it changes nothing.
+fn is_repeatable(sqe: &Sqe) -> bool {
+    matches!(sqe.opcode, nvm::READ | nvm::FLUSH | COMPARE | VERIFY | RESERVATION_REPORT)
+}
+
+/// OPC: Compare.
+const COMPARE: u8 = 0x05;
+/// OPC: Verify.
+const VERIFY: u8 = 0x0c;
+/// OPC: Reservation Report.
+const RESERVATION_REPORT: u8 = 0x0e;
 
 /// The parts of `data` that `ranges`, ascending and apart, name, each with where it begins.
 pub(super) fn split<T>(
@@ -133,18 +154,75 @@ impl Namespace {
     ) -> Result<()> {
         let generations = &*self.generations;
         let mut left = Left::whole(len);
+        let mut tries = 0;
         while !left.is_empty() {
             let association = generations.current();
             let step = step(&association);
             let queue = queue_of_this_thread(&association)?;
             let go = Attempt { name, queue, association: &association, generations };
-            let Outcome { begun, failed, error } = attempt(&mut left.pieces(step), go);
-            if let Some(error) = error {
-                return Err(error);
-            }
+            let Outcome { begun, failed, error, unknown } = attempt(&mut left.pieces(step), go);
             left.done(step, begun, &failed);
+            if begun > failed.len() {
+                tries = 0;
+            }
+            if let Some(error) = error {
+                self.recover(name, &association, error, unknown, tries)?;
+                tries += 1;
+            }
         }
         Ok(())
+    }
+
+    /// Waits until what failed may be sent again; an error where it may not. Writes of `unknown` fate wait for the
+    /// fence of the association that they were sent on, since its controller may still carry them out: after a
+    /// replay, and after a later write to the same place.
+    fn recover(
+        &self,
+        name: &'static str,
+        association: &Association,
+        error: Error,
+        unknown: bool,
+        tries: u32,
+    ) -> Result<()> {
+        let generations = &*self.generations;
+        let options = generations.connector.options();
+        let Some(policy) = options.recovery else { return Err(error) };
+        let traits = &association.traits;
+        let Some(death) = association.death() else {
+            let delays = traits.retry_delays;
+            let after = error.status().and_then(|status| policy.retry_after(status, tries, delays));
+            return generations.wait_until(Instant::now() + after.ok_or(error)?);
+        };
+        if tries >= policy.retries || matches!(death.kind(), ErrorKind::ShutDown) {
+            return Err(if unknown { self.unknown_fate(name, association, error) } else { error });
+        }
+        if !unknown {
+            return generations.wait_for_next(association);
+        }
+        let fate = |cause| self.unknown_fate(name, association, cause);
+        match self.fence(association) {
+            Some(fenced) if policy.unknown == UnknownWrites::Replay => {
+                let held = generations.wait_for_next(association);
+                held.and_then(|()| generations.wait_until(fenced)).map_err(fate)
+            }
+            _ => Err(fate(error)),
+        }
+    }
+
+    /// When the controller of a lost association has surely stopped working.
+    fn fence(&self, association: &Association) -> Option<Instant> {
+        let options = self.generations.connector.options();
+        let traits = &association.traits;
+        let kato = if traits.keep_alive { options.keep_alive } else { Duration::ZERO };
+        let policy = options.recovery.unwrap_or_default();
+        let after = policy.fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time);
+        Some(association.lost_at() + after?)
+    }
+
+    fn unknown_fate(&self, command: &'static str, association: &Association, cause: Error) -> Error {
+        let fenced = self.fence(association);
+        let fenced_in = fenced.map(|at| at.saturating_duration_since(Instant::now()));
+        ErrorKind::UnknownFate { command, cause, fenced_in }.into()
     }
 }
 
