@@ -28,6 +28,17 @@ fn is_connect(sqe: &Sqe) -> bool {
     sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == fabrics::CONNECT
 }
 
+/// A controller that takes no connection while it is closed.
+fn gated() -> (Target, Arc<AtomicBool>) {
+    let closed = Arc::new(AtomicBool::new(false));
+    let gate = closed.clone();
+    let target = scripted(move |_, sqe| match is_connect(sqe) && gate.load(Ordering::SeqCst) {
+        true => Reply::Close,
+        false => Reply::Serve,
+    });
+    (target, closed)
+}
+
 /// Waits for an event that `is` says yes to.
 fn until(events: &Events, is: impl Fn(&Event) -> bool) -> Event {
     let end = Instant::now() + LIMIT;
@@ -134,14 +145,7 @@ fn a_refusal_for_good_is_the_end_and_is_told() {
 
 #[test]
 fn commands_fail_fast_while_attempts_go_on_and_are_served_again_later() {
-    let closed = Arc::new(AtomicBool::new(false));
-    let target = scripted({
-        let closed = closed.clone();
-        move |_, sqe| match is_connect(sqe) && closed.load(Ordering::SeqCst) {
-            true => Reply::Close,
-            false => Reply::Serve,
-        }
-    });
+    let (target, closed) = gated();
     let limit = Duration::from_millis(300);
     let controller = target.options().recovery(policy().fast_fail_timeout(Some(limit))).connect().unwrap();
     let events = controller.events().unwrap();
@@ -159,14 +163,7 @@ fn commands_fail_fast_while_attempts_go_on_and_are_served_again_later() {
 
 #[test]
 fn the_controller_loss_timeout_ends_the_attempts_and_what_is_held() {
-    let closed = Arc::new(AtomicBool::new(false));
-    let target = scripted({
-        let closed = closed.clone();
-        move |_, sqe| match is_connect(sqe) && closed.load(Ordering::SeqCst) {
-            true => Reply::Close,
-            false => Reply::Serve,
-        }
-    });
+    let (target, closed) = gated();
     let limit = Some(Duration::from_millis(300));
     let controller = target.options().recovery(policy().controller_loss_timeout(limit)).connect().unwrap();
     let events = controller.events().unwrap();
@@ -179,14 +176,7 @@ fn the_controller_loss_timeout_ends_the_attempts_and_what_is_held() {
 
 #[test]
 fn shutting_down_ends_what_is_held() {
-    let closed = Arc::new(AtomicBool::new(false));
-    let target = scripted({
-        let closed = closed.clone();
-        move |_, sqe| match is_connect(sqe) && closed.load(Ordering::SeqCst) {
-            true => Reply::Close,
-            false => Reply::Serve,
-        }
-    });
+    let (target, closed) = gated();
     let controller = target.options().recovery(policy()).connect().unwrap();
     let events = controller.events().unwrap();
     let namespace = controller.namespace(1).unwrap();
