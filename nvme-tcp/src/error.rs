@@ -167,6 +167,16 @@ pub enum ErrorKind {
         /// How long was waited.
         after: Duration,
     },
+    /// An option is longer than this library can count.
+    #[error("{option} is {given:?}, expected at most {most:?}")]
+    TooLong {
+        /// Which option.
+        option: &'static str,
+        /// What it was given.
+        given: Duration,
+        /// The longest there can be.
+        most: Duration,
+    },
     /// The namespace cannot be used.
     #[error("namespace {nsid} {refusal}")]
     Namespace {
@@ -194,6 +204,18 @@ pub enum ErrorKind {
         value: u64,
         /// The block size in bytes.
         block_size: u32,
+    },
+    /// A command that changes something was outstanding when its association was lost, and nothing says whether it
+    /// was carried out.
+    #[error("{command} may or may not have been carried out: {cause}")]
+    UnknownFate {
+        /// Which command.
+        command: &'static str,
+        /// How the association was lost, or why the command was held no longer.
+        cause: Error,
+        /// How long the old controller may still carry it out: a write to the same place before that may be
+        /// overwritten. `None` where nothing says, since there is no keep-alive.
+        fenced_in: Option<Duration>,
     },
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
@@ -233,10 +255,11 @@ impl Error {
             | KeyFile(_)
             | OutOfRange { .. }
             | Unaligned { .. }
-            | Entry(_) => Scope::Configuration,
+            | Entry(_)
+            | TooLong { .. } => Scope::Configuration,
             Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
-            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
+            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
             }
@@ -247,12 +270,16 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Blame::Caller
-            }
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
-            Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
+            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller
@@ -267,6 +294,8 @@ impl Error {
         match self.kind() {
             ErrorKind::Status { status, .. } => !status.do_not_retry(),
             ErrorKind::Data { .. } | ErrorKind::Unstable { .. } => true,
+            // A caller has to find out first.
+            ErrorKind::UnknownFate { .. } => false,
             ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
             _ => self.blame() == Blame::Network,
         }

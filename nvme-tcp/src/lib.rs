@@ -33,8 +33,11 @@
 //! What goes wrong is an [`Error`]: how far it reaches ([`Scope`]), whose turn it is ([`Blame`]), and a hint for
 //! an operator. Nothing falls back from TLS to plain text.
 //!
-//! Not here yet: multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
-//! up the next association), tokio and io_uring.
+//! - [`events`] tells what a controller reports by itself, and what becomes of the association with it.
+//!
+//! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
+//!
+//! Not here yet: multipath, tokio and io_uring.
 
 mod association;
 pub mod auth;
@@ -43,6 +46,7 @@ mod controller;
 pub mod discovery;
 pub mod driver;
 mod error;
+pub mod events;
 mod generations;
 pub mod host;
 mod housekeeping;
@@ -63,8 +67,10 @@ pub use controller::{
     RawData,
 };
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
+pub use events::{Event, Events};
 pub use namespace::{
     Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
 };
 pub use options::{Options, Security};
+pub use proto::{Recovery, UnknownWrites};
 pub use queue::{Queue, QueueCompletion, Rejected};

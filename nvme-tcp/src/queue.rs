@@ -150,9 +150,11 @@ impl Queue {
         self.submit("Flush", nvm::flush(namespace.id()), Loan::default(), cookie)
     }
 
-    fn range(&self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
+    fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
         let (slba, count) = namespace.blocks_at(offset, len as u64)?;
-        let most = namespace.max_transfer();
+        // What counts is the limit of the association that the command goes to.
+        self.follow()?;
+        let most = namespace.max_transfer_on(&self.lane.association);
         if len == 0 || len > most {
             return Err(Error::invalid(format!("a command moves 1 block to {most} bytes, not {len} bytes")));
         }

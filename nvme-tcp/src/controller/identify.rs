@@ -7,9 +7,9 @@ use crate::error::Result;
 use crate::spec::command::admin::{self, IdentifyFields};
 use crate::spec::identify::{
     self, IDENTIFY_LEN, IdentifyController, IdentifyIndependentNamespace, IdentifyNamespace,
-    IdentifyNvmController, IdentifyNvmNamespace, MAX_CONTROLLERS, MAX_NAMESPACES, UuidEntry, descriptor,
+    IdentifyNvmController, IdentifyNvmNamespace, MAX_CONTROLLERS, UuidEntry, descriptor,
 };
-use crate::spec::malformed;
+use crate::spec::malformed::{self, Malformed};
 
 /// What tells a namespace from every other, from its identification descriptors (CNS 03h).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -128,7 +128,8 @@ impl Controller {
     /// The IDs of the namespaces that this host may use, in ascending order.
     ///
     /// # Errors
-    /// The command failed, or the association is lost.
+    /// The command failed, or the association is lost; the list does not ascend, or holds more than 65,536 IDs
+    /// ([`ErrorKind::Malformed`](crate::ErrorKind::Malformed)).
     pub fn namespaces(&self) -> Result<Vec<u32>> {
         self.namespace_list(of(identify::CNS_ACTIVE_NAMESPACES, 0))
     }
@@ -136,7 +137,7 @@ impl Controller {
     /// CNS 07h: those of them that belong to command set `csi`, in ascending order.
     ///
     /// # Errors
-    /// The command failed, or the association is lost.
+    /// As [`namespaces`](Self::namespaces).
     pub fn namespaces_of(&self, csi: u8) -> Result<Vec<u32>> {
         let fields = of(identify::CNS_COMMAND_SET_ACTIVE_NAMESPACES, 0);
         self.namespace_list(IdentifyFields { csi, ..fields })
@@ -145,7 +146,7 @@ impl Controller {
     /// CNS 10h: the namespaces of the subsystem, attached to this controller or not, in ascending order.
     ///
     /// # Errors
-    /// The command failed, or the association is lost.
+    /// As [`namespaces`](Self::namespaces).
     pub fn allocated_namespaces(&self) -> Result<Vec<u32>> {
         self.namespace_list(of(identify::CNS_ALLOCATED_NAMESPACES, 0))
     }
@@ -158,10 +159,8 @@ impl Controller {
             if nsid >= admin::ALL_NAMESPACES - 1 {
                 return Ok(found);
             }
-            let page = identify::namespaces(&self.identify_fields(IdentifyFields { nsid, ..fields })?, nsid);
-            let last = page.len() < MAX_NAMESPACES;
-            found.extend(page);
-            if last {
+            let page = self.identify_fields(IdentifyFields { nsid, ..fields })?;
+            if !append_namespaces(&mut found, &page)? {
                 return Ok(found);
             }
         }
@@ -205,6 +204,31 @@ impl Controller {
     }
 }
 
+/// The most namespace IDs that are taken from a controller.
+const MAX_LISTED: usize = 1 << 16;
+
+/// Adds a page of a namespace list; whether there may be another.
+fn append_namespaces(found: &mut Vec<u32>, page: &[u8]) -> Result<bool> {
+    let malformed = |got: u32, expected| {
+        Err(Malformed { structure: "a namespace list", field: "NSID", got: got.into(), expected }.into())
+    };
+    let ids = page.chunks_exact(4).filter_map(|id| id.first_chunk()).map(|id| u32::from_le_bytes(*id));
+    for id in ids {
+        if id == 0 {
+            return Ok(false);
+        }
+        // What does not ascend would go round for ever.
+        if found.last().is_some_and(|last| id <= *last) {
+            return malformed(id, "IDs that ascend");
+        }
+        if found.len() == MAX_LISTED {
+            return malformed(id, "at most 65,536 of them");
+        }
+        found.push(id);
+    }
+    Ok(true)
+}
+
 fn of(cns: u8, nsid: u32) -> IdentifyFields {
     IdentifyFields { cns, nsid, csi: identify::CSI_NVM, ..IdentifyFields::default() }
 }
@@ -212,6 +236,7 @@ fn of(cns: u8, nsid: u32) -> IdentifyFields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn identifiers_of_wrong_lengths_are_passed_over() {
@@ -220,5 +245,31 @@ mod tests {
         let ids = NamespaceIds::read(&list);
         assert_eq!(ids.eui64, Some([1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!((ids.nguid, ids.uuid, ids.command_set), (None, None, Some(2)));
+    }
+
+    fn page(ids: impl IntoIterator<Item = u32>) -> Vec<u8> {
+        ids.into_iter().flat_map(u32::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn namespace_ids_ascend_and_end() {
+        let mut found = Vec::new();
+        assert!(append_namespaces(&mut found, &page(1..=1024)).unwrap(), "a full page has another behind it");
+        assert!(!append_namespaces(&mut found, &page([2000, 0, 3000])).unwrap());
+        assert_eq!((found.len(), found.last()), (1025, Some(&2000)));
+        for wrong in [2000, 7] {
+            let error = append_namespaces(&mut found, &page([wrong, 0])).unwrap_err();
+            assert!(
+                matches!(error.kind(), ErrorKind::Malformed(Malformed { got, .. }) if *got == wrong.into())
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused() {
+        let mut found = Vec::new();
+        let error = (0..=64).map(|n| append_namespaces(&mut found, &page(n * 1024 + 1..=(n + 1) * 1024)));
+        let error = error.collect::<Result<Vec<_>>>().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Malformed(Malformed { got: 65_537, .. })), "{error}");
     }
 }

@@ -16,6 +16,7 @@ use crate::auth::Agreed;
 use crate::connector::TlsFacts;
 use crate::driver::shared::{Buffer, Request};
 use crate::error::{ErrorKind, NamespaceRefusal, Result};
+use crate::events::{Events, Replacement};
 use crate::generations::Generations;
 use crate::housekeeping;
 use crate::namespace::Namespace;
@@ -104,9 +105,7 @@ impl Controller {
     /// # Errors
     /// The new one did not come up; the old one is still used.
     pub fn reconnect(&self) -> Result<()> {
-        self.generations.replace()?;
-        self.generations.ring(|calls| calls.look = true);
-        Ok(())
+        self.generations.replace(Replacement::Asked)
     }
 
     /// Authenticates both ends of the admin queue once more by DH-HMAC-CHAP, with the secrets that
@@ -128,20 +127,47 @@ impl Controller {
         self.generations.current().death().map_or(Ok(()), Err)
     }
 
-    /// Shuts the controller down in good order and closes every connection.
+    /// What happens to the controller from now on: what it reports by itself, and what becomes of the association
+    /// with it. Each receiver gets every event.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::events::{AsyncEvent, Event};
+    ///
+    /// let events = controller.events()?;
+    /// while let Some(event) = events.recv() {
+    ///     if let Event::Reported(AsyncEvent::NamespacesChanged(which)) = event {
+    ///         println!("changed: {which:?}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This process has no descriptor left.
+    pub fn events(&self) -> Result<Events> {
+        self.generations.bulletin.listen()
+    }
+
+    /// Shuts the controller down in good order and closes every connection, as dropping it does. Associations that
+    /// still drain are closed at once; the present one is given 5 s to say that its shutdown is complete, and less
+    /// where it answers. Commands that are outstanding then fail with [`ErrorKind::ShutDown`]. An association that
+    /// is just being brought up is closed when it is up, without being waited for.
     pub fn shutdown(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
+        self.generations.end();
         self.generations.ring(|calls| calls.stop = true);
         if let Some(housekeeper) = self.housekeeper.take() {
             // It does not panic; if it did, the connections are closed all the same.
             drop(housekeeper.join());
         }
-        for association in self.generations.associations() {
-            association.shut_down();
-        }
+        self.generations.current().close(&ErrorKind::ShutDown.into());
+        self.generations.bulletin.end();
     }
 }
 
@@ -174,22 +200,29 @@ pub(crate) fn admin_within(
     sqe: Sqe,
     buffer: Buffer<'_>,
 ) -> Result<Answer> {
-    let mut answer = (Cqe::default(), None);
-    generations.current().admin.execute_within(limit, Request { sqe, buffer }, |cqe, fault| {
-        answer = (*cqe, fault);
-        Ok(())
-    })?;
-    Ok(answer)
+    generations.current().admin.execute_within(limit, Request { sqe, buffer })
 }
 
-/// Runs an admin command that fills `buffer`.
+/// Runs an admin command that fills `buffer` and changes nothing: where the association is lost meanwhile, it is
+/// sent again to the next, as [`Options::recovery`] says.
 pub(crate) fn admin_read(
     generations: &Generations,
     name: &'static str,
     sqe: Sqe,
     buffer: &mut [u8],
 ) -> Result<()> {
-    admin(generations, name, sqe, Buffer::Read(buffer)).map(drop)
+    let mut tries = 0;
+    loop {
+        let association = generations.current();
+        let Err(error) = association.admin(name, sqe, Buffer::Read(&mut *buffer)) else { return Ok(()) };
+        let policy = generations.connector.options().recovery;
+        let again = policy.is_some_and(|policy| tries < policy.retries) && association.death().is_some();
+        if !again {
+            return Err(error);
+        }
+        tries += 1;
+        generations.wait_for_next(&association)?;
+    }
 }
 
 /// Runs an admin command without data, for its result.

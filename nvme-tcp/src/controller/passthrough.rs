@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::namespace::queue_of_this_thread;
 use crate::proto::DataFault;
 use crate::spec::command::{Sqe, admin, fabrics};
-use crate::spec::completion::{Cqe, Status};
+use crate::spec::completion::Status;
 
 /// A command as it goes to the controller. Identifier, flags and data pointer are this library's to fill in.
 ///
@@ -128,11 +128,7 @@ impl Controller {
         let limit = command.timeout.unwrap_or(self.generations.connector.options().timeout);
         let request = Request { sqe: command.sqe(), buffer: data.into() };
         let association = self.generations.current();
-        let mut answer = (Cqe::default(), None);
-        queue_of_this_thread(&association)?.execute_within(limit, request, |cqe, fault| {
-            answer = (*cqe, fault);
-            Ok(())
-        })?;
+        let answer = queue_of_this_thread(&association)?.execute_within(limit, request)?;
         completion("an I/O command", answer, room)
     }
 }

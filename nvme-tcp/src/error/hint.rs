@@ -47,6 +47,9 @@ impl Error {
                 "the target stopped or the network failed: what was not flushed may not be written"
             }
             ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
+            ErrorKind::UnknownFate { .. } => {
+                "read what stands there once the old controller is fenced, before writing to the same place again"
+            }
             ErrorKind::Entry(_) => "connect with --tls and the key that both ends share",
             ErrorKind::Unsupported(_) => {
                 "use another way, or another target: what is optional, Identify tells"

@@ -1,6 +1,8 @@
 //! Reading, writing, comparing and verifying: data and blocks are split into commands.
 
+use super::run::{Cut, split};
 use super::{Namespace, pieces};
+use crate::association::Association;
 use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, Result};
 use crate::spec::command::Sqe;
@@ -24,14 +26,15 @@ impl Namespace {
     /// As [`read_at`](Self::read_at), and flags that are not for reads.
     pub fn read_with(&self, buffer: &mut [u8], offset: u64, flags: IoFlags) -> Result<()> {
         no_deallocate(flags)?;
-        let (slba, count) = self.blocks_at(offset, buffer.len() as u64)?;
-        let mut rest = buffer;
-        let requests = self.transfers(slba, count).map(|(at, count)| {
-            let (piece, after) = std::mem::take(&mut rest).split_at_mut((count as usize) << self.block_shift);
-            rest = after;
-            Request { sqe: flagged(nvm::read(self.nsid, at, count), flags), buffer: Buffer::Read(piece) }
-        });
-        self.run("Read", requests)
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        self.transfer("Read", buffer.len(), self.cut(offset), |pieces, queue| {
+            let requests = split(buffer, pieces).map(|(at, piece)| {
+                let (slba, count) = self.blocks_of(slba, at, piece.len());
+                let sqe = flagged(nvm::read(self.nsid, slba, count), flags);
+                Request { sqe, buffer: Buffer::Read(piece) }
+            });
+            queue.attempt(requests)
+        })
     }
 
     /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
@@ -147,20 +150,23 @@ impl Namespace {
         offset: u64,
         make: impl Fn(u32, u64, u32) -> Sqe,
     ) -> Result<()> {
-        let (slba, count) = self.blocks_at(offset, buffer.len() as u64)?;
-        let mut rest = buffer;
-        let requests = self.transfers(slba, count).map(|(at, count)| {
-            let (piece, after) = rest.split_at((count as usize) << self.block_shift);
-            rest = after;
-            Request { sqe: make(self.nsid, at, count), buffer: Buffer::Write(piece) }
-        });
-        self.run(name, requests)
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        self.transfer(name, buffer.len(), self.cut(offset), |pieces, queue| {
+            let requests = pieces.map(|piece| {
+                let (slba, count) = self.blocks_of(slba, piece.start, piece.len());
+                Request { sqe: make(self.nsid, slba, count), buffer: Buffer::Write(&buffer[piece]) }
+            });
+            queue.attempt(requests)
+        })
     }
 
-    /// Blocks as commands that move data: at most MDTS, none across NOIOB.
-    fn transfers(&self, slba: u64, count: u64) -> impl Iterator<Item = (u64, u32)> + use<> {
-        let most = self.max_transfer() as u64 >> self.block_shift;
-        pieces(slba, count, most, self.info.optimal_boundary >> self.block_shift)
+    /// How data from `offset` on is cut into commands: at most MDTS each, none across NOIOB.
+    fn cut(&self, offset: u64) -> impl Fn(&Association) -> Cut + '_ {
+        move |association| Cut {
+            most: self.max_transfer_on(association),
+            boundary: self.info.optimal_boundary,
+            offset,
+        }
     }
 }
 

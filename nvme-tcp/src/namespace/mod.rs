@@ -6,16 +6,17 @@ mod fused;
 mod info;
 mod io;
 mod reservation;
+mod run;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::association::{Association, check};
-use crate::driver::shared::{Buffer, Request, SharedQueue};
+use crate::association::Association;
+use crate::driver::shared::SharedQueue;
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::generations::Generations;
-use crate::spec::command::{Sqe, nvm::MAX_BLOCKS};
+use crate::spec::command::nvm::MAX_BLOCKS;
 use crate::spec::identify::IdentifyNamespace;
 
 use info::Limits;
@@ -100,9 +101,12 @@ impl Namespace {
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
     pub fn max_transfer(&self) -> usize {
+        self.max_transfer_on(&self.generations.current())
+    }
+
+    pub(crate) fn max_transfer_on(&self, association: &Association) -> usize {
         let most = u64::from(MAX_BLOCKS) << self.block_shift;
-        let limit =
-            self.generations.current().traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
+        let limit = association.traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
         (limit >> self.block_shift << self.block_shift).max(self.block_size().into()) as usize
     }
 
@@ -121,29 +125,17 @@ impl Namespace {
         Ok((offset >> self.block_shift, len >> self.block_shift))
     }
 
+    /// The first block and the number of blocks of `len` bytes at `offset` behind the block `slba`.
+    fn blocks_of(&self, slba: u64, offset: usize, len: usize) -> (u64, u32) {
+        (slba + (offset as u64 >> self.block_shift), (len >> self.block_shift) as u32)
+    }
+
     /// Refuses a command whose bit of ONCS is not set; `what` is for the error.
     fn require(&self, bit: u16, what: &'static str) -> Result<()> {
         match self.generations.current().traits.optional_commands & bit {
             0 => Err(ErrorKind::Unsupported(what).into()),
             _ => Ok(()),
         }
-    }
-
-    /// Runs commands without data.
-    fn run_bare(&self, name: &'static str, commands: impl IntoIterator<Item = Sqe>) -> Result<()> {
-        self.run(name, commands.into_iter().map(|sqe| Request { sqe, buffer: Buffer::None }))
-    }
-
-    /// Runs commands on this thread's queue; when the next association takes over, the rest of them there.
-    fn run<'b>(&self, name: &'static str, requests: impl IntoIterator<Item = Request<'b>>) -> Result<()> {
-        let mut requests = requests.into_iter().peekable();
-        while requests.peek().is_some() {
-            let association = self.generations.current();
-            let stay = || self.generations.is_current(&association);
-            let done = |cqe: &_, fault| check(name, cqe, fault);
-            queue_of_this_thread(&association)?.execute_while(&mut requests, stay, done)?;
-        }
-        Ok(())
     }
 }
 

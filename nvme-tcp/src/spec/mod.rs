@@ -4,6 +4,7 @@
 //! NVMe/TCP Transport Specification 1.x ("TCP"). Every structure is little-endian and laid out byte for
 //! byte, so it is read from and written to the wire without a copy of its own.
 
+pub mod async_event;
 pub mod command;
 pub mod completion;
 pub mod digest;

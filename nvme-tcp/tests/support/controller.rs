@@ -59,6 +59,12 @@ pub(crate) struct Script {
     /// What else it says of itself, and of its namespace.
     pub(crate) controller: fn(&mut IdentifyController),
     pub(crate) namespace: fn(&mut IdentifyNamespace),
+    /// MDTS, by CNTLID.
+    pub(crate) mdts: fn(u16) -> u8,
+    /// OAES.
+    pub(crate) events: u32,
+    /// AERL.
+    pub(crate) event_limit: u8,
 }
 
 impl Default for Script {
@@ -74,6 +80,9 @@ impl Default for Script {
             max_commands: 0,
             controller: |_| {},
             namespace: |_| {},
+            mdts: |_| 5,
+            events: 0,
+            event_limit: 0,
         }
     }
 }
@@ -162,6 +171,13 @@ impl Target {
             _ => None,
         };
         self.journal().into_iter().filter_map(command).collect()
+    }
+
+    /// Ends every connection there is; new ones are taken.
+    pub(crate) fn cut(&self) {
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
     }
 
     /// Waits until `found` finds in the journal what it looks for.
@@ -370,6 +386,8 @@ impl Link {
                 let data = self.identify(sqe);
                 self.give(sqe, &data);
             }
+            // Outstanding until a test completes it.
+            (0, admin::ASYNC_EVENT_REQUEST) => {}
             (0, admin::SET_FEATURES) => {
                 self.complete(sqe, Status::SUCCESS, sqe.get_cdw(11).into());
             }
@@ -433,7 +451,9 @@ impl Link {
             identify::CNS_CONTROLLER => {
                 let mut data = IdentifyController::zeroed();
                 data.cntrltype = identify::CONTROLLER_IO;
-                data.mdts = 5;
+                data.mdts = (script.mdts)(self.cntlid);
+                data.oaes = script.events.into();
+                data.aerl = script.event_limit;
                 data.cntlid = self.cntlid.into();
                 data.kas = 1.into();
                 data.maxcmd = script.max_commands.into();

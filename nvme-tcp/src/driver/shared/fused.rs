@@ -30,7 +30,7 @@ impl SharedQueue {
                 }
             }
             let flushed = state.flush();
-            while let Some(outcome) = state.calls[call].results.pop_front() {
+            while let Some((_, outcome)) = state.calls[call].results.pop_front() {
                 let result = outcome.and_then(|(cqe, fault)| done(&cqe, fault));
                 failed = failed.or(result.err());
             }
