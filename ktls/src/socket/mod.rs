@@ -15,7 +15,7 @@ mod info;
 mod options;
 mod recv;
 mod send;
-mod shared;
+pub(crate) mod shared;
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::TcpStream;
@@ -37,6 +37,7 @@ use crate::probe::{Probe, probe};
 use crate::record::kernel;
 use crate::record::process::{Opener, Sealer};
 use crate::sys;
+use handshake::Blocking;
 use recv::Opening;
 use send::Sealing;
 use shared::Shared;
@@ -49,8 +50,8 @@ use shared::Shared;
 /// the connection without close_notify: call [`SendHalf::close_notify`] first.
 #[derive(Debug)]
 pub struct Socket {
-    send: SendHalf,
-    recv: RecvHalf,
+    pub(crate) send: SendHalf,
+    pub(crate) recv: RecvHalf,
     pub(crate) info: Info,
 }
 
@@ -70,7 +71,8 @@ impl Socket {
         deadline: Option<Instant>,
     ) -> Result<Self, Error> {
         stream.set_nonblocking(false)?;
-        let keys = handshake::connect(stream.as_fd(), config, deadline)?;
+        let mut transport = Blocking { fd: stream.as_fd(), deadline };
+        let keys = handshake::now(handshake::connect(&mut transport, config))?;
         Self::from_established(stream, keys, options)
     }
 
@@ -82,7 +84,8 @@ impl Socket {
         deadline: Option<Instant>,
     ) -> Result<Self, Error> {
         stream.set_nonblocking(false)?;
-        let keys = handshake::accept(stream.as_fd(), config, deadline)?;
+        let mut transport = Blocking { fd: stream.as_fd(), deadline };
+        let keys = handshake::now(handshake::accept(&mut transport, config))?;
         Self::from_established(stream, keys, options)
     }
 

@@ -236,7 +236,9 @@ impl RecvHalf {
                 Ok(None) => {
                     let Some(wait) = wait else { return Ok(()) };
                     let waited = begun.get_or_insert_with(Instant::now).elapsed();
-                    if waited >= PATIENCE && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
+                    // A call that does not wait ends when there is nothing: the limit is for those that do.
+                    let counts = wait == Wait::Block && waited >= PATIENCE;
+                    if counts && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
                         return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
                     }
                     let result = sys::msg::receive_plain(self.shared.fd(), opener.space(), wait);

@@ -214,11 +214,20 @@ impl SendHalf {
             }
         }
         let result = self.write_out(wait);
-        let gone = self.latch(result)?;
+        let gone = self.latch(result)? && (wait == Wait::Block || self.kernel_has_room()?);
         if gone {
             self.closing = Closing::Sent;
         }
         Ok(gone)
+    }
+
+    /// What the receiving half has left to do to this one, if anything: answers the peer's KeyUpdate, or sends
+    /// the alert for what the peer did. Otherwise it is done before the next data.
+    ///
+    /// # Errors
+    /// As [`send_vectored`](Self::send_vectored).
+    pub fn settle(&mut self, wait: Wait) -> Result<(), Error> {
+        self.ready(wait)
     }
 
     /// Who seals.
@@ -363,6 +372,21 @@ impl SendHalf {
         }
     }
 
+    /// Whether all that the kernel has sealed is, or at once can be, in TCP's own queue. It also takes a record
+    /// of which that queue has room for a part only; what of it is left when the descriptor is closed is lost
+    /// if there is no room for it then.
+    fn kernel_has_room(&self) -> io::Result<bool> {
+        match &self.sealing {
+            Sealing::Process(_) => Ok(true),
+            Sealing::Kernel(_) => sys::msg::is_ready(self.shared.fd(), libc::POLLOUT),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn check_failed(&self) -> Result<(), Error> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
@@ -401,6 +425,7 @@ fn seal_and_send(
     bufs: &[IoSlice<'_>],
     wait: Wait,
 ) -> Result<usize, Error> {
+    let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
     let mut taken = 0;
     loop {
         let sealed = match sealer.seal(bufs, taken) {
@@ -417,7 +442,7 @@ fn seal_and_send(
             }
             Err(error) => return Err(error.into()),
         };
-        if sealed == 0 && all_gone {
+        if taken == total && all_gone {
             return Ok(taken);
         }
         if !all_gone {

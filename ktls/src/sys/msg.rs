@@ -162,6 +162,11 @@ pub(crate) fn read_at(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::
     check(unsafe { libc::pread(file.as_raw_fd(), data.cast(), len, offset) })
 }
 
+/// Whether `fd` is ready for `events` (`POLLIN`, `POLLOUT`) now.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<bool> {
+    poll(fd, events, 0)
+}
+
 /// Waits until `fd` is ready for `events` (`POLLIN`, `POLLOUT`) or `deadline` has passed, which is an
 /// error of the kind `TimedOut`.
 pub(crate) fn wait_for(
@@ -181,15 +186,20 @@ pub(crate) fn wait_for(
                 libc::c_int::try_from(left.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
             }
         };
-        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-        // SAFETY: `poll` is one pollfd, and stays for the length of the call.
-        match check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize) {
-            Ok(0) => {}
-            Ok(_) => return Ok(()),
+        match poll(fd, events, timeout) {
+            Ok(false) => {}
+            Ok(true) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// poll(2) of one descriptor, for `timeout` milliseconds; -1 is for ever.
+fn poll(fd: BorrowedFd<'_>, events: libc::c_short, timeout: libc::c_int) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `poll` is one pollfd, and stays for the length of the call.
+    Ok(check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize)? > 0)
 }
 
 /// Keeps SIGPIPE from this thread while sendfile(2), which has no MSG_NOSIGNAL, may raise it.
