@@ -76,9 +76,46 @@ impl TlsStat {
         self.counters.iter().find(|(known, _)| known == name).map(|&(_, value)| value)
     }
 
+    /// How much each counter has grown since `earlier`, which was read in the same network namespace.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = |(name, value): &(String, u64)| {
+            (name.clone(), value.saturating_sub(earlier.get(name).unwrap_or(0)))
+        };
+        Self { counters: self.counters.iter().map(grown).collect() }
+    }
+
+    /// What came of expecting records without padding.
+    pub fn no_pad(&self) -> NoPad {
+        NoPad {
+            violations: self.get("TlsRxNoPadViolation").unwrap_or(0),
+            retries: self.get("TlsDecryptRetry").unwrap_or(0),
+        }
+    }
+
     /// All counters in the kernel's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.counters.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+/// How often the kernel opened a record straight into the caller's memory and had to open it again
+/// (`TLS_RX_EXPECT_NO_PAD`), over all sockets of the network namespace: there is no count for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoPad {
+    /// Records with padding.
+    pub violations: u64,
+    /// The same, and control records: those are few and always opened twice.
+    pub retries: u64,
+}
+
+impl NoPad {
+    /// What to do about it, for so many records opened, if anything: each record opened twice costs as much
+    /// again, each opened once spares a copy.
+    pub fn advice(&self, records: u64) -> Option<&'static str> {
+        (self.violations.saturating_mul(10) > records).then_some(
+            "peers pad their records: Options::expect_no_pad(false) for those saves opening them twice",
+        )
     }
 }
 

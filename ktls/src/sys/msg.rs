@@ -33,6 +33,17 @@ fn empty_header() -> libc::msghdr {
     unsafe { mem::zeroed() }
 }
 
+/// Sends `bufs`, and on a socket with `TLS_TX` keeps the last record open where `more` is to come (`MSG_MORE`).
+/// There is never a SIGPIPE.
+pub(crate) fn send_data(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    more: bool,
+    wait: Wait,
+) -> io::Result<usize> {
+    send_flagged(fd, bufs, None, flags(wait) | if more { libc::MSG_MORE } else { 0 })
+}
+
 /// Sends `bufs` and gives the number of bytes taken. On a socket with `TLS_TX`, `record_type` makes
 /// them a record of that type; elsewhere it must be `None`. There is never a SIGPIPE.
 pub(crate) fn send(
@@ -40,6 +51,15 @@ pub(crate) fn send(
     bufs: &[IoSlice<'_>],
     record_type: Option<u8>,
     wait: Wait,
+) -> io::Result<usize> {
+    send_flagged(fd, bufs, record_type, flags(wait))
+}
+
+fn send_flagged(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    record_type: Option<u8>,
+    flags: libc::c_int,
 ) -> io::Result<usize> {
     let mut control = Control([0; CONTROL_LEN]);
     let mut header = empty_header();
@@ -51,7 +71,7 @@ pub(crate) fn send(
     // SAFETY: an IoSlice is an iovec by its documentation, so msg_iov points to msg_iovlen of them, each
     // naming readable memory; msg_control is null or points into `control`. All of them outlive the
     // call, and sendmsg writes to none.
-    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags(wait) | libc::MSG_NOSIGNAL) })
+    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags | libc::MSG_NOSIGNAL) })
 }
 
 /// Writes the one control message `TLS_SET_RECORD_TYPE` into `control` and points `header` to it.
@@ -202,8 +222,8 @@ fn poll(fd: BorrowedFd<'_>, events: libc::c_short, timeout: libc::c_int) -> io::
     Ok(check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize)? > 0)
 }
 
-/// Keeps SIGPIPE from this thread while sendfile(2), which has no MSG_NOSIGNAL, may raise it.
-struct PipeSignal {
+/// Keeps SIGPIPE from this thread while sendfile(2) or splice(2), which have no MSG_NOSIGNAL, may raise it.
+pub(super) struct PipeSignal {
     set: libc::sigset_t,
     before: libc::sigset_t,
     /// One was pending already: it is somebody else's, and stays.
@@ -211,7 +231,7 @@ struct PipeSignal {
 }
 
 impl PipeSignal {
-    fn hold() -> io::Result<Self> {
+    pub(super) fn hold() -> io::Result<Self> {
         // SAFETY: a sigset_t is an array of integers; sigemptyset below gives it its meaning.
         let mut set: libc::sigset_t = unsafe { mem::zeroed() };
         // SAFETY: `set` is a sigset_t to write to.
