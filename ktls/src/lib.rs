@@ -36,6 +36,7 @@
 
 pub mod alert;
 pub mod cipher;
+pub mod cmsg;
 pub mod crypto;
 mod error;
 mod event;

@@ -1,5 +1,8 @@
 //! Sockets on tokio, with both record layers: whole, in halves of two tasks, and given up in the middle.
 
+// Each support brings the file with the child processes.
+#![allow(clippy::duplicate_mod)]
+
 mod handshake_support;
 mod rustls_support;
 mod socket_support;

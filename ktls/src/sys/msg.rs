@@ -6,9 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use ktls_sys::tls;
-
 use super::check;
+use crate::cmsg;
 use crate::socket::Wait;
 
 /// The most slices that one call takes (`UIO_MAXIOV`).
@@ -76,24 +75,9 @@ fn send_flagged(
 
 /// Writes the one control message `TLS_SET_RECORD_TYPE` into `control` and points `header` to it.
 fn put_record_type(header: &mut libc::msghdr, control: &mut Control, record_type: u8) {
-    // SAFETY: CMSG_SPACE and CMSG_LEN only compute; they are unsafe in `libc` without a reason.
-    let space = unsafe { libc::CMSG_SPACE(1) };
-    // SAFETY: as above.
-    let len = unsafe { libc::CMSG_LEN(1) };
+    control.0[..cmsg::SPACE].copy_from_slice(&cmsg::set_record_type(record_type));
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = space as _;
-    // SAFETY: msg_control points to msg_controllen bytes of `control`, which hold at least one cmsghdr.
-    let cmsg = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: `cmsg` is the start of `control`: not null, aligned by Control's repr, large enough, and
-    // nothing else refers to it now.
-    let message = unsafe { &mut *cmsg };
-    message.cmsg_level = tls::SOL_TLS;
-    message.cmsg_type = tls::TLS_SET_RECORD_TYPE;
-    message.cmsg_len = len as _;
-    // SAFETY: CMSG_DATA computes the address after the header, inside of `control`.
-    let data = unsafe { libc::CMSG_DATA(cmsg) };
-    // SAFETY: `data` points to the one byte of data, for which CMSG_SPACE(1) made room.
-    unsafe { data.write(record_type) };
+    header.msg_controllen = cmsg::SPACE as _;
 }
 
 /// What recvmsg(2) gave.
@@ -122,35 +106,15 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wai
     // each naming memory that is ours to write; msg_control points to CONTROL_LEN writable bytes. All
     // of them outlive the call.
     let len = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags(wait)) })?;
+    // u32 on musl, usize else.
+    #[allow(clippy::unnecessary_cast)]
+    let controllen = header.msg_controllen as usize;
     Ok(Received {
         len,
-        record_type: record_type(&header),
+        record_type: cmsg::record_type(control.0.get(..controllen).unwrap_or_default()),
         cut: header.msg_flags & libc::MSG_CTRUNC != 0,
         end_of_record: header.msg_flags & libc::MSG_EOR != 0,
     })
-}
-
-/// The byte of the control message `TLS_GET_RECORD_TYPE`; others are passed over.
-fn record_type(header: &libc::msghdr) -> Option<u8> {
-    // SAFETY: msg_control points to msg_controllen bytes that the kernel filled with whole messages.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    loop {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or an aligned header inside the control data.
-        let message = unsafe { next.as_ref() }?;
-        // SAFETY: CMSG_LEN only computes.
-        let len = unsafe { libc::CMSG_LEN(1) };
-        if message.cmsg_level == tls::SOL_TLS
-            && message.cmsg_type == tls::TLS_GET_RECORD_TYPE
-            && message.cmsg_len as usize >= len as usize
-        {
-            // SAFETY: CMSG_DATA computes the address after the header.
-            let data = unsafe { libc::CMSG_DATA(next) };
-            // SAFETY: the length just checked says that one byte of data is there.
-            return Some(unsafe { data.read() });
-        }
-        // SAFETY: `next` is a header of this `header`'s control data.
-        next = unsafe { libc::CMSG_NXTHDR(header, next) };
-    }
 }
 
 /// Receives into one buffer of a socket without `TLS_RX`.
