@@ -24,6 +24,8 @@ use crate::session::{Origin, Session, SessionEnd};
 const MAX_BACKLOG: usize = 4 << 20;
 /// How long a host that broke the protocol is given to read the reason.
 const LINGER: Duration = Duration::from_secs(1);
+/// A command capsule without data.
+const CAPSULE_LEN: usize = 72;
 /// The first byte of a TLS handshake record (RFC 8446, section 5.1). No PDU begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -72,6 +74,7 @@ impl Connection {
             setup_until: Instant::now() + hub.config.setup_timeout,
             taken: Instant::now(),
             received: false,
+            busy: false,
         };
         let end = serving.run();
         let qid = serving.session.qid();
@@ -178,6 +181,8 @@ struct Serving {
     taken: Instant,
     /// Whether a byte was received at all.
     received: bool,
+    /// More than one command came at once, so more are likely to be there: receiving is tried before waiting.
+    busy: bool,
 }
 
 impl Serving {
@@ -191,7 +196,9 @@ impl Serving {
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<(), End> {
-        self.wait()?;
+        if !std::mem::take(&mut self.busy) {
+            self.wait()?;
+        }
         self.advance()?;
         while self.may_receive() && self.receive()? {
             // Whoever never stops sending is held to the same deadlines.
@@ -280,6 +287,7 @@ impl Serving {
             return Err(End::Refused(Refusal::TlsOnPlain));
         }
         self.received = true;
+        self.busy |= len > CAPSULE_LEN;
         counters.bytes_received.add(len as u64);
         self.session.consume(bytes, now)?;
         self.intake.consume(len);
