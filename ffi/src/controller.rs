@@ -48,7 +48,7 @@ pub struct nvme_tcp_controller_info {
     pub header_digest: bool,
     /// Whether data digests are in force.
     pub data_digest: bool,
-    /// Whether the connections are TLS: nvme_tcp_controller_tls() tells more.
+    /// Whether the connections are TLS: nvme_tcp_controller_get_tls() tells more.
     pub tls: bool,
     /// Whether DH-HMAC-CHAP took place.
     pub authenticated: bool,
