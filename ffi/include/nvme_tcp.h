@@ -322,7 +322,7 @@ typedef struct nvme_tcp_controller_info {
      */
     bool data_digest;
     /**
-     * Whether the connections are TLS: nvme_tcp_controller_tls() tells more.
+     * Whether the connections are TLS: nvme_tcp_controller_get_tls() tells more.
      */
     bool tls;
     /**
