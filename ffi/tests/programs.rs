@@ -52,6 +52,7 @@ impl Programs {
             return command;
         }
         let mut command = Command::new("valgrind");
+        command.arg(format!("--suppressions={}", support::folder().join("tests/valgrind.supp").display()));
         command.args(["-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
         command.arg(program);
         command
