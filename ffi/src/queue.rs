@@ -1,6 +1,5 @@
 //! A queue for event loops.
 
-use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,9 +26,7 @@ pub struct nvme_tcp_queue {
     born: Born,
     queue: Queue,
     /// What the queue gave and nobody fetched yet.
-    done: VecDeque<QueueCompletion>,
-    /// Empty between calls; kept for its memory.
-    fresh: Vec<QueueCompletion>,
+    done: Vec<QueueCompletion>,
 }
 
 handle!(nvme_tcp_queue, "queue");
@@ -89,7 +86,7 @@ pub extern "C" fn nvme_tcp_queue_open(
     call(|| {
         let out = place(out)?;
         let queue = get(controller)?.controller.queue()?;
-        out.give(nvme_tcp_queue { born: Born::here(), queue, done: VecDeque::new(), fresh: Vec::new() });
+        out.give(nvme_tcp_queue { born: Born::here(), queue, done: Vec::new() });
         Ok(())
     })
 }
@@ -373,9 +370,7 @@ pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c
 }
 
 fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> Outcome<()> {
-    let result = queue.queue.poll(&mut queue.fresh, wait);
-    queue.done.extend(queue.fresh.drain(..));
-    result?;
+    queue.queue.poll(&mut queue.done, wait)?;
     Ok(())
 }
 
