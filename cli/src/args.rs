@@ -225,10 +225,10 @@ impl TlsArgs {
 /// How the queues are set up.
 #[derive(Clone, Debug, Args)]
 pub struct QueueArgs {
-    /// Number of I/O queues, each a connection of its own
+    /// Number of I/O queues, each a connection of its own [default: 4]
     #[arg(short = 'i', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub nr_io_queues: Option<u16>,
-    /// Commands in flight on each I/O queue, at most
+    /// Commands in flight on each I/O queue, at most [default: 32, which is also the most that copy uses]
     #[arg(short = 'Q', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub queue_size: Option<u16>,
     /// Protect PDU headers with CRC-32C
@@ -237,7 +237,7 @@ pub struct QueueArgs {
     /// Protect data with CRC-32C
     #[arg(short = 'G', long)]
     pub data_digest: bool,
-    /// Keep-alive timeout in seconds; 0 turns it off
+    /// Keep-alive timeout in seconds; 0 turns it off [default: 10]
     #[arg(short = 'k', long, value_name = "SECONDS")]
     pub keep_alive_tmo: Option<u32>,
 }

@@ -1,12 +1,10 @@
 //! How the tool ends: documented exit codes, and failures that name the cause and the mend.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use ktls::alert::Alert;
 use ktls::crypto::CryptoError;
-use ktls::handshake;
 use nvme_tcp::auth::SecretTextError;
 use nvme_tcp::host::HostError;
 use nvme_tcp::nqn::NqnError;
@@ -74,6 +72,24 @@ impl Exit {
     }
 }
 
+/// What to do about a file that cannot be read or written.
+pub fn file_hint(action: &str, error: &io::Error) -> Option<String> {
+    use io::ErrorKind::*;
+    let hint = match error.kind() {
+        NotFound => "check the name, and that its folder is there",
+        PermissionDenied => {
+            return Some(format!("run this as a user who may {action} it, or change its permissions"));
+        }
+        IsADirectory => "name a file, not a folder",
+        StorageFull | QuotaExceeded | FileTooLarge => "make room there, or choose another place",
+        ReadOnlyFilesystem => "choose another place, or mount the file system for writing",
+        ResourceBusy | ExecutableFileBusy => "end the program that uses it",
+        BrokenPipe => return None,
+        _ => "the kernel's log (dmesg) may say what is wrong with the device",
+    };
+    Some(hint.to_owned())
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
@@ -104,17 +120,24 @@ impl Failure {
         Self { hint: hint.into(), ..self }
     }
 
-    /// Standard output could not be written. A reader that has seen enough, as `head` has, is no error
-    /// to talk about.
-    pub fn stdout(error: io::Error) -> Self {
+    /// A file of this machine failed: `action` is "read" or "write". A reader of a pipe that has seen enough,
+    /// as `head` has, is no error to talk about.
+    pub fn file(action: &str, what: impl fmt::Display, error: &io::Error) -> Self {
         let silent = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { silent, ..Self::new(Exit::Io, format_args!("cannot write to standard output: {error}")) }
+        let failure = Self::new(Exit::Io, format_args!("cannot {action} {what}: {error}"));
+        Self { silent, ..failure.hint(file_hint(action, error)) }
+    }
+
+    /// Standard output could not be written.
+    pub fn stdout(error: io::Error) -> Self {
+        Self::file("write", "to standard output", &error)
     }
 
     /// Prints cause and hint to standard error, and gives the process's exit code.
     pub fn report(&self) -> ExitCode {
         if !self.silent {
-            eprint!("{self}");
+            // Where standard error is closed, the exit code still tells.
+            let _ = write!(io::stderr(), "{self}");
         }
         ExitCode::from(self.exit as u8)
     }
@@ -132,36 +155,9 @@ impl fmt::Display for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let hint = match error.kind() {
-            ErrorKind::Tls { source, .. } => handshake_mend(source).map(str::to_owned),
-            _ => None,
-        };
-        Self::new(Exit::of(&error), &error).hint(hint.or_else(|| error.hint()))
+        Self::new(Exit::of(&error), &error).hint(error.hint())
     }
 }
-
-/// What to do about a server that gave up during the TLS handshake, in terms of this tool's flags.
-fn handshake_mend(error: &ktls::Error) -> Option<&'static str> {
-    Some(match error {
-        ktls::Error::Handshake(handshake::Error::AlertReceived {
-            alert: Alert::UNKNOWN_PSK_IDENTITY,
-            ..
-        }) => {
-            "the target has no such key for this host and subsystem: compare the key, --hostnqn and the \
-             subsystem's NQN with the target's"
-        }
-        ktls::Error::Handshake(handshake::Error::Closed { answered: false, .. }) => UNANSWERED,
-        ktls::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => UNANSWERED,
-        ktls::Error::Io(error) if is_timeout(error) => {
-            "who listens there does not answer: check address and port; a longer --timeout waits longer"
-        }
-        _ => return None,
-    })
-}
-
-/// Who closes a connection when a TLS handshake begins.
-const UNANSWERED: &str = "the listener may be plain (connect without --tls and key); the kernel's target \
-                          closes as well when it does not know the key, so compare it at both ends";
 
 impl From<KeyTextError> for Failure {
     fn from(error: KeyTextError) -> Self {
@@ -177,11 +173,12 @@ impl From<SecretTextError> for Failure {
 
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
-        let exit = match error {
-            KeyFileError::Io { .. } => Exit::Io,
-            _ => Exit::Usage,
-        };
-        Self::new(exit, &error).hint(error.hint())
+        match &error {
+            KeyFileError::Io { action, source, .. } => {
+                Self::new(Exit::Io, &error).hint(file_hint(action, source))
+            }
+            _ => Self::usage(&error).hint(error.hint()),
+        }
     }
 }
 
@@ -199,11 +196,12 @@ impl From<NqnError> for Failure {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        let exit = match error {
-            HostError::Io { .. } | HostError::Random => Exit::Io,
-            _ => Exit::Usage,
+        let (exit, hint) = match &error {
+            HostError::Io { source, .. } => (Exit::Io, file_hint("read", source)),
+            HostError::Random => (Exit::Io, None),
+            _ => (Exit::Usage, error.hint()),
         };
-        Self::new(exit, &error).hint(error.hint())
+        Self::new(exit, &error).hint(hint)
     }
 }
 
@@ -230,20 +228,6 @@ mod tests {
         let failure = Failure::usage("a size is empty").hint("give one, as 4K".to_owned());
         assert_eq!(failure.to_string(), "nvme-tcp: a size is empty\nhint: give one, as 4K\n");
         assert_eq!(Failure::usage("x").to_string(), "nvme-tcp: x\n");
-    }
-
-    #[test]
-    fn a_handshake_without_an_answer_has_two_mends() {
-        let closed = |answered| handshake::Error::Closed { role: handshake::Role::Client, answered };
-        let hint = |source| {
-            let error = Error::from(ErrorKind::Tls { address: "h:1".to_owned(), source });
-            Failure::from(error).to_string()
-        };
-        for unanswered in [closed(false).into(), io::Error::from(io::ErrorKind::ConnectionReset).into()] {
-            let text = hint(unanswered);
-            assert!(text.contains("without --tls") && text.contains("compare it at both ends"), "{text}");
-        }
-        assert!(!hint(closed(true).into()).contains("without --tls"));
     }
 
     #[test]

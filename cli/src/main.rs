@@ -3,10 +3,12 @@
 #![allow(unreachable_pub, reason = "nothing of a binary is reachable from outside: pub means what it says")]
 
 mod args;
+mod bell;
 mod commands;
 mod connect;
 mod exit;
 mod hashing;
+mod local;
 mod output;
 mod report;
 mod secrets;

@@ -35,18 +35,26 @@ pub struct OutputArgs {
 
 impl OutputArgs {
     /// The format chosen.
-    pub fn format(&self) -> Format {
+    fn format(&self) -> Format {
         if self.json { Format::Json } else { self.output_format }
     }
 
-    /// Prints a result: as JSON, or as the text that `normal` makes of it.
+    /// Prints a result to standard output: as JSON, or as the text that `normal` makes of it.
     pub fn print<T: Serialize>(&self, value: &T, normal: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        data(self.render(value, normal)?)
+    }
+
+    /// The text that [`print`](Self::print) prints.
+    pub fn render<T: Serialize>(
+        &self,
+        value: &T,
+        normal: impl FnOnce(&T) -> String,
+    ) -> Result<String, Failure> {
         match self.format() {
-            Format::Normal => data(normal(value)),
+            Format::Normal => Ok(normal(value)),
             Format::Json => {
                 let value = Versioned { schema_version: SCHEMA_VERSION, value };
-                let text = serde_json::to_string_pretty(&value).map_err(io::Error::from);
-                data(text.map_err(Failure::stdout)?)
+                serde_json::to_string_pretty(&value).map_err(|e| Failure::stdout(e.into()))
             }
         }
     }

@@ -151,6 +151,16 @@ impl Controller {
         self.generations.current().authenticate_again(&self.generations.connector)
     }
 
+    /// Whether the controller is there, as far as is known: its keep-alives are answered, and no queue that
+    /// is shared is lost. It asks nobody and waits for nothing, so whoever waits for something else can look
+    /// from time to time.
+    ///
+    /// # Errors
+    /// Why its association was lost.
+    pub fn check(&self) -> Result<()> {
+        self.generations.current().death().map_or(Ok(()), Err)
+    }
+
     /// Shuts the controller down in good order and closes every connection.
     pub fn shutdown(mut self) {
         self.end();

@@ -1,5 +1,7 @@
 //! What can go wrong, whose turn it then is, and what would mend it.
 
+mod hint;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -9,7 +11,6 @@ use crate::driver::transport::TransportError;
 use crate::host::HostError;
 use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
-use crate::spec::command::fabrics::InvalidParameter;
 use crate::spec::completion::Status;
 use crate::spec::pdu::FatalStatus;
 
@@ -258,60 +259,6 @@ impl Error {
             ) => Some(*status),
             _ => None,
         }
-    }
-
-    /// What an operator can do about it.
-    pub fn hint(&self) -> Option<String> {
-        let text = match self.kind() {
-            ErrorKind::Host(e) => return e.hint(),
-            ErrorKind::Key(e) => return e.hint(),
-            ErrorKind::KeyFile(e) => return e.hint(),
-            ErrorKind::Tls { source, .. } => return source.hint().map(str::to_owned),
-            ErrorKind::Connect { source, .. } => match source.kind() {
-                io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
-                io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
-                _ => "check the address and the network",
-            },
-            ErrorKind::PeerSpeaksTls { .. } => {
-                "the listener at this port speaks TLS: connect with --tls and the key that both ends share"
-            }
-            ErrorKind::NoIcResp { tls: false, .. } => {
-                "the listener may want TLS (connect with --tls and a key), or be no NVMe/TCP target at all"
-            }
-            ErrorKind::NoIcResp { tls: true, .. } => "the target's own log says why it gave up after TLS",
-            ErrorKind::BringUp(BringUpError::Refused { status, .. })
-                if status.is(Status::CONNECT_INVALID_HOST) =>
-            {
-                "this host NQN is not allowed on the subsystem: add it there, or connect with one that is (--hostnqn)"
-            }
-            ErrorKind::BringUp(BringUpError::Refused { parameter: Some(p), .. }) => match *p {
-                InvalidParameter::SUBNQN => {
-                    "the target has no subsystem of this NQN at this port: `nvme-tcp list` shows those it has"
-                }
-                InvalidParameter::HOSTNQN => "the target does not take this host NQN",
-                _ => "target and host disagree on Connect",
-            },
-            ErrorKind::BringUp(BringUpError::AuthenticationRequired) => {
-                "the target wants a DH-HMAC-CHAP secret of this host: give it by --dhchap-keyfile or --dhchap-secret"
-            }
-            ErrorKind::BringUp(BringUpError::SecureChannelRequired) => {
-                "connect with --concat, which makes a TLS key from the DH-HMAC-CHAP secret"
-            }
-            ErrorKind::BringUp(BringUpError::Authentication(e)) => e.hint()?,
-            ErrorKind::Namespace { refusal: NamespaceRefusal::Missing, .. } => {
-                "`nvme-tcp list` shows the namespaces that there are"
-            }
-            ErrorKind::Namespace { .. } => {
-                "format it without metadata and protection information, with 512- or 4096-byte blocks"
-            }
-            ErrorKind::Lost(_) => {
-                "the target stopped or the network failed: what was not flushed may not be written"
-            }
-            ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
-            ErrorKind::Protocol(_) => "this is a fault of the target: report it with its name and version",
-            _ => return None,
-        };
-        Some(text.to_owned())
     }
 }
 

@@ -94,7 +94,16 @@ impl Process {
     /// # Panics
     /// It cannot be started.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Self::listen_to(child)
+    }
+
+    /// The same; `None` where the program is not there.
+    pub fn try_start(command: &mut Command) -> Option<Self> {
+        command.spawn().ok().map(Self::listen_to)
+    }
+
+    fn listen_to(mut child: Child) -> Self {
         let said = Arc::new(Said::default());
         if let Some(stream) = child.stdout.take() {
             listen(stream, &said, |output| &mut output.stdout);
@@ -135,6 +144,11 @@ impl Process {
             Some(String::from_utf8_lossy(&output.stdout[..end]).into_owned())
         });
         line.expect("a first line")
+    }
+
+    /// What it has printed on standard output so far.
+    pub fn stdout(&self) -> Vec<u8> {
+        self.said.output.lock().unwrap_or_else(PoisonError::into_inner).stdout.clone()
     }
 
     /// Waits until it has said `text` on standard error; `false` if it ended first.

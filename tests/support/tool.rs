@@ -17,10 +17,19 @@ pub struct Tool {
 impl Tool {
     /// A call with these arguments.
     pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new(path());
+        let mut command = Command::new(Self::path());
         command.args(args).env_remove("NVME_TCP_TLS_KEY");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, input: None }
+    }
+
+    /// Where it is: `NVME_TCP_TOOL`, else the release build beside these tests, made now.
+    pub fn path() -> &'static Path {
+        static PATH: OnceLock<PathBuf> = OnceLock::new();
+        PATH.get_or_init(|| match std::env::var_os("NVME_TCP_TOOL") {
+            Some(path) => path.into(),
+            None => build(),
+        })
     }
 
     /// Adds an argument.
@@ -58,6 +67,13 @@ impl Tool {
         self
     }
 
+    /// Has its standard error go elsewhere.
+    #[must_use]
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Process {
         let mut process = Process::start(&mut self.command);
@@ -71,15 +87,6 @@ impl Tool {
     pub fn run(self) -> Run {
         self.start().finish()
     }
-}
-
-/// Where the tool is: `NVME_TCP_TOOL`, else the release build beside these tests, made now.
-fn path() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| match std::env::var_os("NVME_TCP_TOOL") {
-        Some(path) => path.into(),
-        None => build(),
-    })
 }
 
 fn build() -> PathBuf {

@@ -63,12 +63,14 @@ fn pipes_carry_an_image_both_ways() {
     assert_eq!(run.json()["tls"], serde_json::Value::Null);
 
     // The image stands on standard output, so all talk goes to standard error.
-    let run = Tool::new(["copy", &server.uri(1), "-", "--length", "3M", "--verify"]).run().succeeded();
+    let out = ["copy", &server.uri(1), "-", "--length", "3M", "--hostnqn", HOST_NQN];
+    let run = Tool::new(out).args(["--verify"]).run().succeeded();
     assert!(run.stdout == bytes);
     assert!(run.stderr.contains("copied out 3145728 bytes"), "{}", run.stderr);
-    let run = Tool::new(["copy", &server.uri(1), "-", "--length", "3M", "--json"]).run().succeeded();
+    let run = Tool::new(out).args(["--json"]).run().succeeded();
     assert!(run.stdout == bytes);
-    assert_eq!(run.stderr, "");
+    let report: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!((&report["schema_version"], &report["bytes"]), (&1.into(), &(3 << 20).into()));
 }
 
 #[test]
@@ -227,10 +229,10 @@ fn list_shows_subsystems_and_namespaces() {
     let at = |rest: &str| format!("nvme+tcp://{}{rest}", server.address);
 
     let run = Tool::new(["list", &at(""), "--json"]).args(key.flags()).run().succeeded();
-    let json = run.json();
-    let subsystems = json["subsystems"].as_array().unwrap();
+    let subsystems_json = run.json();
+    let subsystems = subsystems_json["subsystems"].as_array().unwrap();
     let ours: Vec<_> = subsystems.iter().filter(|line| line["nqn"] == SUBSYSTEM_NQN).collect();
-    assert_eq!(ours.len(), 1, "{json}");
+    assert_eq!(ours.len(), 1, "{subsystems_json}");
     assert_eq!((&ours[0]["kind"], &ours[0]["tls"]), (&"nvm".into(), &"required".into()));
     assert_eq!(ours[0]["address"], server.address.to_string());
     let run = Tool::new(["list", &at("")]).args(key.flags()).run().succeeded();
@@ -245,12 +247,14 @@ fn list_shows_subsystems_and_namespaces() {
         assert_eq!((&line["nsid"], &line["size"]), (&nsid.into(), &size.into()));
         assert_eq!((&line["block_size"], &line["uri"]), (&512.into(), &server.uri(nsid).into()));
     }
-    // The same by nvme-cli's flags, for people.
+    // The same by nvme-cli's words and flags.
     let (ip, port) = (server.address.ip().to_string(), server.address.port().to_string());
     let flags = ["-t", "tcp", "-a", &ip, "-s", &port, "-n", SUBSYSTEM_NQN];
     let run = Tool::new(["list"]).args(flags).args(key.flags()).run().succeeded();
     assert_eq!(run.text().lines().count(), 4, "{}", run.text());
     assert!(run.text().contains("3 MiB") && run.text().contains(&server.uri(3)), "{}", run.text());
+    let run = Tool::new(["discover"]).args(&flags[..6]).args(["-o", "json"]).args(key.flags()).run();
+    assert_eq!(run.succeeded().json(), subsystems_json);
 }
 
 #[test]

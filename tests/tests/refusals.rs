@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -212,9 +213,7 @@ fn a_namespace_with_metadata_or_protection_is_refused_before_its_first_byte() {
 #[test]
 fn a_write_protected_namespace_is_refused_before_its_first_byte() {
     let served = embedded(Namespace::ram(1 << 20).read_only(), None, |_| {});
-    let run = copy_in(&served.uri()).run();
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("namespace 1 is write protected"), "{}", run.stderr);
+    copy_in(&served.uri()).run().failed(1, "namespace 1 is write protected", "serves it for reading only");
     assert_eq!(served.target.statistics().failed_commands, 0);
 }
 
@@ -224,48 +223,62 @@ fn a_target_without_room_says_so() {
     gauge.full_from.store(1 << 20, Ordering::SeqCst);
     let served = embedded(Namespace::backend(Gauged { size: 4 << 20, gauge }), None, |_| {});
     let run = Tool::new(["copy", "-", &served.uri()]).input(vec![0; 3 << 20]).run();
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.contains("Write failed: ") && run.stderr.contains("apacity"), "{}", run.stderr);
+    run.failed(1, "Write failed: capacity exceeded", "make room there");
 }
 
 #[test]
 fn files_that_cannot_be_read_or_written_are_named() {
     let server = Server::plain(["ram:1M"]);
-    let io = |args: [&str; 2], cause: &str| {
-        let run = Tool::new(["copy"]).args(args).run();
-        assert_eq!(run.code, Some(1), "{}", run.stderr);
-        assert!(run.stderr.starts_with("nvme-tcp: ") && run.stderr.contains(cause), "{}", run.stderr);
+    let io = |args: [&str; 2], cause: &str, hint: &str| {
+        Tool::new(["copy"]).args(args).run().failed(1, cause, hint);
     };
     let uri = server.uri(1);
-    io(["/no/such/file", &uri], "cannot read /no/such/file: No such file");
-    io(["/", &uri], "cannot read /: ");
+    io(["/no/such/file", &uri], "cannot read /no/such/file: No such file", "check the name");
+    io(["/", &uri], "cannot read /: ", "name a file");
     // Whoever reads its first page gets an I/O error, root too.
-    io(["/proc/self/mem", &uri], "cannot read the image: Input/output error");
-    io([&uri, "/"], "cannot write /: Is a directory");
-    io([&uri, "/no/such/folder/image"], "cannot write /no/such/folder/image: No such file");
-    io([&uri, "/dev/full"], "cannot write the image: No space left");
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let run = Tool::new(["copy", &uri, "-"]).stdout(full).run();
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("No space left"), "{}", run.stderr);
+    io(["/proc/self/mem", &uri], "cannot read the image: Input/output error", "dmesg");
+    io([&uri, "/"], "cannot write /: Is a directory", "name a file");
+    let nowhere = "/no/such/folder/image";
+    io([&uri, nowhere], "cannot write /no/such/folder/image: No such file", "its folder is there");
+    io([&uri, "/dev/full"], "cannot write the image: No space left", "make room there");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = Tool::new(["copy", &uri, "-"]).stdout(full()).run();
+    run.failed(1, "cannot write the image: No space left", "make room there");
+    let run = Tool::new(["key", "generate"]).stdout(full()).run();
+    run.failed(1, "cannot write to standard output: No space left", "make room there");
+    Tool::new(["key", "check", "--keyfile", "/no/such/key"]).run().failed(
+        1,
+        "/no/such/key",
+        "check the name",
+    );
+}
+
+#[test]
+fn a_file_without_permission_is_named() {
+    if nix::unistd::geteuid().is_root() {
+        return system_tests::skip("a_file_without_permission_is_named", "root may read everything");
+    }
+    let file = KeyFile::with("");
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    let server = Server::plain(["ram:1M"]);
+    let run = Tool::new(["copy", file.path(), &server.uri(1)]).run();
+    run.failed(1, "Permission denied", "a user who may read it");
 }
 
 #[test]
 fn a_served_file_that_is_none_is_named() {
-    let serve = |namespace: &str, cause: &str| {
+    let serve = |namespace: &str, cause: &str, hint: &str| {
         let run =
             Tool::new(["serve", "--listen", "127.0.0.1:0", "-n", "nqn.test:s", "--namespace", namespace]);
-        let run = run.run();
-        assert_eq!(run.code, Some(1), "{}", run.stderr);
-        assert!(run.stderr.contains(cause), "{}", run.stderr);
+        run.run().failed(1, cause, hint);
     };
-    serve("/no/such/file", "/no/such/file: No such file");
-    serve("/", "/: ");
-    serve("ram:1000", "1000 bytes are not a whole number");
+    serve("/no/such/file", "/no/such/file: No such file", "check the name");
+    serve("/", "/: ", "name a file");
+    serve("ram:1000", "1000 bytes are not a whole number", "a multiple of 512");
     let disk = KeyFile::with("");
     fs::File::create(disk.path()).unwrap().set_len(1 << 20).unwrap();
     let _server = Server::plain([disk.path()]);
-    serve(disk.path(), "it is locked");
+    serve(disk.path(), "it is locked", "fuser");
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 16] = [
+const PACKAGES: [Package; 17] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -29,6 +29,11 @@ const PACKAGES: [Package; 16] = [
     Package { name: "gnutls-bin", sign: Sign::Program("gnutls-serv"), wanted_by: "handshakes with GnuTLS" },
     Package { name: "openssl", sign: Sign::Program("openssl"), wanted_by: "handshakes with OpenSSL" },
     Package { name: "tshark", sign: Sign::Program("tshark"), wanted_by: "captures" },
+    Package {
+        name: "strace",
+        sign: Sign::Program("strace"),
+        wanted_by: "the order of a copy's system calls",
+    },
     Package {
         name: "iproute2",
         sign: Sign::Program("ip"),

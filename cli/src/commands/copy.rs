@@ -1,10 +1,6 @@
 //! `copy`: a file into a namespace, or a namespace into a file.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -18,13 +14,29 @@ use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
 use crate::connect;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{self, Comparing, Hashing};
-use crate::output::{self, Format, OutputArgs, Progress};
+use crate::local::{Local, Sink, Source};
+use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
 use crate::transfer;
 
+/// The help's examples.
+const EXAMPLES: &str = "\
+Examples:
+  An image into namespace 1, over TLS, read back and compared:
+    nvme-tcp copy disk.img nvme+tcp://10.0.0.7:4420/nqn.2024-01.com.example:a/1 \\
+      --tls --keyfile store.key --verify
+  From a web server, unpacked on the way:
+    curl -sf https://store/disk.img.zst | zstd -d | nvme-tcp copy - nvme+tcp://...
+  The first GiB of a namespace into a file:
+    nvme-tcp copy nvme+tcp://10.0.0.7:4420/nqn.2024-01.com.example:a/1 disk.img --length 1G
+
+The report goes to standard output, or to standard error where the image goes to standard output.
+`nvme-tcp --help` tells the exit codes.";
+
 /// `copy`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CopyArgs {
     /// Where the bytes come from: a file, - for standard input, or nvme+tcp://HOST:PORT/SUBNQN/NSID
     #[arg(value_name = "SRC")]
@@ -35,7 +47,7 @@ pub struct CopyArgs {
     /// Flush, read everything back over a new connection, and compare
     #[arg(long)]
     pub verify: bool,
-    /// Copy so many bytes out of the namespace instead of all of it
+    /// Copy so many bytes out of the namespace instead of all of it; K, M, G and T are powers of 1024
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub length: Option<u64>,
     #[command(flatten)]
@@ -54,18 +66,9 @@ pub struct CopyArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A file of this machine.
-    File(FilePlace),
+    File(Local),
     /// A namespace of a target.
     Namespace(NamespaceUri),
-}
-
-/// The side of a copy that is on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FilePlace {
-    /// Standard input or output.
-    Stdio,
-    /// A file or a block device.
-    Path(PathBuf),
 }
 
 impl FromStr for Place {
@@ -81,33 +84,13 @@ impl FromStr for Place {
     }
 }
 
-impl FromStr for FilePlace {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "-" => Self::Stdio,
-            path => Self::Path(path.into()),
-        })
-    }
-}
-
-impl fmt::Display for FilePlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdio => f.write_str("-"),
-            Self::Path(path) => path.display().fmt(f),
-        }
-    }
-}
-
 /// Which way a copy goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Direction<'a> {
     /// From a file into a namespace.
-    In { file: &'a FilePlace, namespace: &'a NamespaceUri },
+    In { file: &'a Local, namespace: &'a NamespaceUri },
     /// From a namespace into a file.
-    Out { namespace: &'a NamespaceUri, file: &'a FilePlace },
+    Out { namespace: &'a NamespaceUri, file: &'a Local },
 }
 
 impl CopyArgs {
@@ -179,33 +162,26 @@ pub fn run(args: &CopyArgs) -> Result<(), Failure> {
         }
         lines
     };
-    let to_stdout = matches!(&args.destination, Place::File(FilePlace::Stdio));
-    match (to_stdout, args.output.format()) {
+    match args.destination {
         // Standard output holds the image.
-        (true, Format::Normal) => output::talk(text(&report)),
-        (true, Format::Json) => {}
+        Place::File(Local::Stdio) => output::talk(args.output.render(&report, text)?),
         _ => args.output.print(&report, text)?,
     }
     Ok(())
 }
 
-fn copy_in(args: &CopyArgs, file: &FilePlace, uri: &NamespaceUri) -> Result<CopyReport, Failure> {
-    let (mut source, expected) = open_source(file)?;
+fn copy_in(args: &CopyArgs, file: &Local, uri: &NamespaceUri) -> Result<CopyReport, Failure> {
+    let source = Source::open(file)?;
+    let expected = source.len();
     let controller = connect(args, uri)?;
     let namespace = controller.namespace(uri.namespace_id)?;
+    let hashes = args.verify && !source.is_lasting();
     let mut hash = hashing::sha256();
+    let source = if hashes { source.hashed(&mut hash) } else { source };
     let start = Instant::now();
-    let queues = queue_count(args);
     let bytes = {
         let progress = Progress::start("write", expected);
-        match file {
-            // What comes from a pipe comes once, so it is compared by its hash.
-            FilePlace::Stdio if args.verify => {
-                let source = Hashing::new(&mut source, &mut hash);
-                transfer::upload(&controller, &namespace, source, expected, queues, &progress)?
-            }
-            _ => transfer::upload(&controller, &namespace, &mut source, expected, queues, &progress)?,
-        }
+        transfer::upload(&controller, &namespace, source, queue_count(args), &progress)?
     };
     namespace.flush()?;
     let time = start.elapsed();
@@ -213,66 +189,73 @@ fn copy_in(args: &CopyArgs, file: &FilePlace, uri: &NamespaceUri) -> Result<Copy
     report.padding = bytes.next_multiple_of(namespace.block_size().into()) - bytes;
     controller.shutdown();
     if args.verify {
-        verify(args, uri, file, bytes, hash)?;
+        verify(args, uri, file, bytes, hashes.then_some(hash))?;
         report.verified = Some(true);
     }
     Ok(report)
 }
 
-fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &FilePlace) -> Result<CopyReport, Failure> {
+fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &Local) -> Result<CopyReport, Failure> {
     let controller = connect(args, uri)?;
     let namespace = controller.namespace(uri.namespace_id)?;
     let bytes = args.length.unwrap_or(namespace.size());
     // Before a file that is there already is emptied.
     transfer::check_length(&namespace, bytes)?;
-    let mut sink = open_sink(file)?;
+    let mut sink = Sink::create(file)?;
+    let hashes = args.verify && !sink.is_lasting();
     let mut hash = hashing::sha256();
     let start = Instant::now();
     {
         let progress = Progress::start("read", Some(bytes));
         let queues = queue_count(args);
-        match file {
-            FilePlace::Stdio if args.verify => {
-                let sink = Hashing::new(&mut sink, &mut hash);
-                transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
-            }
-            _ => transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?,
+        if hashes {
+            let sink = Hashing::new(&mut sink, &mut hash);
+            transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+        } else {
+            transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?;
         }
     }
-    sink.flush().map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {file}: {e}")))?;
+    sink.finish().map_err(|e| Failure::file("write", file, &e))?;
     let mut report = CopyReport::new(bytes, start.elapsed(), &controller);
     controller.shutdown();
     if args.verify {
-        verify(args, uri, file, bytes, hash)?;
+        verify(args, uri, file, bytes, hashes.then_some(hash))?;
         report.verified = Some(true);
     }
     Ok(report)
 }
 
-/// Reads the namespace over a new connection and compares: with the file, or with the hash of what passed by.
+/// What to do about an image that is not the same when it is read back.
+pub const DIFFERS_HINT: &str = "see that nobody else writes to the namespace, and copy again with --data-digest: where it \
+                                differs again, the target's storage or memory is at fault";
+
+/// Reads the namespace over a new connection and compares: with the hash of what passed by, where there is
+/// one since it came or went only once, else with the file.
 fn verify(
     args: &CopyArgs,
     uri: &NamespaceUri,
-    file: &FilePlace,
+    file: &Local,
     bytes: u64,
-    passed: Hasher,
+    passed: Option<Hasher>,
 ) -> Result<(), Failure> {
     let controller = connect(args, uri)?;
     let namespace = controller.namespace(uri.namespace_id)?;
     let progress = Progress::start("verify", Some(bytes));
     let queues = queue_count(args);
-    let differs =
-        |what: String| Failure::new(Exit::Io, format_args!("the namespace differs from {file}: {what}"));
-    match file {
-        FilePlace::Path(_) => {
-            let mut compared = Comparing::new(open_source(file)?.0);
+    let differs = |what: String| {
+        let failure = Failure::new(Exit::Io, format_args!("the namespace differs from {file}: {what}"));
+        failure.hint(DIFFERS_HINT.to_owned())
+    };
+    match passed {
+        None => {
+            let mut compared = Comparing::new(Source::open(file)?.reader);
             let read = transfer::download(&controller, &namespace, &mut compared, bytes, queues, &progress);
             if let Some(offset) = compared.difference() {
                 return Err(differs(format!("the first difference is at byte {offset}")));
             }
             read?;
         }
-        FilePlace::Stdio => {
+        Some(passed) => {
             let mut hash = hashing::sha256();
             let sink = Hashing::new(io::sink(), &mut hash);
             transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
@@ -304,27 +287,6 @@ fn queue_count(args: &CopyArgs) -> usize {
     args.queues.nr_io_queues.unwrap_or(transfer::DEFAULT_QUEUES).into()
 }
 
-/// The bytes to copy in, and how many they are where that can be known.
-fn open_source(file: &FilePlace) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
-    let FilePlace::Path(path) = file else { return Ok((Box::new(io::stdin()), None)) };
-    let failed = |e| Failure::new(Exit::Io, format_args!("cannot read {}: {e}", path.display()));
-    let source = File::open(path).map_err(failed)?;
-    let metadata = source.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    let expected = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(source), expected))
-}
-
-fn open_sink(file: &FilePlace) -> Result<Box<dyn Write + Send>, Failure> {
-    let FilePlace::Path(path) = file else { return Ok(Box::new(io::stdout())) };
-    let sink = File::create(path);
-    let sink =
-        sink.map_err(|e| Failure::new(Exit::Io, format_args!("cannot write {}: {e}", path.display())))?;
-    Ok(Box::new(sink))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,11 +311,11 @@ mod tests {
         let namespace = &URI.parse().unwrap();
         assert_eq!(
             args.direction().unwrap(),
-            Direction::In { file: &FilePlace::Path("image.bin".into()), namespace }
+            Direction::In { file: &Local::Path("image.bin".into()), namespace }
         );
         assert!(args.verify && args.tls.tls);
         let args = copy(&format!("{URI} - --length 1M")).unwrap();
-        assert_eq!(args.direction().unwrap(), Direction::Out { namespace, file: &FilePlace::Stdio });
+        assert_eq!(args.direction().unwrap(), Direction::Out { namespace, file: &Local::Stdio });
         assert_eq!(args.length, Some(1 << 20));
     }
 

@@ -1,9 +1,8 @@
 //! `demo`: the whole way of an image in one process.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,6 +16,7 @@ use super::serve;
 use crate::args;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{self, Hashing};
+use crate::local::{Local, Source};
 use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
@@ -56,21 +56,25 @@ struct DemoReport {
 }
 
 /// Where the image comes from, as often as it is wanted.
-enum Source {
+enum Origin {
     Made { image: Image, len: u64 },
-    File { path: PathBuf, len: u64 },
+    File { file: Local, len: u64 },
 }
 
-impl Source {
+impl Origin {
     fn of(args: &DemoArgs) -> Result<Self, Failure> {
         let Some(path) = &args.file else {
             return Ok(Self::Made { image: Image::new(SEED), len: args.size });
         };
-        let metadata = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+        let file = Local::Path(path.clone());
+        let metadata = std::fs::metadata(path).map_err(|e| Failure::file("read", &file, &e))?;
         if !metadata.is_file() {
-            return Err(Failure::usage(format_args!("{} is no regular file", path.display())));
+            let failure = Failure::usage(format_args!("{file} is no regular file"));
+            return Err(
+                failure.hint("name one, or leave --file out for an image that the demo makes".to_owned())
+            );
         }
-        Ok(Self::File { path: path.clone(), len: metadata.len() })
+        Ok(Self::File { file, len: metadata.len() })
     }
 
     fn len(&self) -> u64 {
@@ -79,21 +83,17 @@ impl Source {
         }
     }
 
-    fn open(&self) -> Result<Box<dyn Read + Send>, Failure> {
+    fn open(&self) -> Result<Source<'_>, Failure> {
         match self {
-            Self::Made { image, len } => Ok(Box::new(image.reader(*len))),
-            Self::File { path, .. } => Ok(Box::new(File::open(path).map_err(|e| unreadable(path, &e))?)),
+            Self::Made { image, len } => Ok(Source::ready(image.reader(*len), *len)),
+            Self::File { file, .. } => Source::open(file),
         }
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Io, format_args!("cannot read {}: {error}", path.display()))
-}
-
 /// Shows the whole way of an image.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let source = Source::of(args)?;
+    let source = Origin::of(args)?;
     let bytes = source.len();
     if bytes == 0 {
         return Err(Failure::usage("an empty image shows nothing"));
@@ -114,7 +114,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         Ok((controller, namespace))
     };
     let mut expected = hashing::sha256();
-    copied(io::copy(&mut Hashing::new(source.open()?, &mut expected), &mut io::sink()))?;
+    let hashed = io::copy(&mut source.open()?.hashed(&mut expected).reader, &mut io::sink());
+    hashed.map_err(|e| Failure::file("read", "the image", &e))?;
     let expected = expected.finish();
 
     let (controller, namespace) = connect()?;
@@ -122,7 +123,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     {
         let progress = Progress::start("write", Some(bytes));
         let queues = transfer::DEFAULT_QUEUES.into();
-        transfer::upload(&controller, &namespace, source.open()?, Some(bytes), queues, &progress)?;
+        transfer::upload(&controller, &namespace, source.open()?, queues, &progress)?;
     }
     namespace.flush()?;
     let write = start.elapsed();
@@ -166,12 +167,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     args.output.print(&report, |report| table(report, write, read))?;
     match verified {
         true => Ok(()),
-        false => Err(Failure::new(Exit::Io, "what was read back is not what was written")),
+        false => {
+            let failure = Failure::new(Exit::Io, "what was read back is not what was written");
+            Err(failure.hint("this machine's memory or processor is at fault".to_owned()))
+        }
     }
-}
-
-fn copied(result: io::Result<u64>) -> Result<u64, Failure> {
-    result.map_err(|e| Failure::new(Exit::Io, format_args!("cannot read the image: {e}")))
 }
 
 fn table(report: &DemoReport, write: Duration, read: Duration) -> String {

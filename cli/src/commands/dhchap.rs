@@ -2,64 +2,31 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use nvme_tcp::auth::{DhchapSecret, SecretHash};
-use serde::Serialize;
+use clap::Args;
+use nvme_tcp::auth::DhchapSecret;
 
+use super::material::{self, NewFile, hash_name};
 use crate::args::KeyText;
 use crate::exit::Failure;
-use crate::output::{self, OutputArgs};
+use crate::output::OutputArgs;
 use crate::secrets;
 
 /// `key generate-dhchap`
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// Hash that ties the secret to its owner's NQN
-    #[arg(long, value_enum, default_value = "sha256")]
-    hash: HashName,
+    #[arg(long, value_name = "HASH", value_parser = hash_name(&material::HASHES), default_value = "sha256")]
+    hash: u8,
     /// The same by its number, as in nvme-cli: 0 none, 1 SHA-256, 2 SHA-384, 3 SHA-512
     #[arg(short = 'm', long, value_name = "N", conflicts_with = "hash", value_parser = clap::value_parser!(u8).range(0..=3))]
     hmac: Option<u8>,
-    /// Write the secret to this new file (mode 0600), and print nothing
-    #[arg(short = 'f', long, value_name = "FILE")]
-    keyfile: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum HashName {
-    /// The secret is used as it is, 32 bytes
-    None,
-    /// 32 bytes
-    Sha256,
-    /// 48 bytes
-    Sha384,
-    /// 64 bytes
-    Sha512,
-}
-
-impl GenerateArgs {
-    fn hash(&self) -> SecretHash {
-        let named = match self.hash {
-            HashName::None => SecretHash::None,
-            HashName::Sha256 => SecretHash::Sha256,
-            HashName::Sha384 => SecretHash::Sha384,
-            HashName::Sha512 => SecretHash::Sha512,
-        };
-        self.hmac.and_then(SecretHash::from_id).unwrap_or(named)
-    }
+    #[command(flatten)]
+    file: NewFile,
 }
 
 /// Makes a random secret.
 pub fn generate(args: &GenerateArgs) -> Result<(), Failure> {
-    let secret = DhchapSecret::generate(args.hash())?;
-    match &args.keyfile {
-        Some(path) => {
-            secret.write_file(path)?;
-            output::talk(format_args!("the secret is in {}", path.display()));
-            Ok(())
-        }
-        None => output::data(&*secret.to_text()),
-    }
+    material::generate::<DhchapSecret>(args.hmac.unwrap_or(args.hash), &args.file).map(drop)
 }
 
 /// `key check-dhchap`
@@ -75,23 +42,9 @@ pub struct CheckArgs {
     output: OutputArgs,
 }
 
-#[derive(Serialize)]
-struct Checked {
-    hash: &'static str,
-    bytes: usize,
-}
-
 /// Checks a secret's text: form, length and CRC.
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let secret = secrets::load(args.keyfile.as_deref(), args.dhchap_secret.as_ref())?;
     let secret = secret.ok_or_else(|| Failure::usage("no secret is given"))?;
-    let hash = match secret.hash() {
-        SecretHash::None => "none",
-        SecretHash::Sha256 => "sha256",
-        SecretHash::Sha384 => "sha384",
-        SecretHash::Sha512 => "sha512",
-    };
-    let checked = Checked { hash, bytes: secret.key().len() };
-    args.output
-        .print(&checked, |secret| format!("the secret is good: {} bytes, hash {}", secret.bytes, secret.hash))
+    material::check(&secret, &args.output)
 }

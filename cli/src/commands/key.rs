@@ -1,15 +1,15 @@
 //! `key generate`, `key check` and `key identity`.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use nvme_tcp::psk::{self, ConfiguredKey, Derivation, KeyHash, TlsPsk};
 use serde::Serialize;
 
 use super::dhchap;
+use super::material::{self, NewFile, hash_name};
 use crate::args::{Identity, KeyArgs, nqn_parser, resolve_host};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
+use crate::report;
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -41,48 +41,18 @@ pub fn run(command: KeyCommand) -> Result<(), Failure> {
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// Hash that goes with the key; sha256 is what every peer understands
-    #[arg(long, value_enum, default_value = "sha256")]
-    hash: HashName,
+    #[arg(long, value_name = "HASH", value_parser = hash_name(&["none", "sha256", "sha384"]), default_value = "sha256")]
+    hash: u8,
     /// The same by its number, as in nvme-cli: 0 none, 1 SHA-256, 2 SHA-384
     #[arg(short = 'm', long, value_name = "N", conflicts_with = "hash", value_parser = clap::value_parser!(u8).range(0..=2))]
     hmac: Option<u8>,
-    /// Write the key to this new file (mode 0600), and print nothing
-    #[arg(short = 'f', long, value_name = "FILE")]
-    keyfile: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum HashName {
-    /// The key is its own retained PSK, 32 bytes
-    None,
-    /// 32 bytes
-    Sha256,
-    /// 48 bytes
-    Sha384,
-}
-
-impl GenerateArgs {
-    fn hash(&self) -> KeyHash {
-        let named = match self.hash {
-            HashName::None => KeyHash::None,
-            HashName::Sha256 => KeyHash::Sha256,
-            HashName::Sha384 => KeyHash::Sha384,
-        };
-        self.hmac.and_then(KeyHash::from_id).unwrap_or(named)
-    }
+    #[command(flatten)]
+    file: NewFile,
 }
 
 fn generate(args: &GenerateArgs) -> Result<(), Failure> {
-    let hash = args.hash();
-    let key = ConfiguredKey::generate(hash)?;
-    match &args.keyfile {
-        Some(path) => {
-            key.write_file(path)?;
-            output::talk(format_args!("the key is in {}", path.display()));
-        }
-        None => output::data(&*key.to_text())?,
-    }
-    if hash == KeyHash::Sha384 {
+    let key: ConfiguredKey = material::generate(args.hmac.unwrap_or(args.hash), &args.file)?;
+    if key.hash() == KeyHash::Sha384 {
         output::warn("peers with GnuTLS before 3.8.11 cannot use 48-byte keys: SHA-256 works everywhere");
     }
     Ok(())
@@ -97,21 +67,8 @@ pub struct CheckArgs {
     output: OutputArgs,
 }
 
-#[derive(Serialize)]
-struct Checked {
-    hash: &'static str,
-    bytes: usize,
-}
-
 fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let key = args.key.require()?;
-    let hash = match key.hash() {
-        KeyHash::None => "none",
-        KeyHash::Sha256 => "sha256",
-        KeyHash::Sha384 => "sha384",
-    };
-    let checked = Checked { hash, bytes: key.psk().len() };
-    args.output.print(&checked, |key| format!("the key is good: {} bytes, hash {}", key.bytes, key.hash))
+    material::check(&args.key.require()?, &args.output)
 }
 
 /// `key identity`
@@ -166,5 +123,5 @@ fn identity(args: &IdentityArgs) -> Result<(), Failure> {
 
 /// The one place where the tool shows a TLS PSK, on request.
 fn reveal(psk: &TlsPsk) -> String {
-    psk.secret().expose().iter().map(|byte| format!("{byte:02x}")).collect()
+    report::hex(psk.secret().expose())
 }

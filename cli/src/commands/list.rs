@@ -13,8 +13,19 @@ use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
 use crate::size;
 
+/// The help's examples.
+const EXAMPLES: &str = "\
+Examples:
+  The subsystems of a target:
+    nvme-tcp list nvme+tcp://10.0.0.7:8009
+  The same by nvme-cli's flags, for a script:
+    nvme-tcp discover -t tcp -a 10.0.0.7 -s 8009 -o json
+  A subsystem's namespaces, each with the URI that copy takes:
+    nvme-tcp list nvme+tcp://10.0.0.7:4420/nqn.2024-01.com.example:a --tls --keyfile store.key";
+
 /// `list`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ListArgs {
     /// A target's subsystems (nvme+tcp://HOST:PORT), or a subsystem's namespaces
     /// (nvme+tcp://HOST:PORT/SUBNQN)

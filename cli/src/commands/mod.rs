@@ -6,6 +6,7 @@ mod dhchap;
 mod image;
 mod key;
 mod list;
+mod material;
 mod serve;
 
 use clap::Subcommand;
@@ -20,6 +21,7 @@ pub enum Command {
     /// Serve RAM or files as the namespaces of a target
     Serve(serve::ServeArgs),
     /// List the subsystems of a target, or the namespaces of a subsystem
+    #[command(visible_alias = "discover")]
     List(list::ListArgs),
     /// Copy a file into a namespace, or a namespace into a file
     Copy(Box<copy::CopyArgs>),

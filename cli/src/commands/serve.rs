@@ -9,16 +9,31 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use nvme_tcp::auth::Authentication;
 use nvme_tcp::psk::ConfiguredKey;
-use nvme_tcp_target::{KeyRing, Listener, Namespace, StartError, Subsystem, Target};
+use nvme_tcp_target::{
+    KeyRing, Listener, Namespace, NamespaceError, StartError, Subsystem, SubsystemError, Target,
+};
+use serde::Serialize;
 
 use crate::args::nqn_parser;
-use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::exit::{self, Exit, Failure};
+use crate::output::OutputArgs;
 use crate::secrets;
 use crate::size::{self, SizeError};
 
+/// The help's examples.
+const EXAMPLES: &str = "\
+Examples:
+  256 MiB of memory, in plain, to this machine only:
+    nvme-tcp serve --subsysnqn nqn.2024-01.com.example:a --namespace ram:256M
+  A file, over TLS, to one host:
+    nvme-tcp serve --listen 0.0.0.0:4420 --subsysnqn nqn.2024-01.com.example:a \\
+      --namespace disk.img --keyfile store.key --hostnqn nqn.2024-01.com.example:store
+
+It serves until SIGINT or SIGTERM, and then ends with exit code 0.";
+
 /// `serve`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
     /// Address and port to listen on; IPv6 addresses in brackets
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4420")]
@@ -26,7 +41,8 @@ pub struct ServeArgs {
     /// NQN of the subsystem that holds the namespaces
     #[arg(short = 'n', long, alias = "nqn", value_name = "NQN", value_parser = nqn_parser())]
     pub subsysnqn: String,
-    /// A namespace: a file (or block device), or ram:SIZE; more of them get the numbers 1, 2 and so on
+    /// A namespace: a file, or ram:SIZE (K, M, G and T are powers of 1024); more of them get the numbers
+    /// 1, 2 and so on
     #[arg(long = "namespace", value_name = "FILE|ram:SIZE", required = true)]
     pub namespaces: Vec<Backing>,
     /// File with a key (mode 0600), which makes TLS required; of several, a host may use any
@@ -44,6 +60,18 @@ pub struct ServeArgs {
     /// Require TLS with a key that is made from the secrets (secure channel concatenation)
     #[arg(long, requires = "dhchap_keyfile", conflicts_with = "keyfiles")]
     pub concat: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What is served once the target listens.
+#[derive(Debug, Serialize)]
+struct Serving<'a> {
+    /// With the port that the system chose for port 0.
+    addresses: Vec<String>,
+    tls: bool,
+    subsystem: &'a str,
+    namespaces: usize,
 }
 
 /// What holds a namespace's blocks.
@@ -104,10 +132,17 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         }
     };
     let target = Target::builder().subsystem(subsystem).listen(listener).start().map_err(failure)?;
-    let tls = if args.keyfiles.is_empty() && !args.concat { "plain" } else { "TLS required" };
-    for address in target.local_addrs() {
-        output::data(format_args!("listening on {address} ({tls}), subsystem {}", args.subsysnqn))?;
-    }
+    let serving = Serving {
+        addresses: target.local_addrs().iter().map(ToString::to_string).collect(),
+        tls: args.concat || !args.keyfiles.is_empty(),
+        subsystem: &args.subsysnqn,
+        namespaces: args.namespaces.len(),
+    };
+    args.output.print(&serving, |serving| {
+        let tls = if serving.tls { "TLS required" } else { "plain" };
+        let line = |address| format!("listening on {address} ({tls}), subsystem {}", serving.subsystem);
+        serving.addresses.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
     signals.wait().map_err(|e| Failure::new(Exit::Io, format_args!("cannot wait for signals: {e}")))?;
     target.shutdown();
     Ok(())
@@ -115,13 +150,33 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 /// A target did not start.
 pub fn failure(error: StartError) -> Failure {
-    let hint = match &error {
-        StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-            Some("another program has this port: choose another one by --listen".to_owned())
-        }
-        _ => None,
+    Failure::new(Exit::Io, &error).hint(hint(&error))
+}
+
+fn hint(error: &StartError) -> Option<String> {
+    let hint = match error {
+        StartError::Listen { source, .. } => match source.kind() {
+            io::ErrorKind::AddrInUse => "another program has this port: choose another one by --listen",
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one that it has by --listen"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are for root: choose another one by --listen"
+            }
+            _ => return None,
+        },
+        StartError::Subsystem(SubsystemError::Namespace { source, .. }) => match source {
+            NamespaceError::Io { source, .. } => return exit::file_hint("read and write", source),
+            NamespaceError::NotRegular { .. } => "name a file, or memory as ram:SIZE",
+            NamespaceError::Locked { path } => {
+                return Some(format!("`fuser {}` shows which process serves it", path.display()));
+            }
+            NamespaceError::Size { .. } => "make its size a multiple of 512 bytes, as with truncate(1)",
+            _ => return None,
+        },
+        _ => return None,
     };
-    Failure::new(Exit::Io, &error).hint(hint)
+    Some(hint.to_owned())
 }
 
 #[cfg(test)]
