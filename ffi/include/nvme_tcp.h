@@ -904,6 +904,14 @@ int nvme_tcp_controller_reconnect(const struct nvme_tcp_controller *controller);
 int nvme_tcp_controller_reauthenticate(const struct nvme_tcp_controller *controller);
 
 /**
+ * Says whether the controller is there, as far as is known, without asking it or waiting: its keep-alives are answered, and
+ * no connection of the synchronous calls is lost.
+ *
+ * Errors: why it was lost, as nvme_tcp_pread(). Threads: any.
+ */
+int nvme_tcp_controller_check(const struct nvme_tcp_controller *controller);
+
+/**
  * Opens a namespace.
  *
  * Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection information; those

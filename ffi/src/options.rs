@@ -305,8 +305,8 @@ unsafe fn name(nqn: *const c_char, what: &str) -> Outcome<String> {
     Ok(nqn.to_owned())
 }
 
-/// Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several keys the
-/// first is tried first.
+/// Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several
+/// keys the first is tried first.
 ///
 /// Errors: -EINVAL. Threads: no other call on the options at the same time; any on the key.
 #[unsafe(no_mangle)]
@@ -428,10 +428,11 @@ pub extern "C" fn nvme_tcp_options_set_owned_queues(
     set(options, |options| Ok(options.change.owned_queues = Some(queues)))
 }
 
-/// Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant fewer.
+/// Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
+/// fewer.
 ///
-/// Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same object at
-/// the same time.
+/// Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
+/// object at the same time.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_options_set_queue_size(
     options: Option<&mut nvme_tcp_options>,

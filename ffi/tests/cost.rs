@@ -2,19 +2,51 @@
 
 mod support;
 
+use std::io;
 use std::process::Command;
 use std::time::Duration;
 
 use nvme_tcp::Options;
 use nvme_tcp::host::HostIdentity;
-use support::{SUBSYSTEM_NQN, Scratch, compiled, ended, served, skip, tool};
+use nvme_tcp_target::{Backend, Namespace};
+use support::{SUBSYSTEM_NQN, Scratch, compiled, ended, served_with, skip, tool};
 
 /// Set where this program is run by itself, under callgrind: an address, and how many reads.
 const LOAD: &str = "NVME_TCP_FFI_LOAD";
-const FEW: u32 = 100;
-const MANY: u32 = 1100;
+const FEW: u32 = 20;
+const MANY: u32 = 320;
+/// How long the medium takes: so long that each read is waited for, or chance would say how often one is.
+const SLOW: Duration = Duration::from_millis(3);
 /// How much more C may cost, in percent.
 const ALLOWED: u64 = 5;
+
+/// A medium that takes its time.
+#[derive(Debug)]
+struct Slow;
+
+impl Backend for Slow {
+    fn size(&self) -> u64 {
+        support::NAMESPACE_SIZE
+    }
+
+    fn read_at(&self, data: &mut [u8], _: u64) -> io::Result<()> {
+        std::thread::sleep(SLOW);
+        data.fill(0);
+        Ok(())
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// What load.c does.
 #[test]
@@ -62,7 +94,7 @@ fn a_read_through_c_costs_hardly_more_than_through_rust() {
             return skip("cost::instructions", &format!("no {name}"));
         }
     }
-    let (scratch, served) = (Scratch::new(), served());
+    let (scratch, served) = (Scratch::new(), served_with(Namespace::backend(Slow)));
     let program = compiled("tests/c/load.c", &scratch, &[]).unwrap();
     let uri = served.uri(false);
     let c =

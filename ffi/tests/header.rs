@@ -1,4 +1,5 @@
-//! The header, the symbols and the layout of structs are what is checked in: a change of them is a change of the ABI.
+//! The header, the symbols and the layout of structs are what is checked in: a change of them is a change of
+//! the ABI.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! C programs against a target in this process: every function, every documented error, the examples; as they are,
-//! under the sanitizers of gcc, and under valgrind.
+//! C programs against a target in this process: every function, every documented error, the examples; as they
+//! are, under the sanitizers of gcc, and under valgrind.
 
 mod support;
 
@@ -66,7 +66,8 @@ impl Programs {
         let (plain, tls) = (self.served.uri(false), self.served.uri(true));
         let (key, folder) = (self.served.key_file(&self.scratch), self.scratch.path(""));
         let (key, folder) = (key.to_str().unwrap(), folder.to_str().unwrap());
-        assert_eq!(self.good("tests/c/sync.c", &[&plain, &tls, key, folder]), "good\n");
+        let secret = self.served.secret.to_text();
+        assert_eq!(self.good("tests/c/sync.c", &[&plain, &tls, key, folder, &secret]), "good\n");
         assert_eq!(self.good("tests/c/queue.c", &[&plain]), "good\n");
         assert_eq!(self.good("tests/c/queue.c", &[&tls, key, "digests"]), "good\n");
         assert_eq!(self.good("tests/c/ktls.c", &[folder]), "good\n");

@@ -113,8 +113,8 @@ impl Plan {
     }
 }
 
-/// Makes the shared library of the static one, with the names and versions of the script: rustc has a script of its own,
-/// which knows no versions.
+/// Makes the shared library of the static one, with the names and versions of the script: rustc has a script
+/// of its own, which knows no versions.
 fn link(archive: &Path, script: &Path, soname: &str, to: &Path) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
     command.args(["-shared", "-Wl,--whole-archive"]).arg(archive).arg("-Wl,--no-whole-archive");

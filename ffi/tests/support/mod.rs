@@ -9,12 +9,16 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
 use nvme_tcp::psk::{ConfiguredKey, KeyHash};
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
 
 /// Longer than anything here takes on a slow machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const SUBSYSTEM_NQN: &str = "nqn.2024-01.lab.test:c";
+/// A subsystem that wants its host to authenticate itself.
+pub(crate) const CHECKED_NQN: &str = "nqn.2024-01.lab.test:c-checked";
+pub(crate) const HOST_NQN: &str = "nqn.2024-01.lab.test:c-host";
 pub(crate) const NAMESPACE_SIZE: u64 = 8 << 20;
 
 /// The folder of this package.
@@ -142,23 +146,34 @@ pub(crate) struct Served {
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
     pub(crate) key: ConfiguredKey,
+    pub(crate) secret: DhchapSecret,
 }
 
 /// Starts one.
 pub(crate) fn served() -> Served {
+    served_with(Namespace::ram(NAMESPACE_SIZE))
+}
+
+/// Starts one with this for namespace 1.
+pub(crate) fn served_with(first: Namespace) -> Served {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
     let subsystem = Subsystem::new(SUBSYSTEM_NQN)
-        .namespace(1, Namespace::ram(NAMESPACE_SIZE))
+        .namespace(1, first)
         .namespace(2, Namespace::ram(NAMESPACE_SIZE));
+    let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
+    let checked = Subsystem::new(CHECKED_NQN)
+        .namespace(1, Namespace::ram(NAMESPACE_SIZE))
+        .allow_host_with(HOST_NQN, Authentication::new(secret.clone()));
     let target = Target::builder()
         .subsystem(subsystem)
+        .subsystem(checked)
         .listen(Listener::plain(any))
         .listen(Listener::tls(any, KeyRing::new().key(key.clone())))
         .start()
         .unwrap();
     let [plain, tls] = target.local_addrs()[..] else { panic!("two listeners") };
-    Served { target, plain, tls, key }
+    Served { target, plain, tls, key, secret }
 }
 
 impl Served {

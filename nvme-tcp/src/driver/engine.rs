@@ -133,8 +133,8 @@ impl Engine {
         }
     }
 
-    /// Gives a read up: the memory that was lent to it is its owner's again, and what still comes is thrown away.
-    /// The command stays outstanding until its response.
+    /// Gives a read up: the memory that was lent to it is its owner's again, and what still comes is thrown
+    /// away. The command stays outstanding until its response.
     ///
     /// No thread may be inside [`Intake::receive`] for this queue.
     pub(crate) fn cancel_read(&mut self, id: CommandId) -> Loan {
