@@ -97,8 +97,8 @@ impl Programs {
 
     fn echo(&self) {
         let mut server = self.command("examples/ktls_echo.c");
-        let mut server = server.args(["serve", "0", "a secret of 32 bytes, more or less"]);
-        let mut server = (&mut server).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let server = server.args(["serve", "0", "a secret of 32 bytes, more or less"]);
+        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut port = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
         let said = self.good(

@@ -158,9 +158,8 @@ pub(crate) fn served() -> Served {
 pub(crate) fn served_with(first: Namespace) -> Served {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
-    let subsystem = Subsystem::new(SUBSYSTEM_NQN)
-        .namespace(1, first)
-        .namespace(2, Namespace::ram(NAMESPACE_SIZE));
+    let subsystem =
+        Subsystem::new(SUBSYSTEM_NQN).namespace(1, first).namespace(2, Namespace::ram(NAMESPACE_SIZE));
     let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
     let checked = Subsystem::new(CHECKED_NQN)
         .namespace(1, Namespace::ram(NAMESPACE_SIZE))
