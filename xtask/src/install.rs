@@ -129,7 +129,11 @@ fn link(archive: &Path, script: &Path, soname: &str, to: &Path) -> Result<()> {
 
 fn succeed(command: &Command) -> Result<()> {
     let ended = process::shown(command, DEADLINE)?;
-    if ended.success() { Ok(()) } else { Err(format!("{}: {ended}", command.get_program().display()).into()) }
+    if ended.success() {
+        Ok(())
+    } else {
+        Err(format!("{}: {ended}", command.get_program().to_string_lossy()).into())
+    }
 }
 
 fn put(from: &Path, to: &Path) -> Result<()> {
