@@ -216,8 +216,10 @@ impl Queue {
         true
     }
 
-    fn range(&self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
-        let most = namespace.max_transfer();
+    fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
+        // What counts is the limit of the association that the command goes to.
+        self.follow()?;
+        let most = namespace.max_transfer_on(&self.lane.association);
         if len == 0 || len > most {
             return Err(Error::invalid(format!("a command moves 1 block to {most} bytes, not {len} bytes")));
         }

@@ -20,7 +20,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 19] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -40,6 +40,12 @@ const PACKAGES: [Package; 17] = [
         wanted_by: "the User-Mode Linux lab, network namespaces",
     },
     Package { name: "kmod", sign: Sign::Program("depmod"), wanted_by: "the User-Mode Linux lab" },
+    Package {
+        name: "patchelf",
+        sign: Sign::Program("patchelf"),
+        wanted_by: "the User-Mode Linux lab on a kernel that can change keys",
+    },
+    Package { name: "wrk", sign: Sign::Program("wrk"), wanted_by: "load on the example HTTPS server" },
     Package { name: "gcc", sign: Sign::Program("gcc"), wanted_by: "comparison with the system's headers" },
     Package {
         name: "libc6-dev",
