@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nvme_tcp::uri::Address;
 use nvme_tcp::{Options, Security};
 
 use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
 use crate::exit::Failure;
-use crate::uri::Address;
 
 /// How to reach `subsystem_nqn` at `address`.
 pub fn options(

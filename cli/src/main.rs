@@ -14,7 +14,6 @@ mod report;
 mod secrets;
 mod size;
 mod transfer;
-mod uri;
 
 use std::process::ExitCode;
 

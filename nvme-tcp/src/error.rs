@@ -205,6 +205,9 @@ pub enum ErrorKind {
         /// The block size in bytes.
         block_size: u32,
     },
+    /// A read was given up by this program before it was done.
+    #[error("the read was cancelled")]
+    Cancelled,
     /// A command that changes something was outstanding when its association was lost, and nothing says whether it
     /// was carried out.
     #[error("{command} may or may not have been carried out: {cause}")]
@@ -257,7 +260,7 @@ impl Error {
             | Unaligned { .. }
             | Entry(_)
             | TooLong { .. } => Scope::Configuration,
-            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
@@ -277,7 +280,7 @@ impl Error {
             | OutOfRange { .. }
             | Unaligned { .. }
             | TooLong { .. } => Blame::Caller,
-            Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
+            Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,

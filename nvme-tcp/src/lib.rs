@@ -59,6 +59,7 @@ pub mod proto;
 pub mod psk;
 mod queue;
 pub mod spec;
+pub mod uri;
 
 pub use connector::TlsFacts;
 pub use controller::{

@@ -1,11 +1,14 @@
 //! A queue that one thread owns: submit many, poll, wait with the caller's own event loop.
 
+mod raw;
+
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use zerocopy::IntoBytes;
 
 use crate::association::{Association, check};
 use crate::driver::wire::Intake;
@@ -13,7 +16,7 @@ use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
 use crate::namespace::Namespace;
-use crate::proto::Wants;
+use crate::proto::{CommandId, Transfer, Wants};
 use crate::spec::command::{Sqe, nvm};
 
 /// A command that is done.
@@ -57,12 +60,12 @@ impl fmt::Debug for Rejected {
 /// A queue with a connection of its own, for one thread.
 ///
 /// Commands are submitted with the memory they use, which comes back with their completion. Nothing here
-/// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for
-/// [`AsFd`] in the direction that [`wants`](Self::wants) says and then polls.
+/// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for [`AsFd`] in
+/// the direction that [`wants`](Self::wants) says and then polls.
 ///
 /// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
-/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
-/// to the old one.) Ask for the descriptor again after each submission.
+/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still
+/// goes to the old one.) Ask for the descriptor again after each submission.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
@@ -76,9 +79,20 @@ struct Lane {
     qid: u16,
     engine: Engine,
     intake: Intake,
-    /// By slot: the caller's cookie, and the command's name.
-    cookies: Vec<(u64, &'static str)>,
+    /// By slot, while it is in use and its caller waits for it.
+    tickets: Vec<Option<Ticket>>,
+    /// Completions of what was cancelled, for the next poll.
+    cancelled: Vec<QueueCompletion>,
     dead: Option<Error>,
+}
+
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    cookie: u64,
+    name: &'static str,
+    id: CommandId,
+    reads: bool,
 }
 
 impl Queue {
@@ -90,14 +104,14 @@ impl Queue {
     /// How many commands can be submitted now.
     pub fn room(&self) -> usize {
         match (self.generations.is_current(&self.lane.association), self.outstanding()) {
-            (false, 0) => self.lane.cookies.len(),
+            (false, 0) => self.lane.tickets.len(),
             (false, _) => 0,
             (true, _) if self.lane.dead.is_some() => 0,
             (true, _) => self.lane.engine.room(),
         }
     }
 
-    /// How many commands are outstanding.
+    /// How many commands are outstanding, those that were cancelled and are not yet answered among them.
     pub fn outstanding(&self) -> usize {
         self.lane.engine.outstanding()
     }
@@ -150,15 +164,66 @@ impl Queue {
         self.submit("Flush", nvm::flush(namespace.id()), Loan::default(), cookie)
     }
 
+    /// Makes `len` bytes at `offset` read as zeros, by one Write Zeroes command: at most 65,536 blocks.
+    ///
+    /// # Errors
+    /// As [`submit_read`](Self::submit_read).
+    pub fn submit_write_zeroes(
+        &mut self,
+        namespace: &Namespace,
+        offset: u64,
+        len: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        let (slba, count) = blocks(namespace, offset, len, nvm::MAX_BLOCKS)?;
+        let sqe = nvm::write_zeroes(namespace.id(), slba, count);
+        self.submit("Write Zeroes", sqe, Loan::default(), cookie).map_err(|rejected| rejected.error)
+    }
+
+    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
+    /// deallocate), less than 2^32 blocks.
+    ///
+    /// # Errors
+    /// As [`submit_read`](Self::submit_read).
+    pub fn submit_deallocate(
+        &mut self,
+        namespace: &Namespace,
+        offset: u64,
+        len: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        let (slba, count) = blocks(namespace, offset, len, u32::MAX)?;
+        let range = nvm::DsmRange { attributes: 0.into(), nlb: count.into(), slba: slba.into() };
+        let loan = Loan::owned_write(range.as_bytes().to_vec());
+        let sqe = nvm::deallocate(namespace.id(), 1);
+        self.submit("Dataset Management", sqe, loan, cookie).map_err(|rejected| rejected.error)
+    }
+
+    /// Gives up the read that was submitted with `cookie` (one of them, where there are several): the next
+    /// [`poll`](Self::poll) completes it with [`ErrorKind::Cancelled`], with its memory, of which nothing is
+    /// touched from here on. Its slot stays in use until the controller has answered; what that sends is
+    /// thrown away.
+    ///
+    /// `false` where no read of this cookie waits. A write cannot be given up: it is completed as always,
+    /// since its fate is known no earlier.
+    pub fn cancel(&mut self, cookie: u64) -> bool {
+        let wanted = |ticket: &Ticket| ticket.reads && ticket.cookie == cookie;
+        let found = self.lane.tickets.iter_mut().find(|ticket| ticket.as_ref().is_some_and(wanted));
+        let Some(ticket) = found.and_then(Option::take) else { return false };
+        let buffer = self.lane.engine.cancel_read(ticket.id).into_owned();
+        let result = Err(ErrorKind::Cancelled.into());
+        self.lane.cancelled.push(QueueCompletion { cookie, result, buffer });
+        true
+    }
+
     fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
-        let (slba, count) = namespace.blocks_at(offset, len as u64)?;
         // What counts is the limit of the association that the command goes to.
         self.follow()?;
         let most = namespace.max_transfer_on(&self.lane.association);
         if len == 0 || len > most {
             return Err(Error::invalid(format!("a command moves 1 block to {most} bytes, not {len} bytes")));
         }
-        Ok((slba, count as u32))
+        blocks(namespace, offset, len as u64, nvm::MAX_BLOCKS)
     }
 
     fn submit(&mut self, name: &'static str, sqe: Sqe, loan: Loan, cookie: u64) -> Result<(), Rejected> {
@@ -219,6 +284,15 @@ impl Queue {
     }
 }
 
+/// The first block and the number of blocks of `len` bytes at `offset`, which one command takes.
+fn blocks(namespace: &Namespace, offset: u64, len: u64, most: u32) -> Result<(u64, u32)> {
+    let (slba, count) = namespace.blocks_at(offset, len)?;
+    match u32::try_from(count) {
+        Ok(count) if (1..=most).contains(&count) => Ok((slba, count)),
+        _ => Err(Error::invalid(format!("a command is for 1 to {most} blocks, not {count}"))),
+    }
+}
+
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.lane.intake.half().as_fd()
@@ -231,7 +305,8 @@ impl Lane {
         let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
-        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None })
+        let tickets = vec![None; depth];
+        Ok(Self { association, qid, engine, intake, tickets, cancelled: Vec::new(), dead: None })
     }
 
     fn submit(
@@ -246,10 +321,11 @@ impl Lane {
             return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
         }
         let deadline = Instant::now().checked_add(timeout);
+        let reads = matches!(loan.transfer(), Transfer::Read(_));
         match self.engine.submit(sqe, loan, deadline) {
-            Ok(slot) => {
-                if let Some(room) = self.cookies.get_mut(usize::from(slot)) {
-                    *room = (cookie, name);
+            Ok(id) => {
+                if let Some(room) = self.tickets.get_mut(usize::from(id.slot())) {
+                    *room = Some(Ticket { cookie, name, id, reads });
                 }
                 Ok(())
             }
@@ -288,16 +364,20 @@ impl Lane {
             Some(error) => Err(error.clone()),
             None => self.pump(),
         };
+        completions.append(&mut self.cancelled);
         for finished in self.engine.finished() {
             let slot = usize::from(finished.completion.command.slot());
-            let (cookie, name) = self.cookies.get(slot).copied().unwrap_or_default();
-            let result = check(name, &finished.completion.cqe, finished.completion.fault);
-            completions.push(QueueCompletion { cookie, result, buffer: finished.loan.into_owned() });
+            // That of a cancelled command was told already.
+            let Some(ticket) = self.tickets.get_mut(slot).and_then(Option::take) else { continue };
+            let result = check(ticket.name, &finished.completion.cqe, finished.completion.fault);
+            let buffer = finished.loan.into_owned();
+            completions.push(QueueCompletion { cookie: ticket.cookie, result, buffer });
         }
         if let Err(error) = &result {
             self.fail(error.clone());
             for (slot, loan) in self.engine.abandon() {
-                let (cookie, _) = self.cookies.get(usize::from(slot)).copied().unwrap_or_default();
+                let ticket = self.tickets.get_mut(usize::from(slot)).and_then(Option::take);
+                let Some(Ticket { cookie, .. }) = ticket else { continue };
                 let result = Err(error.clone());
                 completions.push(QueueCompletion { cookie, result, buffer: loan.into_owned() });
             }

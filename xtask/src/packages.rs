@@ -20,7 +20,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 12] = [
+const PACKAGES: [Package; 19] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -57,6 +57,13 @@ const PACKAGES: [Package; 12] = [
         sign: Sign::File("/usr/include/linux/tls.h"),
         wanted_by: "comparison with the system's headers",
     },
+    Package { name: "g++", sign: Sign::Program("g++"), wanted_by: "the C header in C++" },
+    Package { name: "clang", sign: Sign::Program("clang"), wanted_by: "the C header under clang" },
+    Package { name: "binutils", sign: Sign::Program("nm"), wanted_by: "the C library's symbols" },
+    Package { name: "valgrind", sign: Sign::Program("valgrind"), wanted_by: "the C programs under valgrind" },
+    Package { name: "pkgconf", sign: Sign::Program("pkg-config"), wanted_by: "the installed C library" },
+    Package { name: "cmake", sign: Sign::Program("cmake"), wanted_by: "the installed C library from CMake" },
+    Package { name: "meson", sign: Sign::Program("meson"), wanted_by: "the installed C library from Meson" },
 ];
 
 impl Package {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ktls::crypto::Hasher;
 use nvme_tcp::Controller;
+use nvme_tcp::uri::{NamespaceUri, UriError};
 use serde::Serialize;
 
 use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
@@ -18,7 +19,6 @@ use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
 use crate::transfer;
-use crate::uri::{NamespaceUri, UriError};
 
 /// The help's examples.
 const EXAMPLES: &str = "\

@@ -4,6 +4,7 @@ use clap::Args;
 use nvme_tcp::ErrorKind;
 use nvme_tcp::discovery::{self, EntryKind, TlsNeed};
 use nvme_tcp::nqn::DISCOVERY_NQN;
+use nvme_tcp::uri::{Address, DEFAULT_PORT, SCHEME, TargetUri};
 use serde::Serialize;
 
 use crate::args::{HostArgs, TimeArgs, TlsArgs, nqn_parser};
@@ -11,7 +12,6 @@ use crate::connect;
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
 use crate::size;
-use crate::uri::{Address, DEFAULT_PORT, SCHEME, TargetUri};
 
 /// The help's examples.
 const EXAMPLES: &str = "\

@@ -1,14 +1,17 @@
 //! One queue's core, its memory and its socket, put together: what the shared and the owned queue both are.
 
+use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::bell::Bell;
 use super::loan::{Loan, Place};
 use super::transport::Wait;
-use super::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
+use super::wire::{IN_PLACE_MIN, Intake, MAX_PLACES, Outlet, Received};
 use crate::error::{Error, ErrorKind};
-use crate::proto::{CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
+use crate::proto::{
+    CommandId, Completion, Connection, Door, Event, Negotiated, Payload, Segment, SubmitError,
+};
 use crate::spec::command::Sqe;
 
 /// A command that is done, with the memory that was lent to it.
@@ -16,6 +19,33 @@ use crate::spec::command::Sqe;
 pub(crate) struct Finished {
     pub(crate) completion: Completion,
     pub(crate) loan: Loan,
+}
+
+/// The same segments, each payload cut where its memory is: what is sent is gathered from pieces.
+struct Contiguous<'l, I> {
+    segments: I,
+    loans: &'l [Loan],
+    rest: Option<Payload>,
+}
+
+impl<'a, I: Iterator<Item = Segment<'a>>> Iterator for Contiguous<'_, I> {
+    type Item = Segment<'a>;
+
+    fn next(&mut self) -> Option<Segment<'a>> {
+        let payload = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.segments.next()? {
+                Segment::Payload(payload) => payload,
+                bytes => return Some(bytes),
+            },
+        };
+        let whole = payload.len;
+        let now = self.loans.get(usize::from(payload.slot)).map_or(whole, |loan| loan.contiguous(payload));
+        if now > 0 && now < whole {
+            self.rest = Some(Payload { offset: payload.offset + now, len: whole - now, ..payload });
+        }
+        Some(Segment::Payload(Payload { len: now, ..payload }))
+    }
 }
 
 /// How a flush ended.
@@ -90,22 +120,31 @@ impl Engine {
         self.blocked || self.connection.wants().write || self.outlet.half().has_pending()
     }
 
-    /// Queues a command; the slot it got.
+    /// Queues a command; the name it got.
     pub(crate) fn submit(
         &mut self,
         sqe: &Sqe,
         loan: Loan,
         deadline: Option<Instant>,
-    ) -> Result<u16, (SubmitError, Loan)> {
+    ) -> Result<CommandId, (SubmitError, Loan)> {
         match self.connection.submit(sqe, loan.transfer(), deadline) {
             Ok(id) => {
                 if let Some(room) = self.loans.get_mut(usize::from(id.slot())) {
                     *room = loan;
                 }
-                Ok(id.slot())
+                Ok(id)
             }
             Err(error) => Err((error, loan)),
         }
+    }
+
+    /// Gives a read up: the memory that was lent to it is its owner's again, and what still comes is thrown
+    /// away. The command stays outstanding until its response.
+    ///
+    /// No thread may be inside [`Intake::receive`] for this queue.
+    pub(crate) fn cancel_read(&mut self, id: CommandId) -> Loan {
+        self.connection.cancel(id);
+        self.loans.get_mut(usize::from(id.slot())).map(std::mem::take).unwrap_or_default()
     }
 
     /// Sends what the socket takes now.
@@ -114,7 +153,8 @@ impl Engine {
         while self.connection.wants().write {
             self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
             let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
-            let sent = self.outlet.send(self.connection.segments(), bytes, Wait::Now)?;
+            let segments = Contiguous { segments: self.connection.segments(), loans, rest: None };
+            let sent = self.outlet.send(segments, bytes, Wait::Now)?;
             match sent {
                 Some(n) => self.connection.sent(n),
                 None => {
@@ -142,13 +182,20 @@ impl Engine {
 
     /// Receives what has come, for an owner of both ends; whether anything had.
     pub(crate) fn receive(&mut self, intake: &mut Intake) -> Result<bool, Error> {
-        let place = match self.connection.door() {
+        let received = match self.connection.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
-                self.loans.get_mut(usize::from(at.slot)).map(|loan| loan.bytes_mut(at))
+                match self.loans.get_mut(usize::from(at.slot)) {
+                    Some(loan) if loan.is_scattered() => {
+                        let mut places: [IoSliceMut<'_>; MAX_PLACES] =
+                            std::array::from_fn(|_| IoSliceMut::new(&mut []));
+                        let count = loan.places(at, &mut places);
+                        intake.receive_scattered(&mut places[..count], at.len as usize, Wait::Now)?
+                    }
+                    loan => intake.receive(loan.map(|loan| loan.bytes_mut(at)), Wait::Now)?,
+                }
             }
-            _ => None,
+            _ => intake.receive(None, Wait::Now)?,
         };
-        let received = intake.receive(place, Wait::Now)?;
         self.received(received, intake)?;
         Ok(received != Received::Nothing)
     }
@@ -189,10 +236,7 @@ impl Engine {
         match event {
             Event::Data { to, bytes } => {
                 if let Some(loan) = self.loans.get_mut(usize::from(to.slot)) {
-                    let room = loan.bytes_mut(to);
-                    if room.len() == bytes.len() {
-                        room.copy_from_slice(bytes);
-                    }
+                    loan.fill(to, bytes);
                 }
             }
             Event::CheckDigest { of, digest } => {
@@ -206,7 +250,7 @@ impl Engine {
                 self.finished.push(Finished { completion, loan });
             }
             Event::Open(negotiated) => self.negotiated = Some(negotiated),
-            // The loan stays until the command is done; owners that want it back earlier cancel by queue.
+            // Only reads are given up (`cancel_read`): a write whose data the controller never gets has no end.
             Event::Released(_) => {}
             Event::Terminated(fes, fei) => return Err(ErrorKind::Terminated { fes, fei }.into()),
         }

@@ -6,9 +6,10 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::io::IoSliceMut;
 
 use crate::proto::{Payload, Transfer};
-use crate::spec::digest::crc32c;
+use crate::spec::digest::crc32c_append;
 
 /// What a command's data lies in.
 #[derive(Default)]
@@ -28,6 +29,17 @@ enum Memory {
     /// The same two, with the memory handed over whole.
     OwnedInto(Vec<u8>),
     OwnedFrom(Vec<u8>),
+    /// The same two as the first, in several pieces.
+    IntoPieces(Box<[Piece]>),
+    FromPieces(Box<[Piece]>),
+}
+
+/// One of several pieces of memory, which follow one another in the data.
+struct Piece {
+    /// Never written to in a write.
+    start: *mut u8,
+    /// Where it ends in the data: where it begins is the end of the one before.
+    end: usize,
 }
 
 // Written by hand, since a payload has no place in a log.
@@ -58,6 +70,43 @@ impl Loan {
         Self { len: memory.len(), memory: Memory::From(memory.as_ptr()) }
     }
 
+    /// A read into memory that only its owner knows.
+    ///
+    /// # Safety
+    /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
+    /// until the loan is dropped.
+    pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
+        Self { len, memory: Memory::Into(memory) }
+    }
+
+    /// A write from memory that only its owner knows.
+    ///
+    /// # Safety
+    /// The `len` bytes at `memory` (or `len` is 0) are valid to read, and nobody changes them, until the loan
+    /// is dropped.
+    pub(crate) unsafe fn write_raw(memory: *const u8, len: usize) -> Self {
+        Self { len, memory: Memory::From(memory) }
+    }
+
+    /// A read into several pieces, one after the other; `None` where they overlap, which would be two ways to
+    /// the same memory at once.
+    ///
+    /// # Safety
+    /// As [`read_raw`](Self::read_raw), for each pair of address and length.
+    pub(crate) unsafe fn read_pieces(pieces: impl Iterator<Item = (*mut u8, usize)>) -> Option<Self> {
+        let (pieces, len) = join(pieces);
+        (!overlap(&pieces)).then_some(Self { len, memory: Memory::IntoPieces(pieces) })
+    }
+
+    /// A write from several pieces, one after the other.
+    ///
+    /// # Safety
+    /// As [`write_raw`](Self::write_raw), for each pair of address and length.
+    pub(crate) unsafe fn write_pieces(pieces: impl Iterator<Item = (*const u8, usize)>) -> Self {
+        let (pieces, len) = join(pieces.map(|(start, len)| (start.cast_mut(), len)));
+        Self { len, memory: Memory::FromPieces(pieces) }
+    }
+
     /// A read into memory that is handed over.
     pub(crate) fn owned_read(memory: Vec<u8>) -> Self {
         Self { len: memory.len(), memory: Memory::OwnedInto(memory) }
@@ -76,12 +125,19 @@ impl Loan {
         }
     }
 
+    /// How many bytes it is.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Which way the data goes, and how long it is.
     pub(crate) fn transfer(&self) -> Transfer {
         match self.memory {
             Memory::None => Transfer::None,
-            Memory::Into(_) | Memory::OwnedInto(_) => Transfer::Read(self.len as u32),
-            Memory::From(_) | Memory::OwnedFrom(_) => Transfer::Write(self.len as u32),
+            Memory::Into(_) | Memory::OwnedInto(_) | Memory::IntoPieces(_) => Transfer::Read(self.len as u32),
+            Memory::From(_) | Memory::OwnedFrom(_) | Memory::FromPieces(_) => {
+                Transfer::Write(self.len as u32)
+            }
         }
     }
 
@@ -90,7 +146,19 @@ impl Loan {
         (offset.checked_add(len)? <= self.len).then_some((offset, len))
     }
 
-    /// The data at `at`, for sending or digesting; empty where the loan has no such bytes.
+    /// How many bytes from the beginning of `at` on lie in one piece.
+    pub(crate) fn contiguous(&self, at: Payload) -> u32 {
+        match &self.memory {
+            Memory::IntoPieces(pieces) | Memory::FromPieces(pieces) => {
+                let left = piece_at(pieces, at.offset as usize).map_or(0, |(_, left)| left);
+                left.min(at.len as usize) as u32
+            }
+            _ => at.len,
+        }
+    }
+
+    /// The data at `at`, for sending or digesting, as far as it lies in one piece; empty where the loan has no
+    /// such bytes.
     pub(crate) fn bytes(&self, at: Payload) -> &[u8] {
         let Some((offset, len)) = self.range(at) else { return &[] };
         match &self.memory {
@@ -100,22 +168,79 @@ impl Loan {
             }
             Memory::Into(start) => borrowed(start.cast_const(), offset, len),
             Memory::From(start) => borrowed(*start, offset, len),
+            Memory::IntoPieces(pieces) | Memory::FromPieces(pieces) => match piece_at(pieces, offset) {
+                Some((start, left)) => borrowed(start.cast_const(), 0, left.min(len)),
+                None => &[],
+            },
         }
     }
 
-    /// The data at `at`, to receive into; empty where the loan has no such bytes.
+    /// The data at `at`, to receive into, as far as it lies in one piece; empty where the loan has no such
+    /// bytes.
     pub(crate) fn bytes_mut(&mut self, at: Payload) -> &mut [u8] {
         let Some((offset, len)) = self.range(at) else { return &mut [] };
         match &mut self.memory {
             Memory::OwnedInto(memory) => memory.get_mut(offset..offset + len).unwrap_or_default(),
             Memory::Into(start) => {
+                if len == 0 {
+                    return &mut [];
+                }
                 // SAFETY: `range` saw that offset lies inside the lent memory.
                 let first = unsafe { start.add(offset) };
-                // SAFETY: `offset + len` lies inside it too, and `read_into`'s caller keeps it valid and to
+                // SAFETY: `offset + len` lies inside it too, and the lender keeps it valid and to
                 // itself for as long as this loan lives, which the returned borrow of the loan ensures.
                 unsafe { std::slice::from_raw_parts_mut(first, len) }
             }
+            Memory::IntoPieces(pieces) => match piece_at(pieces, offset) {
+                // SAFETY: `piece_at` gives only bytes inside one lent piece; the lender keeps it valid and to
+                // itself for as long as this loan lives, which the returned borrow of the loan ensures.
+                Some((start, left)) => unsafe { std::slice::from_raw_parts_mut(start, left.min(len)) },
+                None => &mut [],
+            },
             _ => &mut [],
+        }
+    }
+
+    /// Whether the data lies in several pieces.
+    pub(crate) fn is_scattered(&self) -> bool {
+        matches!(self.memory, Memory::IntoPieces(_) | Memory::FromPieces(_))
+    }
+
+    /// The pieces of a scattered read at `at`, to receive into at once: as many as `room` holds, and how many
+    /// that are.
+    pub(crate) fn places<'a>(&'a mut self, at: Payload, room: &mut [IoSliceMut<'a>]) -> usize {
+        let (Some((mut offset, len)), Memory::IntoPieces(pieces)) = (self.range(at), &mut self.memory) else {
+            return 0;
+        };
+        let end = offset + len;
+        let mut count = 0;
+        for place in room {
+            let Some((start, left)) = piece_at(pieces, offset).filter(|_| offset < end) else { break };
+            let left = left.min(end - offset);
+            // SAFETY: as in `bytes_mut`. Several are given out under one borrow of the loan, but each
+            // `offset` lies in another piece, and `read_pieces` saw that no two pieces overlap.
+            *place = IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(start, left) });
+            offset += left;
+            count += 1;
+        }
+        count
+    }
+
+    /// Puts `bytes` to `at`; does nothing where the loan has no such bytes, or not so many.
+    pub(crate) fn fill(&mut self, at: Payload, mut bytes: &[u8]) {
+        if self.range(at).is_none() || bytes.len() != at.len as usize {
+            return;
+        }
+        let mut at = at;
+        while !bytes.is_empty() {
+            let room = self.bytes_mut(at);
+            let Some((now, later)) = bytes.split_at_checked(room.len()).filter(|(now, _)| !now.is_empty())
+            else {
+                return;
+            };
+            room.copy_from_slice(now);
+            bytes = later;
+            at = Payload { offset: at.offset + now.len() as u32, len: later.len() as u32, ..at };
         }
     }
 
@@ -125,13 +250,63 @@ impl Loan {
         Place { start: bytes.as_mut_ptr(), len: bytes.len() }
     }
 
-    pub(crate) fn digest(&self, at: Payload) -> u32 {
-        crc32c(self.bytes(at))
+    /// CRC-32C of the data at `at`.
+    pub(crate) fn digest(&self, mut at: Payload) -> u32 {
+        let mut crc = 0;
+        loop {
+            let bytes = self.bytes(at);
+            crc = crc32c_append(crc, bytes);
+            let done = bytes.len() as u32;
+            if done == 0 || done >= at.len {
+                return crc;
+            }
+            at = Payload { offset: at.offset + done, len: at.len - done, ..at };
+        }
     }
 }
 
+/// Puts pieces one after the other, those without bytes left out.
+fn join(pieces: impl Iterator<Item = (*mut u8, usize)>) -> (Box<[Piece]>, usize) {
+    let mut end: usize = 0;
+    let pieces = pieces.filter(|(_, len)| *len > 0).map(|(start, len)| {
+        end = end.saturating_add(len);
+        Piece { start, end }
+    });
+    let pieces = pieces.collect();
+    (pieces, end)
+}
+
+/// Whether two of the pieces have a byte in common.
+fn overlap(pieces: &[Piece]) -> bool {
+    let mut before = 0;
+    let mut ranges: Vec<(usize, usize)> = pieces
+        .iter()
+        .map(|piece| {
+            let len = piece.end - std::mem::replace(&mut before, piece.end);
+            (piece.start.addr(), piece.start.addr().saturating_add(len))
+        })
+        .collect();
+    ranges.sort_unstable();
+    ranges.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if end > start))
+}
+
+/// The memory at `offset` of the data, and how many bytes of its piece there are from there on.
+fn piece_at(pieces: &[Piece], offset: usize) -> Option<(*mut u8, usize)> {
+    let index = pieces.partition_point(|piece| piece.end <= offset);
+    let piece = pieces.get(index)?;
+    let begin = index.checked_sub(1).and_then(|before| pieces.get(before)).map_or(0, |before| before.end);
+    // SAFETY: `begin <= offset < piece.end`, so this lies inside the piece's memory, which is `piece.end -
+    // begin` long.
+    let start = unsafe { piece.start.add(offset - begin) };
+    Some((start, piece.end - offset))
+}
+
 fn borrowed<'a>(start: *const u8, offset: usize, len: usize) -> &'a [u8] {
-    // SAFETY: the callers' `range` saw that offset lies inside the lent memory.
+    if len == 0 {
+        // Memory without bytes may have any address, also none.
+        return &[];
+    }
+    // SAFETY: the callers saw that offset lies inside the lent memory.
     let first = unsafe { start.add(offset) };
     // SAFETY: `offset + len` lies inside it too, and the lender keeps it valid and unchanged for as long as
     // the loan lives; `bytes` ties the result to a borrow of the loan.
@@ -180,5 +355,57 @@ mod tests {
         let mut loan = Loan::owned_write(vec![1, 2]);
         assert!(loan.bytes_mut(Payload { slot: 0, offset: 0, len: 2 }).is_empty());
         assert_eq!(loan.into_owned(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn pieces_are_one_memory_with_gaps() {
+        let (mut a, mut b, mut c) = ([0; 3], [0; 5], [0; 2]);
+        let pieces =
+            [(a.as_mut_ptr(), 3), (std::ptr::null_mut(), 0), (b.as_mut_ptr(), 5), (c.as_mut_ptr(), 2)];
+        // SAFETY: the three arrays outlive the loan and are not touched meanwhile.
+        let mut loan = unsafe { Loan::read_pieces(pieces.into_iter()) }.unwrap();
+        let at = |offset, len| Payload { slot: 0, offset, len };
+        assert_eq!((loan.len(), loan.transfer()), (10, Transfer::Read(10)));
+        loan.fill(at(0, 10), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        loan.fill(at(8, 3), &[0xff; 3]);
+        assert_eq!(loan.bytes(at(0, 10)), [1, 2, 3]);
+        assert_eq!(loan.bytes(at(4, 6)), [5, 6, 7, 8]);
+        assert_eq!(loan.contiguous(at(4, 6)), 4);
+        assert_eq!(loan.contiguous(at(4, 2)), 2);
+        assert_eq!(loan.digest(at(1, 8)), crc32c_append(0, &[2, 3, 4, 5, 6, 7, 8, 9]));
+        let mut room: [IoSliceMut<'_>; 4] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        assert_eq!(loan.places(at(2, 7), &mut room), 3);
+        assert_eq!(room.each_ref().map(|place| place.len()), [1, 5, 1, 0]);
+        room[1].fill(0);
+        drop(loan);
+        assert_eq!((a, b, c), ([1, 2, 3], [0; 5], [9, 10]));
+    }
+
+    #[test]
+    fn a_read_into_the_same_memory_twice_is_refused() {
+        let mut memory = [0; 8];
+        let start = memory.as_mut_ptr();
+        let lend = |offsets: [(usize, usize); 2]| {
+            let pieces = offsets.map(|(offset, len)| (start.wrapping_add(offset), len));
+            // SAFETY: the offsets lie inside the array, which outlives the loan and is not touched meanwhile.
+            unsafe { Loan::read_pieces(pieces.into_iter()) }.is_some()
+        };
+        assert!(lend([(4, 4), (0, 4)]));
+        assert!(!lend([(0, 5), (4, 4)]));
+        assert!(!lend([(2, 2), (0, 8)]));
+    }
+
+    #[test]
+    fn what_is_written_from_pieces_cannot_be_received_into() {
+        let memory = [1, 2];
+        // SAFETY: the array outlives the loan and is not changed meanwhile.
+        let mut loan = unsafe { Loan::write_pieces([(memory.as_ptr(), 2)].into_iter()) };
+        let at = Payload { slot: 0, offset: 0, len: 2 };
+        assert_eq!(loan.bytes(at), [1, 2]);
+        loan.fill(at, &[3, 4]);
+        assert!(loan.bytes_mut(at).is_empty());
+        assert_eq!(loan.places(at, &mut [IoSliceMut::new(&mut [])]), 0);
+        drop(loan);
+        assert_eq!(memory, [1, 2]);
     }
 }

@@ -13,6 +13,8 @@ const MAX_SEGMENTS: usize = 64;
 const RING_LEN: usize = 128 * 1024;
 /// How much is received past data that goes into place: the headers behind it, hardly their data.
 const LOOK_AHEAD: usize = 1024;
+/// The most places that one receive scatters to.
+pub const MAX_PLACES: usize = 16;
 /// Data shorter than this goes through the ring, where one receive serves many PDUs.
 pub const IN_PLACE_MIN: usize = 4096;
 
@@ -133,6 +135,39 @@ impl Intake {
         let room = place.len();
         let look_ahead = &mut self.ring[..LOOK_AHEAD];
         let received = self.half.recv(&mut [IoSliceMut::new(place), IoSliceMut::new(look_ahead)], wait)?;
+        Ok(received.map_or(Received::Nothing, |n| {
+            self.end = n.saturating_sub(room);
+            Received::InPlace(n.min(room))
+        }))
+    }
+
+    /// Receives, with [`bytes`](Self::bytes) empty: the next bytes of the stream into `places`, which are the
+    /// beginning of `left` bytes of data, and what follows the data into the ring.
+    pub fn receive_scattered(
+        &mut self,
+        places: &mut [IoSliceMut<'_>],
+        left: usize,
+        wait: Wait,
+    ) -> Result<Received, TransportError> {
+        if self.half.opens_in_process() || places.is_empty() {
+            return self.receive(None, wait);
+        }
+        debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
+        self.start = 0;
+        self.end = 0;
+        let room: usize = places.iter().map(|place| place.len()).sum();
+        let mut all: [IoSliceMut<'_>; MAX_PLACES + 1] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        let mut count = 0;
+        for (slot, place) in all.iter_mut().zip(places.iter_mut().take(MAX_PLACES)) {
+            *slot = IoSliceMut::new(place);
+            count += 1;
+        }
+        // Not where data would go there that has a place of its own.
+        if room == left {
+            all[count] = IoSliceMut::new(&mut self.ring[..LOOK_AHEAD]);
+            count += 1;
+        }
+        let received = self.half.recv(&mut all[..count], wait)?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))

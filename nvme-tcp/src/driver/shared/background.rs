@@ -111,9 +111,8 @@ impl SharedQueue {
         }
         let loan = if read == 0 { Loan::default() } else { Loan::owned_read(vec![0; read as usize]) };
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let slot =
-            state.engine.submit(sqe, loan, deadline).map_err(|(e, _)| Error::invalid(e.to_string()))?;
-        if let Some(owner) = state.owners.get_mut(usize::from(slot)) {
+        let id = state.engine.submit(sqe, loan, deadline).map_err(|(e, _)| Error::invalid(e.to_string()))?;
+        if let Some(owner) = state.owners.get_mut(usize::from(id.slot())) {
             *owner = Some(Owner::Task(task));
         }
         state.background.outstanding += 1;

@@ -63,12 +63,12 @@ impl State {
             Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
         };
         let deadline = Instant::now().checked_add(timeout);
-        let slot = self
+        let id = self
             .engine
             .submit(&request.sqe, loan, deadline)
             .map_err(|(e, _)| Error::invalid(e.to_string()))?;
         let called = &mut self.calls[call];
-        self.owners[usize::from(slot)] = Some(Owner::Call { call, number: called.begun });
+        self.owners[usize::from(id.slot())] = Some(Owner::Call { call, number: called.begun });
         called.begun += 1;
         called.outstanding += 1;
         called.starved = false;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use nvme_tcp::nqn::{self, NqnError};
+use crate::nqn::{self, NqnError};
 use thiserror::Error;
 
 /// The port of I/O controllers (NVMe TCP Transport; IANA "nvme").
@@ -16,6 +16,7 @@ const BROADCAST_NSID: u32 = u32::MAX;
 
 /// What is wrong with a URI.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum UriError {
     /// It begins with something else.
     #[error("a URI begins with {SCHEME}")]

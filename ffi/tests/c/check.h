@@ -1,0 +1,46 @@
+/* What the test programs share. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <errno.h>
+#include <nvme_tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(condition)                                                                                 \
+    do {                                                                                                 \
+        if (!(condition)) {                                                                              \
+            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, nvme_tcp_error_message()); \
+            exit(1);                                                                                     \
+        }                                                                                                \
+    } while (0)
+
+/* A call that must give this result, said with what it gave. */
+#define GIVES(expected, call)                                                                            \
+    do {                                                                                                 \
+        long long result = (long long)(call);                                                            \
+        if (result != (long long)(expected)) {                                                           \
+            fprintf(stderr, "%s:%d: %s gave %lld, expected %lld (%s)\n", __FILE__, __LINE__, #call, result, \
+                    (long long)(expected), nvme_tcp_error_message());                                   \
+            exit(1);                                                                                     \
+        }                                                                                                \
+    } while (0)
+
+static inline nvme_tcp_options *options_for(const char *uri, const char *key_file)
+{
+    nvme_tcp_options *options = NULL;
+    nvme_tcp_key *key = NULL;
+    uint32_t nsid = 0;
+    GIVES(0, nvme_tcp_options_new(&options));
+    GIVES(0, nvme_tcp_options_set_uri(options, uri, &nsid));
+    GIVES(0, nvme_tcp_options_set_hostnqn(options, "nqn.2024-01.lab.test:c-host"));
+    if (key_file) {
+        GIVES(0, nvme_tcp_key_load(key_file, &key));
+        GIVES(0, nvme_tcp_options_add_key(options, key));
+        nvme_tcp_key_free(key);
+    }
+    return options;
+}
+
+#endif

@@ -1,0 +1,326 @@
+/* Every synchronous call, and what each does with wrong arguments: sync PLAIN-URI TLS-URI KEYFILE FOLDER SECRET */
+#include "check.h"
+
+#include <unistd.h>
+
+#define HOST "nqn.2024-01.lab.test:c-host"
+#define SUBSYSTEM "nqn.2024-01.lab.test:c"
+#define KEY "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:"
+
+static void keys(const char *folder)
+{
+    nvme_tcp_key *key = NULL, *same = NULL;
+    char text[NVME_TCP_KEY_TEXT_SIZE], again[NVME_TCP_KEY_TEXT_SIZE];
+    char identity[NVME_TCP_IDENTITY_SIZE], path[512];
+    unsigned char psk[48];
+    size_t len = 0;
+
+    GIVES(-EINVAL, nvme_tcp_key_generate(7, &key));
+    GIVES(-EINVAL, nvme_tcp_key_generate(NVME_TCP_HASH_SHA256, NULL));
+    CHECK(key == NULL);
+    GIVES(0, nvme_tcp_key_generate(NVME_TCP_HASH_SHA384, &key));
+    GIVES(NVME_TCP_HASH_SHA384, nvme_tcp_key_hash(key));
+    GIVES(-1, nvme_tcp_key_hash(NULL));
+    GIVES(-ENOSPC, nvme_tcp_key_text(key, text, 10));
+    GIVES(-EINVAL, nvme_tcp_key_text(key, NULL, 10));
+    GIVES(0, nvme_tcp_key_text(key, text, sizeof text));
+    snprintf(path, sizeof path, "%s/saved.key", folder);
+    GIVES(0, nvme_tcp_key_save(key, path));
+    GIVES(-EEXIST, nvme_tcp_key_save(key, path));
+    CHECK(nvme_tcp_error_hint() != NULL);
+    GIVES(0, nvme_tcp_key_load(path, &same));
+    GIVES(0, nvme_tcp_key_text(same, again, sizeof again));
+    CHECK(strcmp(text, again) == 0);
+    nvme_tcp_key_free(same);
+    nvme_tcp_key_free(key);
+    nvme_tcp_key_free(NULL);
+    GIVES(-ENOENT, nvme_tcp_key_load("/nowhere/at/all", &key));
+    GIVES(-EINVAL, nvme_tcp_key_load(NULL, &key));
+    GIVES(-EINVAL, nvme_tcp_key_load("\xff", &key));
+    CHECK(strstr(nvme_tcp_error_message(), "UTF-8"));
+
+    GIVES(-EINVAL, nvme_tcp_key_parse("NVMeTLSkey-1:01:AAAA:", &key));
+    CHECK(nvme_tcp_error_hint() != NULL && strlen(nvme_tcp_error_message()) > 10);
+    GIVES(NVME_TCP_SCOPE_CONFIGURATION, nvme_tcp_error_scope());
+    GIVES(NVME_TCP_BLAME_CALLER, nvme_tcp_error_blame());
+    GIVES(-1, nvme_tcp_error_status_type());
+    GIVES(-1, nvme_tcp_error_status_code());
+    CHECK(!nvme_tcp_error_is_retryable());
+    GIVES(0, nvme_tcp_key_parse(KEY, &key));
+    GIVES(0, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 0, NVME_TCP_DERIVATION_RFC8446, identity, sizeof identity));
+    CHECK(strcmp(identity, "NVMe0R01 " HOST " " SUBSYSTEM) == 0);
+    GIVES(0, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 1, NVME_TCP_DERIVATION_COMPAT, identity, sizeof identity));
+    CHECK(strncmp(identity, "NVMe1R01 ", 9) == 0);
+    GIVES(-EINVAL, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 2, 0, identity, sizeof identity));
+    GIVES(-EINVAL, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 1, 2, identity, sizeof identity));
+    GIVES(-EINVAL, nvme_tcp_key_identity(key, "a b", SUBSYSTEM, 1, 0, identity, sizeof identity));
+    GIVES(-EINVAL, nvme_tcp_key_identity(NULL, HOST, SUBSYSTEM, 1, 0, identity, sizeof identity));
+    GIVES(-ENOSPC, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 1, 0, identity, 20));
+    GIVES(-ENOSPC, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 1, 0, psk, 16, &len));
+    GIVES(0, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 1, 0, psk, sizeof psk, &len));
+    CHECK(len == 32);
+    nvme_tcp_key_free(key);
+}
+
+static void wrong_options(const char *uri)
+{
+    nvme_tcp_options *options = NULL;
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_key *key = NULL;
+    uint32_t nsid = 7;
+
+    GIVES(-EINVAL, nvme_tcp_options_new(NULL));
+    GIVES(0, nvme_tcp_options_new(&options));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    CHECK(strstr(nvme_tcp_error_message(), "NQN"));
+    GIVES(-EINVAL, nvme_tcp_options_set_uri(options, "http://x", &nsid));
+    CHECK(nsid == 7);
+    GIVES(-EINVAL, nvme_tcp_options_set_uri(NULL, uri, &nsid));
+    CHECK(strstr(nvme_tcp_error_message(), "NULL"));
+    GIVES(0, nvme_tcp_options_set_uri(options, uri, NULL));
+    GIVES(0, nvme_tcp_options_set_uri(options, uri, &nsid));
+    CHECK(nsid == 1);
+    GIVES(-EINVAL, nvme_tcp_options_set_address(options, "a:b:c"));
+    GIVES(0, nvme_tcp_options_set_address(options, "[::1]:4420"));
+    GIVES(-EINVAL, nvme_tcp_options_set_subsysnqn(options, ""));
+    GIVES(0, nvme_tcp_options_set_subsysnqn(options, SUBSYSTEM));
+    GIVES(-EINVAL, nvme_tcp_options_set_hostnqn(options, NULL));
+    GIVES(0, nvme_tcp_options_set_hostnqn(options, HOST));
+    GIVES(-EINVAL, nvme_tcp_options_set_hostid(options, "12"));
+    GIVES(0, nvme_tcp_options_set_hostid(options, "68c26332-bf50-4b17-8bd2-dfb7fa068c2f"));
+    GIVES(-EINVAL, nvme_tcp_options_set_dhchap_secret(options, "DHHC-1:00:AAAA:"));
+    GIVES(-EINVAL, nvme_tcp_options_set_dhchap_ctrl_secret(options, "x"));
+    GIVES(-EINVAL, nvme_tcp_options_set_identity_version(options, 2));
+    GIVES(0, nvme_tcp_options_set_identity_version(options, 1));
+    GIVES(0, nvme_tcp_options_set_identity_version(options, -1));
+    GIVES(-EINVAL, nvme_tcp_options_set_layer(options, 3));
+    GIVES(0, nvme_tcp_options_set_layer(options, NVME_TCP_LAYER_PROCESS));
+    GIVES(-EINVAL, nvme_tcp_options_set_tls(options, 3));
+    GIVES(0, nvme_tcp_options_set_tls(options, NVME_TCP_TLS_CONCAT));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    GIVES(0, nvme_tcp_options_set_tls(options, NVME_TCP_TLS_REQUIRED));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    GIVES(0, nvme_tcp_options_set_tls(options, NVME_TCP_TLS_OFF));
+    GIVES(0, nvme_tcp_key_parse(KEY, &key));
+    GIVES(-EINVAL, nvme_tcp_options_add_key(options, NULL));
+    GIVES(0, nvme_tcp_options_add_key(options, key));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    nvme_tcp_key_free(key);
+    nvme_tcp_options_free(options);
+
+    options = options_for(uri, NULL);
+    GIVES(0, nvme_tcp_options_set_queue_size(options, 1));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    GIVES(-EINVAL, nvme_tcp_connect(NULL, &controller));
+    GIVES(-EINVAL, nvme_tcp_connect(options, NULL));
+    nvme_tcp_options_free(options);
+    nvme_tcp_options_free(NULL);
+}
+
+static void refusals(const char *plain, const char *tls)
+{
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_options *options = options_for(plain, NULL);
+    nvme_tcp_key *key = NULL;
+
+    /* Nobody is there. */
+    GIVES(0, nvme_tcp_options_set_address(options, "127.0.0.1:1"));
+    GIVES(-ECONNREFUSED, nvme_tcp_connect(options, &controller));
+    GIVES(NVME_TCP_SCOPE_CONTROLLER, nvme_tcp_error_scope());
+    GIVES(NVME_TCP_BLAME_NETWORK, nvme_tcp_error_blame());
+    CHECK(nvme_tcp_error_is_retryable() && nvme_tcp_error_hint() != NULL);
+    /* No such subsystem. */
+    GIVES(0, nvme_tcp_options_set_uri(options, plain, NULL));
+    GIVES(0, nvme_tcp_options_set_subsysnqn(options, SUBSYSTEM ":none"));
+    GIVES(-ECONNREFUSED, nvme_tcp_connect(options, &controller));
+    GIVES(1, nvme_tcp_error_status_type());
+    CHECK(nvme_tcp_error_status_code() >= 0x80);
+    nvme_tcp_options_free(options);
+    /* Plain, where TLS is required: it is not answered. */
+    options = options_for(tls, NULL);
+    GIVES(0, nvme_tcp_options_set_connect_timeout(options, 20000));
+    CHECK(nvme_tcp_connect(options, &controller) < 0);
+    nvme_tcp_options_free(options);
+    /* Another key than the target's. */
+    options = options_for(tls, NULL);
+    GIVES(0, nvme_tcp_key_parse(KEY, &key));
+    GIVES(0, nvme_tcp_options_add_key(options, key));
+    GIVES(-EKEYREJECTED, nvme_tcp_connect(options, &controller));
+    nvme_tcp_key_free(key);
+    nvme_tcp_options_free(options);
+    CHECK(controller == NULL);
+}
+
+static void data(nvme_tcp_namespace *namespace)
+{
+    uint64_t size = nvme_tcp_namespace_size(namespace);
+    uint32_t block = nvme_tcp_namespace_block_size(namespace);
+    size_t len = 3 * nvme_tcp_namespace_max_transfer(namespace) / 2 / block * block, at;
+    unsigned char *to = malloc(len), *from = malloc(len);
+    CHECK(to && from && len > block && size >= len);
+    for (at = 0; at < len; at++)
+        to[at] = (unsigned char)(at * 7 + at / 251);
+    GIVES(0, nvme_tcp_pwrite(namespace, to, len, block));
+    GIVES(0, nvme_tcp_flush(namespace));
+    GIVES(0, nvme_tcp_pread(namespace, from, len, block));
+    CHECK(memcmp(to, from, len) == 0);
+    GIVES(0, nvme_tcp_zero(namespace, block, block));
+    GIVES(0, nvme_tcp_pread(namespace, from, block, block));
+    CHECK(from[0] == 0 && memcmp(from, from + 1, block - 1) == 0);
+    GIVES(0, nvme_tcp_discard(namespace, 0, 2 * block));
+    GIVES(0, nvme_tcp_pread(namespace, from, 0, 0));
+    GIVES(0, nvme_tcp_pread(namespace, NULL, 0, 0));
+    GIVES(-EINVAL, nvme_tcp_pread(namespace, NULL, block, 0));
+    GIVES(-EINVAL, nvme_tcp_pread(namespace, from, block - 1, 0));
+    GIVES(-EINVAL, nvme_tcp_pwrite(namespace, to, block, size));
+    GIVES(NVME_TCP_SCOPE_CONFIGURATION, nvme_tcp_error_scope());
+    GIVES(-EINVAL, nvme_tcp_zero(namespace, 1, block));
+    GIVES(-EINVAL, nvme_tcp_discard(namespace, 0, 1));
+    GIVES(-EINVAL, nvme_tcp_flush(NULL));
+    GIVES(-EINVAL, nvme_tcp_pread(NULL, from, block, 0));
+    free(to);
+    free(from);
+}
+
+static void connected(const char *uri, const char *key_file)
+{
+    nvme_tcp_options *options = options_for(uri, key_file);
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_namespace *namespace = NULL;
+    nvme_tcp_controller_info info;
+    nvme_tcp_tls_info tls;
+    unsigned char page[4096];
+    uint32_t nsids[4];
+    size_t count = 0;
+
+    GIVES(0, nvme_tcp_options_set_io_queues(options, 2));
+    GIVES(0, nvme_tcp_options_set_queue_size(options, 64));
+    GIVES(0, nvme_tcp_options_set_digests(options, true, true));
+    GIVES(0, nvme_tcp_options_set_keep_alive(options, 5000));
+    GIVES(0, nvme_tcp_options_set_timeout(options, 60000));
+    GIVES(0, nvme_tcp_options_set_connect_timeout(options, 60000));
+    GIVES(0, nvme_tcp_connect(options, &controller));
+    nvme_tcp_options_free(options);
+
+    memset(&info, 0xff, sizeof info);
+    info.size = 4;
+    GIVES(-EINVAL, nvme_tcp_controller_get_info(controller, &info));
+    CHECK(nvme_tcp_error_hint() != NULL);
+    GIVES(-EINVAL, nvme_tcp_controller_get_info(controller, NULL));
+    info.size = sizeof info;
+    GIVES(0, nvme_tcp_controller_get_info(controller, &info));
+    CHECK(info.size == sizeof info && info.io_queues == 2 && info.queue_size == 64);
+    CHECK(info.header_digest && info.data_digest && info.tls == (key_file != NULL) && !info.authenticated);
+    CHECK(strcmp(info.subsysnqn, SUBSYSTEM) == 0 && info.generation == 0 && info.reserved[0] == 0);
+
+    tls.size = sizeof tls;
+    if (key_file) {
+        GIVES(0, nvme_tcp_controller_get_tls(controller, &tls));
+        CHECK(tls.version == 0x0304 && tls.cipher == 51 && tls.group != 0 && tls.identity_version == 1);
+        CHECK(strcmp(tls.suite, "TLS_AES_128_GCM_SHA256") == 0 && strstr(tls.identity, HOST));
+        CHECK(tls.sent_by != 0 && tls.received_by != 0 && tls.sent_why[0] && tls.received_why[0]);
+    } else {
+        GIVES(-ENOENT, nvme_tcp_controller_get_tls(controller, &tls));
+    }
+
+    GIVES(0, nvme_tcp_controller_list_namespaces(controller, nsids, 4, &count));
+    CHECK(count == 2 && nsids[0] == 1 && nsids[1] == 2);
+    GIVES(0, nvme_tcp_controller_list_namespaces(controller, NULL, 0, &count));
+    CHECK(count == 2);
+    GIVES(-EINVAL, nvme_tcp_controller_list_namespaces(controller, nsids, 4, NULL));
+    GIVES(0, nvme_tcp_controller_identify(controller, 1, 0, page));
+    GIVES(-EINVAL, nvme_tcp_controller_identify(controller, 1, 0, NULL));
+    CHECK(nvme_tcp_controller_identify(controller, 0xee, 0, page) < 0 && nvme_tcp_error_status_code() == 2);
+    GIVES(NVME_TCP_SCOPE_COMMAND, nvme_tcp_error_scope());
+    GIVES(0, nvme_tcp_controller_get_log_page(controller, 2, 0, page, 512));
+    GIVES(-EINVAL, nvme_tcp_controller_get_log_page(controller, 2, 0, page, 3));
+    GIVES(-EINVAL, nvme_tcp_controller_reauthenticate(controller));
+    GIVES(-EINVAL, nvme_tcp_controller_reconnect(NULL));
+    GIVES(0, nvme_tcp_controller_check(controller));
+    GIVES(-EINVAL, nvme_tcp_controller_check(NULL));
+
+    GIVES(-ENOENT, nvme_tcp_namespace_open(controller, 9, &namespace));
+    GIVES(0, nvme_tcp_namespace_open(controller, 1, &namespace));
+    CHECK(nvme_tcp_namespace_id(namespace) == 1 && nvme_tcp_namespace_id(NULL) == 0);
+    CHECK(nvme_tcp_namespace_size(NULL) == 0 && nvme_tcp_namespace_block_size(NULL) == 0);
+    CHECK(nvme_tcp_namespace_max_transfer(NULL) == 0 && !nvme_tcp_namespace_is_read_only(NULL));
+    CHECK(!nvme_tcp_namespace_is_read_only(namespace));
+    data(namespace);
+    GIVES(0, nvme_tcp_controller_reconnect(controller));
+    GIVES(0, nvme_tcp_controller_get_info(controller, &info));
+    CHECK(info.generation == 1);
+    data(namespace);
+    nvme_tcp_controller_free(controller);
+    GIVES(-ESHUTDOWN, nvme_tcp_pread(namespace, page, sizeof page, 0));
+    nvme_tcp_namespace_free(namespace);
+    nvme_tcp_namespace_free(NULL);
+    nvme_tcp_controller_free(NULL);
+}
+
+/* DH-HMAC-CHAP: nothing without the secret, everything with it. */
+static void authenticated(const char *uri, const char *secret)
+{
+    nvme_tcp_options *options = options_for(uri, NULL);
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_controller_info info;
+    GIVES(0, nvme_tcp_options_set_subsysnqn(options, SUBSYSTEM "-checked"));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    GIVES(NVME_TCP_BLAME_CALLER, nvme_tcp_error_blame());
+    GIVES(0, nvme_tcp_options_set_dhchap_secret(options, secret));
+    GIVES(0, nvme_tcp_connect(options, &controller));
+    info.size = sizeof info;
+    GIVES(0, nvme_tcp_controller_get_info(controller, &info));
+    CHECK(info.authenticated && !info.tls);
+    GIVES(0, nvme_tcp_controller_reauthenticate(controller));
+    GIVES(0, nvme_tcp_controller_check(controller));
+    nvme_tcp_controller_free(controller);
+    /* A controller that cannot show its own secret is not trusted. */
+    GIVES(0, nvme_tcp_options_set_dhchap_ctrl_secret(options, secret));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    /* Another host is not let in at all. */
+    GIVES(0, nvme_tcp_options_set_hostnqn(options, HOST "-2"));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    nvme_tcp_options_free(options);
+}
+
+static void discovery(const char *uri)
+{
+    nvme_tcp_options *options = options_for(uri, NULL);
+    nvme_tcp_discovery *log = NULL;
+    nvme_tcp_discovery_entry entry;
+    size_t index, subsystems = 0;
+
+    GIVES(-EINVAL, nvme_tcp_discover(NULL, &log));
+    GIVES(0, nvme_tcp_discover(options, &log));
+    entry.size = sizeof entry;
+    for (index = 0; index < nvme_tcp_discovery_count(log); index++) {
+        GIVES(0, nvme_tcp_discovery_get(log, index, &entry));
+        if (entry.kind == NVME_TCP_ENTRY_SUBSYSTEM) {
+            CHECK(strchr(entry.address, ':') != NULL);
+            subsystems += strcmp(entry.subsysnqn, SUBSYSTEM) == 0;
+        }
+    }
+    CHECK(subsystems == 2 && nvme_tcp_discovery_count(NULL) == 0);
+    GIVES(-ENOENT, nvme_tcp_discovery_get(log, index, &entry));
+    GIVES(-EINVAL, nvme_tcp_discovery_get(log, 0, NULL));
+    nvme_tcp_discovery_free(log);
+    nvme_tcp_discovery_free(NULL);
+    nvme_tcp_options_free(options);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 6);
+    CHECK(strcmp(nvme_tcp_error_message(), "") == 0 && nvme_tcp_error_hint() == NULL);
+    CHECK(nvme_tcp_error_scope() == 0 && nvme_tcp_error_blame() == 0);
+    CHECK(nvme_tcp_version_number() >> 16 == NVME_TCP_VERSION_MAJOR && nvme_tcp_version()[0]);
+    keys(argv[4]);
+    wrong_options(argv[1]);
+    refusals(argv[1], argv[2]);
+    connected(argv[1], NULL);
+    connected(argv[2], argv[3]);
+    authenticated(argv[1], argv[5]);
+    discovery(argv[1]);
+    puts("good");
+    return 0;
+}

@@ -1,0 +1,182 @@
+//! The header, the symbols and the layout of structs are what is checked in: a change of them is a change of
+//! the ABI.
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use support::{Scratch, folder, library, run, skip, tool};
+
+/// Set to write the lists anew.
+const UPDATE: &str = "NVME_TCP_FFI_UPDATE";
+
+fn same(name: &str, found: &str) {
+    let path = folder().join(name);
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, found).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let differs = kept.lines().zip(found.lines()).find(|(kept, found)| kept != found);
+    assert!(
+        kept == found,
+        "{name} is not what the sources make (first: {differs:?}); if that is meant: {UPDATE}=1 cargo test -p \
+         nvme-tcp-ffi --test header"
+    );
+}
+
+fn header() -> String {
+    let config = cbindgen::Config::from_file(folder().join("cbindgen.toml")).unwrap();
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    // In the order of the header.
+    for source in [
+        "version",
+        "error",
+        "options",
+        "controller",
+        "namespace",
+        "discovery",
+        "key",
+        "queue",
+        "tls/mod",
+        "tls/keys",
+        "tls/probe",
+        "tls/socket",
+    ] {
+        builder = builder.with_src(folder().join("src").join(format!("{source}.rs")));
+    }
+    let mut text = Vec::new();
+    builder.generate().unwrap().write(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    // Rust's word for what C programmers take for granted.
+    let mut lines = Vec::new();
+    let mut skipping = false;
+    for line in text.lines() {
+        skipping = match line.trim() {
+            "* # Safety" => {
+                lines.pop();
+                true
+            }
+            "*/" => false,
+            _ => skipping,
+        };
+        if !skipping {
+            lines.push(line.trim_end());
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_header_is_what_cbindgen_makes() {
+    same("include/nvme_tcp.h", &header());
+}
+
+/// What the shared library gives to others.
+fn symbols() -> Option<Vec<String>> {
+    let Some(nm) = tool("nm") else {
+        skip("header::symbols", "no nm (package binutils)");
+        return None;
+    };
+    let said = run(Command::new(nm).args(["-D", "--defined-only", "--format=posix"]).arg(library("so")));
+    Some(said.lines().filter_map(|line| line.split(' ').next()).map(|name| name.to_owned()).collect())
+}
+
+#[test]
+fn only_documented_names_are_exported() {
+    let Some(mut symbols) = symbols() else { return };
+    symbols.sort();
+    assert!(symbols.iter().all(|name| name.starts_with("nvme_tcp_")), "{symbols:?}");
+    same("include/symbols.txt", &(symbols.join("\n") + "\n"));
+    // The version script, which the installed library is linked with, names the same.
+    let script = fs::read_to_string(folder().join("nvme_tcp.map")).unwrap();
+    let named: Vec<&str> =
+        script.lines().filter_map(|line| line.trim().strip_suffix(';')?.strip_prefix("nvme_tcp_")).collect();
+    assert_eq!(named, ["*"]);
+    let header = fs::read_to_string(folder().join("include/nvme_tcp.h")).unwrap();
+    for name in &symbols {
+        assert!(header.contains(&format!("{name}(")), "{name} is not in the header");
+    }
+}
+
+#[test]
+fn structs_lie_in_memory_as_listed() {
+    let Some(gcc) = tool("gcc") else { return skip("header::layout", "no gcc (package gcc)") };
+    let header = header();
+    let mut program = String::from("#include <nvme_tcp.h>\n#include <stdio.h>\nint main(void)\n{\n");
+    for part in header.split("typedef struct ").skip(1) {
+        let Some((body, rest)) = part.split_once('}').filter(|(body, _)| body.contains('{')) else {
+            continue;
+        };
+        let Some(name) = rest.trim().split(';').next() else { continue };
+        program += &format!("    printf(\"{name} %zu\\n\", sizeof({name}));\n");
+        for line in body.lines().filter(|line| line.trim().ends_with(';') && !line.trim().starts_with('*')) {
+            let member = line.trim().trim_end_matches(';').rsplit([' ', '*']).next().unwrap();
+            let member = member.split('[').next().unwrap();
+            program += &format!(
+                "    printf(\"{name}.{member} %zu %zu\\n\", offsetof({name}, {member}), sizeof((({name} *)0)->{member}));\n"
+            );
+        }
+    }
+    program += "    return 0;\n}\n";
+    let scratch = Scratch::new();
+    let source = scratch.path("layout.c");
+    fs::write(&source, program).unwrap();
+    let out = scratch.path("layout");
+    run(Command::new(gcc).arg("-I").arg(folder().join("include")).arg(&source).arg("-o").arg(&out));
+    if cfg!(target_pointer_width = "64") {
+        same("include/layout.txt", &run(&mut Command::new(out)));
+    }
+}
+
+#[test]
+fn the_header_compiles_without_a_word() {
+    let scratch = Scratch::new();
+    let source = scratch.path("use.c");
+    fs::write(&source, "#include <nvme_tcp.h>\nint main(void) { return nvme_tcp_version_number() == 0; }\n")
+        .unwrap();
+    let dialects = [("c", "c99"), ("c", "c11"), ("c++", "c++17")];
+    for (compiler, plus) in [("gcc", "g++"), ("clang", "clang++")] {
+        for (language, standard) in dialects {
+            let name = if language == "c" { compiler } else { plus };
+            let Some(program) = tool(name) else {
+                skip(&format!("header::compiles {name} {standard}"), &format!("no {name}"));
+                continue;
+            };
+            let mut command = Command::new(program);
+            command.args(["-Wall", "-Wextra", "-Werror", "-pedantic"]);
+            if language == "c" {
+                command.arg("-Wstrict-prototypes");
+            }
+            command.arg(format!("-std={standard}")).args(["-x", language, "-fsyntax-only"]);
+            run(command.arg("-I").arg(folder().join("include")).arg(&source));
+        }
+    }
+}
+
+#[test]
+fn every_error_number_is_in_the_manual() {
+    let page = fs::read_to_string(folder().join("man/nvme_tcp_errors.3")).unwrap();
+    let mut missing = Vec::new();
+    for source in [
+        "call",
+        "error",
+        "text",
+        "options",
+        "key",
+        "controller",
+        "discovery",
+        "queue",
+        "tls/probe",
+        "tls/socket",
+    ] {
+        let text = fs::read_to_string(folder().join(format!("src/{source}.rs"))).unwrap();
+        for part in text.split("libc::E").skip(1) {
+            let name: String = part.chars().take_while(char::is_ascii_alphanumeric).collect();
+            if !page.contains(&format!(".It Er E{name}\n")) {
+                missing.push(format!("E{name} in {source}.rs"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

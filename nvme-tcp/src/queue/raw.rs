@@ -1,0 +1,109 @@
+//! Commands on memory that only the caller knows: what bindings to other languages stand on.
+#![allow(unsafe_code, reason = "the caller lends memory by address, and says so with each call")]
+
+use super::Queue;
+use crate::driver::Loan;
+use crate::error::{Error, Result};
+use crate::namespace::Namespace;
+use crate::spec::command::nvm;
+
+impl Queue {
+    /// Reads `len` bytes from `offset` into `memory`, as [`submit_read`](Self::submit_read) does.
+    ///
+    /// Nothing is copied where the kernel opens the records, or none are sealed. The completion has no
+    /// buffer.
+    ///
+    /// # Safety
+    /// The `len` bytes at `memory` are valid to read and write, and nobody else reads or writes them, from
+    /// here until the completion with this `cookie` came out of [`poll`](Self::poll),
+    /// [`cancel`](Self::cancel) was `true` for it, or this queue is dropped. Where this call fails, until it
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`submit_read`](Self::submit_read).
+    pub unsafe fn submit_read_raw(
+        &mut self,
+        namespace: &Namespace,
+        memory: *mut u8,
+        len: usize,
+        offset: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        // SAFETY: this function's contract. The loan is dropped with the completion, or with the queue, and
+        // by `cancel`.
+        self.read_loan(namespace, unsafe { Loan::read_raw(memory, len) }, offset, cookie)
+    }
+
+    /// Writes `len` bytes from `memory` to `offset`, as [`submit_write`](Self::submit_write) does.
+    ///
+    /// # Safety
+    /// The `len` bytes at `memory` are valid to read, and nobody writes them, from here until the completion
+    /// with this `cookie` came out of [`poll`](Self::poll) or this queue is dropped. Where this call fails,
+    /// until it returns.
+    ///
+    /// # Errors
+    /// As [`submit_write`](Self::submit_write).
+    pub unsafe fn submit_write_raw(
+        &mut self,
+        namespace: &Namespace,
+        memory: *const u8,
+        len: usize,
+        offset: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        // SAFETY: this function's contract. The loan is dropped with the completion, or with the queue.
+        self.write_loan(namespace, unsafe { Loan::write_raw(memory, len) }, offset, cookie)
+    }
+
+    /// Reads from `offset` into several pieces of memory, each an address and its length, one after the
+    /// other: one command, whose whole blocks the pieces may cut anywhere.
+    ///
+    /// # Safety
+    /// As [`submit_read_raw`](Self::submit_read_raw), for each piece.
+    ///
+    /// # Errors
+    /// As [`submit_read`](Self::submit_read); also where two pieces overlap.
+    pub unsafe fn submit_readv_raw(
+        &mut self,
+        namespace: &Namespace,
+        pieces: impl Iterator<Item = (*mut u8, usize)>,
+        offset: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        // SAFETY: this function's contract, as above.
+        let loan = unsafe { Loan::read_pieces(pieces) };
+        let loan = loan.ok_or_else(|| Error::invalid("two pieces of memory to read into overlap"))?;
+        self.read_loan(namespace, loan, offset, cookie)
+    }
+
+    /// Writes several pieces of memory, each an address and its length, one after the other to `offset`: one
+    /// command, whose whole blocks the pieces may cut anywhere.
+    ///
+    /// # Safety
+    /// As [`submit_write_raw`](Self::submit_write_raw), for each piece.
+    ///
+    /// # Errors
+    /// As [`submit_write`](Self::submit_write).
+    pub unsafe fn submit_writev_raw(
+        &mut self,
+        namespace: &Namespace,
+        pieces: impl Iterator<Item = (*const u8, usize)>,
+        offset: u64,
+        cookie: u64,
+    ) -> Result<()> {
+        // SAFETY: this function's contract, as above.
+        self.write_loan(namespace, unsafe { Loan::write_pieces(pieces) }, offset, cookie)
+    }
+
+    fn read_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
+        let (slba, count) = self.range(namespace, offset, loan.len())?;
+        let sqe = nvm::read(namespace.id(), slba, count);
+        self.submit("Read", sqe, loan, cookie).map_err(|rejected| rejected.error)
+    }
+
+    fn write_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
+        let (slba, count) = self.range(namespace, offset, loan.len())?;
+        let sqe = nvm::write(namespace.id(), slba, count);
+        self.submit("Write", sqe, loan, cookie).map_err(|rejected| rejected.error)
+    }
+}
