@@ -20,8 +20,8 @@
  * and is written on success only.
  *
  * Handles are opaque, and free functions take NULL. A handle that was made before fork(2) is of no use in the
- * child: every call with it fails with -ECHILD there, free functions do nothing, and the parent goes on undisturbed. Descriptors are
- * closed by exec(2).
+ * child: every call with it fails with -ECHILD there, free functions do nothing, and the parent goes on
+ * undisturbed. Descriptors are closed by exec(2).
  *
  * Structs that are filled in by the library begin with their size, which the caller sets to sizeof of the
  * struct: a later library with more members fills in those that the caller knows. Structs that the library
@@ -34,9 +34,9 @@
  *
  * Threads: each function says what other calls on the same handle may run at the same time. Calls on different
  * handles always may, also where one handle came from the other. The library starts one thread for each
- * controller (keep-alives, and the next association when a key's record budget runs low); the queue calls
- * start none and use none. No call raises SIGPIPE. dlclose(3) leaves the library in memory, since that
- * thread may be running in it.
+ * controller (keep-alives, and the next association when a key's record budget runs low), which takes on the
+ * signal mask of the thread that connects; the queue calls start none and use none. No call raises SIGPIPE.
+ * dlclose(3) leaves the library in memory, since that thread may be running in it.
  */
 
 /**
@@ -322,7 +322,7 @@ typedef struct nvme_tcp_controller_info {
      */
     bool data_digest;
     /**
-     * Whether the connections are TLS: nvme_tcp_controller_tls() tells more.
+     * Whether the connections are TLS: nvme_tcp_controller_get_tls() tells more.
      */
     bool tls;
     /**
@@ -502,7 +502,8 @@ typedef struct nvme_tcp_ktls_probe_result {
      */
     bool receives;
     /**
-     * Whether it tells how many records a key was used for, without which this library does not use it (Linux 6.0).
+     * Whether it tells how many records a key was used for, without which this library does not use it
+     * (Linux 6.0).
      */
     bool counts_records;
     /**
@@ -594,8 +595,8 @@ typedef struct nvme_tcp_ktls_key {
      */
     size_t key_len;
     /**
-     * The IV, 12 bytes: TLS 1.3's write IV; in TLS 1.2 with AES-GCM the 4 bytes of the salt, then the explicit nonce of
-     * the next record.
+     * The IV, 12 bytes: TLS 1.3's write IV; in TLS 1.2 with AES-GCM the 4 bytes of the salt, then the
+     * explicit nonce of the next record.
      */
     const void *iv;
     /**
@@ -623,16 +624,17 @@ const char *nvme_tcp_version(void);
 uint32_t nvme_tcp_version_number(void);
 
 /**
- * What went wrong in the last call of this thread that failed: one sentence, without a line's end, "" if none has
- * failed yet. A call that succeeds leaves it as it is. It is valid until the thread's next call that fails, or its
- * end.
+ * What went wrong in the last call of this thread that failed: one sentence, without a line's end, "" if
+ * none has failed yet. A call that succeeds leaves it as it is. It is valid until the thread's next call
+ * that fails, or its end.
  *
  * Threads: any; each has its own.
  */
 const char *nvme_tcp_error_message(void);
 
 /**
- * What an operator or the caller can do about it, or NULL where nobody can say. It is valid as long as the message.
+ * What an operator or the caller can do about it, or NULL where nobody can say. It is valid as long as the
+ * message.
  *
  * Threads: any; each has its own.
  */
@@ -725,13 +727,12 @@ int nvme_tcp_options_set_hostnqn(struct nvme_tcp_options *options, const char *n
 int nvme_tcp_options_set_hostid(struct nvme_tcp_options *options, const char *uuid);
 
 /**
- * Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several keys the
- * first is tried first.
+ * Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several
+ * keys the first is tried first.
  *
  * Errors: -EINVAL. Threads: no other call on the options at the same time; any on the key.
  */
-int nvme_tcp_options_add_key(struct nvme_tcp_options *options,
-                             const struct nvme_tcp_key *key);
+int nvme_tcp_options_add_key(struct nvme_tcp_options *options, const struct nvme_tcp_key *key);
 
 /**
  * Sets whether the connections are TLS: one of NVME_TCP_TLS_*.
@@ -784,13 +785,13 @@ int nvme_tcp_options_set_io_queues(struct nvme_tcp_options *options, uint16_t qu
 int nvme_tcp_options_set_owned_queues(struct nvme_tcp_options *options, uint16_t queues);
 
 /**
- * Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant fewer.
+ * Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
+ * fewer.
  *
- * Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same object at
- * the same time.
+ * Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
+ * object at the same time.
  */
-int nvme_tcp_options_set_queue_size(struct nvme_tcp_options *options,
-                                    uint32_t entries);
+int nvme_tcp_options_set_queue_size(struct nvme_tcp_options *options, uint32_t entries);
 
 /**
  * Asks for CRC-32C over headers and over data. A controller that declines is not connected to.
@@ -821,17 +822,16 @@ int nvme_tcp_options_set_timeout(struct nvme_tcp_options *options, uint32_t mill
 int nvme_tcp_options_set_connect_timeout(struct nvme_tcp_options *options, uint32_t milliseconds);
 
 /**
- * Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for each
- * connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
+ * Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
+ * each connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
  *
- * Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and others
- * of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this host, or
- * authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity; -EPROTONOSUPPORT
- * where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection; -EOPNOTSUPP where TLS by the
- * kernel was asked for and cannot be had; -EPROTO. Threads: any.
+ * Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and
+ * others of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
+ * host, or authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity;
+ * -EPROTONOSUPPORT where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection;
+ * -EOPNOTSUPP where TLS by the kernel was asked for and cannot be had; -EPROTO. Threads: any.
  */
-int nvme_tcp_connect(const struct nvme_tcp_options *options,
-                     struct nvme_tcp_controller **out);
+int nvme_tcp_connect(const struct nvme_tcp_options *options, struct nvme_tcp_controller **out);
 
 /**
  * Shuts a controller down in good order, closes its connections, ends its thread and frees it. Namespaces and
@@ -904,10 +904,18 @@ int nvme_tcp_controller_reconnect(const struct nvme_tcp_controller *controller);
 int nvme_tcp_controller_reauthenticate(const struct nvme_tcp_controller *controller);
 
 /**
+ * Says whether the controller is there, as far as is known, without asking it or waiting: its keep-alives
+ * are answered, and no connection of the synchronous calls is lost.
+ *
+ * Errors: why it was lost, as nvme_tcp_pread(). Threads: any.
+ */
+int nvme_tcp_controller_check(const struct nvme_tcp_controller *controller);
+
+/**
  * Opens a namespace.
  *
- * Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection information; those
- * of a command. Threads: any.
+ * Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection
+ * information; those of a command. Threads: any.
  */
 int nvme_tcp_namespace_open(const struct nvme_tcp_controller *controller,
                             uint32_t nsid,
@@ -935,15 +943,16 @@ uint32_t nvme_tcp_namespace_id(const struct nvme_tcp_namespace *namespace_);
 uint64_t nvme_tcp_namespace_size(const struct nvme_tcp_namespace *namespace_);
 
 /**
- * The size of a block in bytes, a power of two from 512 to 65536; 0 for NULL. Offsets and lengths are multiples of
- * it.
+ * The size of a block in bytes, a power of two from 512 to 65536; 0 for NULL. Offsets and lengths are
+ * multiples of it.
  *
  * Threads: any.
  */
 uint32_t nvme_tcp_namespace_block_size(const struct nvme_tcp_namespace *namespace_);
 
 /**
- * The most that one command of a queue moves, in bytes; 0 for NULL. The synchronous calls split what is longer.
+ * The most that one command of a queue moves, in bytes; 0 for NULL. The synchronous calls split what is
+ * longer.
  *
  * Threads: any.
  */
@@ -957,23 +966,21 @@ size_t nvme_tcp_namespace_max_transfer(const struct nvme_tcp_namespace *namespac
 bool nvme_tcp_namespace_is_read_only(const struct nvme_tcp_namespace *namespace_);
 
 /**
- * Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it returns.
+ * Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it
+ * returns.
  *
- * Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES and others by
- * the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest; -ETIMEDOUT,
- * -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after nvme_tcp_controller_free(). What the buffer
- * holds then is not defined. Threads: any.
+ * Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES
+ * and others by the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest;
+ * -ETIMEDOUT, -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after
+ * nvme_tcp_controller_free(). What the buffer holds then is not defined. Threads: any.
  */
-int nvme_tcp_pread(const struct nvme_tcp_namespace *namespace_,
-                   void *buffer,
-                   size_t len,
-                   uint64_t offset);
+int nvme_tcp_pread(const struct nvme_tcp_namespace *namespace_, void *buffer, size_t len, uint64_t offset);
 
 /**
  * Writes `len` bytes to `offset`. It waits; the data is on stable media after nvme_tcp_flush().
  *
- * Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by block the
- * old or the new. Threads: any.
+ * Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by
+ * block the old or the new. Threads: any.
  */
 int nvme_tcp_pwrite(const struct nvme_tcp_namespace *namespace_,
                     const void *buffer,
@@ -995,23 +1002,20 @@ int nvme_tcp_flush(const struct nvme_tcp_namespace *namespace_);
 int nvme_tcp_zero(const struct nvme_tcp_namespace *namespace_, uint64_t offset, uint64_t len);
 
 /**
- * Tells the controller that `len` bytes at `offset` are not needed any more. It waits. What they read as then is the
- * controller's to choose; it does nothing where the controller has no such command.
+ * Tells the controller that `len` bytes at `offset` are not needed any more. It waits. What they read as
+ * then is the controller's to choose; it does nothing where the controller has no such command.
  *
  * Errors: those of nvme_tcp_pwrite(). Threads: any.
  */
-int nvme_tcp_discard(const struct nvme_tcp_namespace *namespace_,
-                     uint64_t offset,
-                     uint64_t len);
+int nvme_tcp_discard(const struct nvme_tcp_namespace *namespace_, uint64_t offset, uint64_t len);
 
 /**
- * Asks the discovery controller at the options' address, whatever subsystem they name. It connects, reads the log,
- * and closes the connection again. No thread is left.
+ * Asks the discovery controller at the options' address, whatever subsystem they name. It connects, reads
+ * the log, and closes the connection again. No thread is left.
  *
  * Errors: as nvme_tcp_connect(). Threads: any.
  */
-int nvme_tcp_discover(const struct nvme_tcp_options *options,
-                      struct nvme_tcp_discovery **out);
+int nvme_tcp_discover(const struct nvme_tcp_options *options, struct nvme_tcp_discovery **out);
 
 /**
  * How many entries there are; 0 for NULL.
@@ -1053,19 +1057,18 @@ int nvme_tcp_key_parse(const char *text, struct nvme_tcp_key **out);
 /**
  * Reads a key from a file that holds its text.
  *
- * Errors: -EACCES where group or others may read the file; -ENOENT and others of open(2) and read(2); -EINVAL where
- * it holds no key. Threads: any.
+ * Errors: -EACCES where group or others may read the file; -ENOENT and others of open(2) and read(2);
+ * -EINVAL where it holds no key. Threads: any.
  */
-int nvme_tcp_key_load(const char *path,
-                      struct nvme_tcp_key **out);
+int nvme_tcp_key_load(const char *path, struct nvme_tcp_key **out);
 
 /**
  * Writes a key's text to a new file of mode 0600.
  *
- * Errors: -EEXIST where there is such a file, which stays as it is; others of open(2) and write(2). Threads: any.
+ * Errors: -EEXIST where there is such a file, which stays as it is; others of open(2) and write(2). Threads:
+ * any.
  */
-int nvme_tcp_key_save(const struct nvme_tcp_key *key,
-                      const char *path);
+int nvme_tcp_key_save(const struct nvme_tcp_key *key, const char *path);
 
 /**
  * Copies a key's text to a buffer, for which NVME_TCP_KEY_TEXT_SIZE bytes always do. It is the key: wipe it.
@@ -1120,32 +1123,31 @@ int nvme_tcp_key_derive(const struct nvme_tcp_key *key,
 void nvme_tcp_key_free(struct nvme_tcp_key *key);
 
 /**
- * Opens one of the I/O queues that nvme_tcp_options_set_owned_queues() reserved. It waits for the connection; the
- * queue has no thread.
+ * Opens one of the I/O queues that nvme_tcp_options_set_owned_queues() reserved. It waits for the
+ * connection; the queue has no thread.
  *
  * Errors: -EINVAL where all of them are in use; those of nvme_tcp_connect(). Threads: any.
  */
-int nvme_tcp_queue_open(const struct nvme_tcp_controller *controller,
-                        struct nvme_tcp_queue **out);
+int nvme_tcp_queue_open(const struct nvme_tcp_controller *controller, struct nvme_tcp_queue **out);
 
 /**
- * Closes a queue and frees it. What is outstanding is given up without a completion: the fate of such a write is
- * not known. All buffers are the caller's again when it returns.
+ * Closes a queue and frees it. What is outstanding is given up without a completion: the fate of such a
+ * write is not known. All buffers are the caller's again when it returns.
  *
  * Threads: no other call on it may run or follow.
  */
 void nvme_tcp_queue_free(struct nvme_tcp_queue *queue);
 
 /**
- * Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`. Nothing is sent before
- * the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
+ * Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`.
+ * Nothing is sent before the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
  *
- * The buffer belongs to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_cancel()
- * or nvme_tcp_queue_free() returned: until then it must neither be read, written nor freed. After a failed submission it is
- * the caller's at once.
+ * The buffer belongs to the queue until the completion with this cookie was fetched, or
+ * nvme_tcp_queue_cancel() or nvme_tcp_queue_free() returned: until then it must neither be read, written nor
+ * freed. After a failed submission it is the caller's at once.
  *
- * Errors: -EAGAIN where the queue is full; -EINVAL; -ECONNRESET and others where the connection is lost. Threads: no
- * other call on the same queue at the same time; any thread may be the next to call.
+ * Errors: -EAGAIN where the queue is full; -EINVAL; -ECONNRESET and others where the connection is lost.
+ * Threads: no other call on the same queue at the same time; any thread may be the next to call.
  */
 int nvme_tcp_queue_read(struct nvme_tcp_queue *queue,
                         const struct nvme_tcp_namespace *namespace_,
@@ -1155,11 +1157,12 @@ int nvme_tcp_queue_read(struct nvme_tcp_queue *queue,
                         uint64_t cookie);
 
 /**
- * Submits a write of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) to `offset`. Nothing is sent before
- * the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
+ * Submits a write of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) to `offset`.
+ * Nothing is sent before the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
  *
- * The buffer belongs to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_free()
- * returned: until then it must neither be written nor freed. After a failed submission it is the caller's at once.
+ * The buffer belongs to the queue until the completion with this cookie was fetched, or
+ * nvme_tcp_queue_free() returned: until then it must neither be written nor freed. After a failed submission
+ * it is the caller's at once.
  *
  * Errors and threads: as nvme_tcp_queue_read().
  */
@@ -1171,12 +1174,12 @@ int nvme_tcp_queue_write(struct nvme_tcp_queue *queue,
                          uint64_t cookie);
 
 /**
- * Submits one read into `count` buffers, one after the other; their lengths need be whole blocks only together.
- * The list itself is copied.
+ * Submits one read into `count` buffers, one after the other; their lengths need be whole blocks only
+ * together. The list itself is copied.
  *
- * The buffers belong to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_cancel()
- * or nvme_tcp_queue_free() returned: until then they must neither be read, written nor freed, and no two of them may
- * overlap. After a failed submission they are the caller's at once.
+ * The buffers belong to the queue until the completion with this cookie was fetched, or
+ * nvme_tcp_queue_cancel() or nvme_tcp_queue_free() returned: until then they must neither be read, written
+ * nor freed, and no two of them may overlap. After a failed submission they are the caller's at once.
  *
  * Errors and threads: as nvme_tcp_queue_read().
  */
@@ -1188,11 +1191,12 @@ int nvme_tcp_queue_readv(struct nvme_tcp_queue *queue,
                          uint64_t cookie);
 
 /**
- * Submits one write of `count` buffers, one after the other; their lengths need be whole blocks only together. The
- * list itself is copied.
+ * Submits one write of `count` buffers, one after the other; their lengths need be whole blocks only
+ * together. The list itself is copied.
  *
- * The buffers belong to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_free()
- * returned: until then they must neither be written nor freed. After a failed submission they are the caller's at once.
+ * The buffers belong to the queue until the completion with this cookie was fetched, or
+ * nvme_tcp_queue_free() returned: until then they must neither be written nor freed. After a failed
+ * submission they are the caller's at once.
  *
  * Errors and threads: as nvme_tcp_queue_read().
  */
@@ -1213,8 +1217,8 @@ int nvme_tcp_queue_flush(struct nvme_tcp_queue *queue,
                          uint64_t cookie);
 
 /**
- * Submits Write Zeroes for `len` bytes at `offset`, at most 65536 blocks. A controller that has no such command answers
- * with -EOPNOTSUPP.
+ * Submits Write Zeroes for `len` bytes at `offset`, at most 65536 blocks. A controller that has no such
+ * command answers with -EOPNOTSUPP.
  *
  * Errors and threads: as nvme_tcp_queue_read().
  */
@@ -1225,8 +1229,8 @@ int nvme_tcp_queue_zero(struct nvme_tcp_queue *queue,
                         uint64_t cookie);
 
 /**
- * Submits Dataset Management, deallocate, for `len` bytes at `offset`. A controller that has no such command answers
- * with -EOPNOTSUPP.
+ * Submits Dataset Management, deallocate, for `len` bytes at `offset`. A controller that has no such command
+ * answers with -EOPNOTSUPP.
  *
  * Errors and threads: as nvme_tcp_queue_read().
  */
@@ -1237,14 +1241,13 @@ int nvme_tcp_queue_discard(struct nvme_tcp_queue *queue,
                            uint64_t cookie);
 
 /**
- * Gives up a read: its buffers are the caller's again at once, and it completes with -ECANCELED. Its place in the
- * queue stays taken until the controller has answered.
+ * Gives up a read: its buffers are the caller's again at once, and it completes with -ECANCELED. Its place
+ * in the queue stays taken until the controller has answered.
  *
- * Errors: -ENOENT where no read of this cookie is outstanding, be it done or a write: a write cannot be given up, since
- * its fate is not known before it completes. Threads: as nvme_tcp_queue_read().
+ * Errors: -ENOENT where no read of this cookie is outstanding, be it done or a write: a write cannot be
+ * given up, since its fate is not known before it completes. Threads: as nvme_tcp_queue_read().
  */
-int nvme_tcp_queue_cancel(struct nvme_tcp_queue *queue,
-                          uint64_t cookie);
+int nvme_tcp_queue_cancel(struct nvme_tcp_queue *queue, uint64_t cookie);
 
 /**
  * How many commands can be submitted now; 0 for NULL.
@@ -1261,8 +1264,8 @@ size_t nvme_tcp_queue_room(const struct nvme_tcp_queue *queue);
 size_t nvme_tcp_queue_outstanding(const struct nvme_tcp_queue *queue);
 
 /**
- * The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may be another
- * one after a submission: when the controller's next association takes over.
+ * The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may
+ * be another one after a submission: when the controller's next association takes over.
  *
  * Errors: -EINVAL, -ECHILD. Threads: as nvme_tcp_queue_read().
  */
@@ -1277,8 +1280,8 @@ int nvme_tcp_queue_get_fd(const struct nvme_tcp_queue *queue);
 int nvme_tcp_queue_wants(const struct nvme_tcp_queue *queue);
 
 /**
- * For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a command
- * will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
+ * For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a
+ * command will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
  *
  * Threads: as nvme_tcp_queue_read().
  */
@@ -1287,21 +1290,21 @@ int nvme_tcp_queue_timeout(const struct nvme_tcp_queue *queue);
 /**
  * Sends and receives what can be now, without waiting. What is done is kept for nvme_tcp_queue_complete().
  *
- * Errors: as nvme_tcp_pread() where the connection is lost: every outstanding command completes with the same error.
- * Threads: as nvme_tcp_queue_read().
+ * Errors: as nvme_tcp_pread() where the connection is lost: every outstanding command completes with the
+ * same error. Threads: as nvme_tcp_queue_read().
  */
 int nvme_tcp_queue_notify(struct nvme_tcp_queue *queue);
 
 /**
- * Fetches completions: at least `min` and at most `max` of them into the list, whose elements have `completion_size`
- * bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits until there are `min`, nothing is outstanding
- * any more, or `timeout` milliseconds have passed, -1 for no limit: so it may give back fewer, also 0. With a
- * `min` of 0 it does not wait. Signals do not end the wait.
+ * Fetches completions: at least `min` and at most `max` of them into the list, whose elements have
+ * `completion_size` bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits
+ * until there are `min`, nothing is outstanding any more, or `timeout` milliseconds have passed, -1 for no
+ * limit: so it may give back fewer, also 0. With a `min` of 0 it does not wait. Signals do not end the wait.
  *
  * Each failed command has its own result; the thread's last error is that of the last failed one.
  *
- * Errors: -EINVAL; those of nvme_tcp_pread() where the connection is lost and nothing was outstanding. Threads: as
- * nvme_tcp_queue_read().
+ * Errors: -EINVAL; those of nvme_tcp_pread() where the connection is lost and nothing was outstanding.
+ * Threads: as nvme_tcp_queue_read().
  */
 int nvme_tcp_queue_complete(struct nvme_tcp_queue *queue,
                             struct nvme_tcp_completion *completions,
@@ -1311,7 +1314,8 @@ int nvme_tcp_queue_complete(struct nvme_tcp_queue *queue,
                             int timeout);
 
 /**
- * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is remembered.
+ * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is
+ * remembered.
  *
  * Errors: -EINVAL. Threads: any.
  */
@@ -1328,12 +1332,12 @@ int nvme_tcp_ktls_counter(const char *name, uint64_t *value);
  * Does a client's TLS 1.3 handshake with a pre-shared key over a connected TCP socket. layer is one of
  * NVME_TCP_LAYER_*. It waits, at most for `timeout` milliseconds, -1 for no limit.
  *
- * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this call fails (but
- * for -EBADF). It is made blocking.
+ * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
+ * call fails (but for -EBADF). It is made blocking.
  *
- * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT, -ECONNRESET;
- * -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and cannot be had; -EINVAL,
- * -EBADF. Threads: any.
+ * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
+ * -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
+ * cannot be had; -EINVAL, -EBADF. Threads: any.
  */
 int nvme_tcp_ktls_connect(int fd,
                           const struct nvme_tcp_ktls_psk *key,
@@ -1342,8 +1346,8 @@ int nvme_tcp_ktls_connect(int fd,
                           struct nvme_tcp_ktls **out);
 
 /**
- * Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys the client
- * names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
+ * Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys
+ * the client names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
  *
  * Errors: as nvme_tcp_ktls_connect(). Threads: any.
  */
@@ -1355,11 +1359,12 @@ int nvme_tcp_ktls_accept(int fd,
                          struct nvme_tcp_ktls **out);
 
 /**
- * Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must be the first
- * of a record with the sequence number that its key says. The descriptor as in nvme_tcp_ktls_connect().
+ * Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must
+ * be the first of a record with the sequence number that its key says. The descriptor as in
+ * nvme_tcp_ktls_connect().
  *
- * Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for, cannot be had;
- * -EBADF. Threads: any.
+ * Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for,
+ * cannot be had; -EBADF. Threads: any.
  */
 int nvme_tcp_ktls_wrap(int fd,
                        const struct nvme_tcp_ktls_key *send_key,
@@ -1368,8 +1373,9 @@ int nvme_tcp_ktls_wrap(int fd,
                        struct nvme_tcp_ktls **out);
 
 /**
- * The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or writing to it breaks
- * the connection. Before waiting for it to become readable, nvme_tcp_ktls_has_buffered() must say no.
+ * The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or
+ * writing to it breaks the connection. Before waiting for it to become readable,
+ * nvme_tcp_ktls_has_buffered() must say no.
  *
  * Errors: -EINVAL, -ECHILD. Threads: any.
  */
@@ -1383,17 +1389,14 @@ int nvme_tcp_ktls_get_fd(const struct nvme_tcp_ktls *connection);
 bool nvme_tcp_ktls_has_buffered(const struct nvme_tcp_ktls *connection);
 
 /**
- * Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken with
- * NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
+ * Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken
+ * with NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
  *
- * Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it may;
- * -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for one another, calls that
- * receive go on beside them.
+ * Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it
+ * may; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for
+ * one another, calls that receive go on beside them.
  */
-ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection,
-                           const void *data,
-                           size_t len,
-                           int flags);
+ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection, const void *data, size_t len, int flags);
 
 /**
  * Sends what is held back. Gives back 0 when all of it has gone, -EAGAIN while not.
@@ -1403,11 +1406,11 @@ ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection,
 int nvme_tcp_ktls_flush(const struct nvme_tcp_ktls *connection, int flags);
 
 /**
- * Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how many bytes were
- * taken. What a handshake or alert record does is the caller's own business.
+ * Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how
+ * many bytes were taken. What a handshake or alert record does is the caller's own business.
  *
- * Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send(). Threads: the
- * same.
+ * Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send().
+ * Threads: the same.
  */
 ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
                                   int record_type,
@@ -1416,8 +1419,8 @@ ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
                                   int flags);
 
 /**
- * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and the call may wait.
- * Gives back how many bytes were taken, 0 at the end of the file.
+ * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
+ * the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
  *
  * Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
  */
@@ -1428,28 +1431,24 @@ ssize_t nvme_tcp_ktls_sendfile(const struct nvme_tcp_ktls *connection,
                                int flags);
 
 /**
- * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts and handshake records
- * are acted upon and not given out.
+ * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
+ * and handshake records are acted upon and not given out.
  *
- * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended without
- * close_notify, so that data may be missing; -EBADMSG for a record that is not authentic; -ECONNABORTED for an alert. Threads: calls that
- * receive wait for one another, calls that send go on beside them.
+ * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
+ * without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;
+ * -ECONNABORTED for an alert. Threads: calls that receive wait for one another, calls that send go on beside
+ * them.
  */
-ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection,
-                           void *data,
-                           size_t len,
-                           int flags);
+ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, size_t len, int flags);
 
 /**
- * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer for the
- * same. Linux NVMe peers end the connection at a KeyUpdate.
+ * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
+ * for the same. Linux NVMe peers end the connection at a KeyUpdate.
  *
- * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next key: TLS 1.2, or a key
- * without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+ * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
+ * key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
  */
-int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
-                             bool request,
-                             int flags);
+int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection, bool request, int flags);
 
 /**
  * Tells what TLS is on the connection, and who seals and opens its records, and why.
@@ -1459,13 +1458,12 @@ int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
 int nvme_tcp_ktls_get_info(const struct nvme_tcp_ktls *connection, struct nvme_tcp_tls_info *info);
 
 /**
- * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing more can be sent;
- * receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
+ * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
+ * more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
  *
  * Errors: as nvme_tcp_ktls_send(). Threads: the same.
  */
-int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection,
-                               int flags);
+int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection, int flags);
 
 /**
  * Closes a connection, without close_notify, and frees it.
@@ -1475,7 +1473,8 @@ int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection,
 void nvme_tcp_ktls_free(struct nvme_tcp_ktls *connection);
 
 /**
- * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is remembered.
+ * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is
+ * remembered.
  *
  * Errors: -EINVAL. Threads: any.
  */
@@ -1492,12 +1491,12 @@ int nvme_tcp_ktls_counter(const char *name, uint64_t *value);
  * Does a client's TLS 1.3 handshake with a pre-shared key over a connected TCP socket. layer is one of
  * NVME_TCP_LAYER_*. It waits, at most for `timeout` milliseconds, -1 for no limit.
  *
- * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this call fails (but
- * for -EBADF). It is made blocking.
+ * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
+ * call fails (but for -EBADF). It is made blocking.
  *
- * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT, -ECONNRESET;
- * -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and cannot be had; -EINVAL,
- * -EBADF. Threads: any.
+ * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
+ * -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
+ * cannot be had; -EINVAL, -EBADF. Threads: any.
  */
 int nvme_tcp_ktls_connect(int fd,
                           const struct nvme_tcp_ktls_psk *key,
@@ -1506,8 +1505,8 @@ int nvme_tcp_ktls_connect(int fd,
                           struct nvme_tcp_ktls **out);
 
 /**
- * Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys the client
- * names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
+ * Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys
+ * the client names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
  *
  * Errors: as nvme_tcp_ktls_connect(). Threads: any.
  */
@@ -1519,11 +1518,12 @@ int nvme_tcp_ktls_accept(int fd,
                          struct nvme_tcp_ktls **out);
 
 /**
- * Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must be the first
- * of a record with the sequence number that its key says. The descriptor as in nvme_tcp_ktls_connect().
+ * Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must
+ * be the first of a record with the sequence number that its key says. The descriptor as in
+ * nvme_tcp_ktls_connect().
  *
- * Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for, cannot be had;
- * -EBADF. Threads: any.
+ * Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for,
+ * cannot be had; -EBADF. Threads: any.
  */
 int nvme_tcp_ktls_wrap(int fd,
                        const struct nvme_tcp_ktls_key *send_key,
@@ -1532,8 +1532,9 @@ int nvme_tcp_ktls_wrap(int fd,
                        struct nvme_tcp_ktls **out);
 
 /**
- * The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or writing to it breaks
- * the connection. Before waiting for it to become readable, nvme_tcp_ktls_has_buffered() must say no.
+ * The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or
+ * writing to it breaks the connection. Before waiting for it to become readable,
+ * nvme_tcp_ktls_has_buffered() must say no.
  *
  * Errors: -EINVAL, -ECHILD. Threads: any.
  */
@@ -1547,17 +1548,14 @@ int nvme_tcp_ktls_get_fd(const struct nvme_tcp_ktls *connection);
 bool nvme_tcp_ktls_has_buffered(const struct nvme_tcp_ktls *connection);
 
 /**
- * Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken with
- * NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
+ * Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken
+ * with NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
  *
- * Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it may;
- * -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for one another, calls that
- * receive go on beside them.
+ * Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it
+ * may; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for
+ * one another, calls that receive go on beside them.
  */
-ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection,
-                           const void *data,
-                           size_t len,
-                           int flags);
+ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection, const void *data, size_t len, int flags);
 
 /**
  * Sends what is held back. Gives back 0 when all of it has gone, -EAGAIN while not.
@@ -1567,11 +1565,11 @@ ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection,
 int nvme_tcp_ktls_flush(const struct nvme_tcp_ktls *connection, int flags);
 
 /**
- * Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how many bytes were
- * taken. What a handshake or alert record does is the caller's own business.
+ * Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how
+ * many bytes were taken. What a handshake or alert record does is the caller's own business.
  *
- * Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send(). Threads: the
- * same.
+ * Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send().
+ * Threads: the same.
  */
 ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
                                   int record_type,
@@ -1580,8 +1578,8 @@ ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
                                   int flags);
 
 /**
- * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and the call may wait.
- * Gives back how many bytes were taken, 0 at the end of the file.
+ * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
+ * the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
  *
  * Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
  */
@@ -1592,28 +1590,24 @@ ssize_t nvme_tcp_ktls_sendfile(const struct nvme_tcp_ktls *connection,
                                int flags);
 
 /**
- * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts and handshake records
- * are acted upon and not given out.
+ * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
+ * and handshake records are acted upon and not given out.
  *
- * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended without
- * close_notify, so that data may be missing; -EBADMSG for a record that is not authentic; -ECONNABORTED for an alert. Threads: calls that
- * receive wait for one another, calls that send go on beside them.
+ * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
+ * without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;
+ * -ECONNABORTED for an alert. Threads: calls that receive wait for one another, calls that send go on beside
+ * them.
  */
-ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection,
-                           void *data,
-                           size_t len,
-                           int flags);
+ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, size_t len, int flags);
 
 /**
- * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer for the
- * same. Linux NVMe peers end the connection at a KeyUpdate.
+ * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
+ * for the same. Linux NVMe peers end the connection at a KeyUpdate.
  *
- * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next key: TLS 1.2, or a key
- * without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+ * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
+ * key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
  */
-int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
-                             bool request,
-                             int flags);
+int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection, bool request, int flags);
 
 /**
  * Tells what TLS is on the connection, and who seals and opens its records, and why.
@@ -1623,13 +1617,12 @@ int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
 int nvme_tcp_ktls_get_info(const struct nvme_tcp_ktls *connection, struct nvme_tcp_tls_info *info);
 
 /**
- * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing more can be sent;
- * receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
+ * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
+ * more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
  *
  * Errors: as nvme_tcp_ktls_send(). Threads: the same.
  */
-int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection,
-                               int flags);
+int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection, int flags);
 
 /**
  * Closes a connection, without close_notify, and frees it.

@@ -180,8 +180,8 @@ pub(crate) fn place<T>(out: Option<&mut MaybeUninit<T>>) -> Outcome<Place<'_, T>
 /// A struct whose first member says how much of it the caller knows.
 ///
 /// # Safety
-/// The type is `repr(C)`, its first member is a `usize`, its size in bytes, and every pattern of bits is a value of
-/// it.
+/// The type is `repr(C)`, its first member is a `usize`, its size in bytes, and every pattern of bits is a
+/// value of it.
 pub(crate) unsafe trait Sizing: Copy {
     /// The size that its first release had.
     const FIRST: usize;
@@ -192,8 +192,8 @@ pub(crate) unsafe trait Sizing: Copy {
 /// Implements [`Sizing`] by a field `size`. `$last` is the last member that the first release had.
 macro_rules! sizing {
     ($type:ty, $last:ident: $member:ty) => {
-        // SAFETY: the structs that this is used for are `repr(C)`, begin with `size: usize`, and hold numbers, pointers
-        // and arrays of both.
+        // SAFETY: the structs that this is used for are `repr(C)`, begin with `size: usize`, and hold
+        // numbers, pointers and arrays of both.
         unsafe impl $crate::call::Sizing for $type {
             const FIRST: usize = std::mem::offset_of!($type, $last) + size_of::<$member>();
 

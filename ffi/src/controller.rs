@@ -48,7 +48,7 @@ pub struct nvme_tcp_controller_info {
     pub header_digest: bool,
     /// Whether data digests are in force.
     pub data_digest: bool,
-    /// Whether the connections are TLS: nvme_tcp_controller_tls() tells more.
+    /// Whether the connections are TLS: nvme_tcp_controller_get_tls() tells more.
     pub tls: bool,
     /// Whether DH-HMAC-CHAP took place.
     pub authenticated: bool,
@@ -68,14 +68,14 @@ pub struct nvme_tcp_controller_info {
 
 sizing!(nvme_tcp_controller_info, subsysnqn: [c_char; 256]);
 
-/// Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for each
-/// connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
+/// Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
+/// each connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
 ///
-/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and others
-/// of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this host, or
-/// authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity; -EPROTONOSUPPORT
-/// where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection; -EOPNOTSUPP where TLS by the
-/// kernel was asked for and cannot be had; -EPROTO. Threads: any.
+/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and
+/// others of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
+/// host, or authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity;
+/// -EPROTONOSUPPORT where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection;
+/// -EOPNOTSUPP where TLS by the kernel was asked for and cannot be had; -EPROTO. Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_connect(
     options: Option<&nvme_tcp_options>,
@@ -245,4 +245,13 @@ pub extern "C" fn nvme_tcp_controller_reconnect(controller: Option<&nvme_tcp_con
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_controller_reauthenticate(controller: Option<&nvme_tcp_controller>) -> c_int {
     call(|| Ok(get(controller)?.controller.reauthenticate()?))
+}
+
+/// Says whether the controller is there, as far as is known, without asking it or waiting: its keep-alives
+/// are answered, and no connection of the synchronous calls is lost.
+///
+/// Errors: why it was lost, as nvme_tcp_pread(). Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_controller_check(controller: Option<&nvme_tcp_controller>) -> c_int {
+    call(|| Ok(get(controller)?.controller.check()?))
 }

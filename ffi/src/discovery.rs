@@ -65,8 +65,8 @@ pub struct nvme_tcp_discovery_entry {
 
 sizing!(nvme_tcp_discovery_entry, address: *const c_char);
 
-/// Asks the discovery controller at the options' address, whatever subsystem they name. It connects, reads the log,
-/// and closes the connection again. No thread is left.
+/// Asks the discovery controller at the options' address, whatever subsystem they name. It connects, reads
+/// the log, and closes the connection again. No thread is left.
 ///
 /// Errors: as nvme_tcp_connect(). Threads: any.
 #[unsafe(no_mangle)]

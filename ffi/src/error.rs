@@ -148,9 +148,9 @@ pub(crate) fn last_message() -> String {
     last(String::new(), |last| last.message.to_string_lossy().into_owned())
 }
 
-/// What went wrong in the last call of this thread that failed: one sentence, without a line's end, "" if none has
-/// failed yet. A call that succeeds leaves it as it is. It is valid until the thread's next call that fails, or its
-/// end.
+/// What went wrong in the last call of this thread that failed: one sentence, without a line's end, "" if
+/// none has failed yet. A call that succeeds leaves it as it is. It is valid until the thread's next call
+/// that fails, or its end.
 ///
 /// Threads: any; each has its own.
 #[unsafe(no_mangle)]
@@ -158,7 +158,8 @@ pub extern "C" fn nvme_tcp_error_message() -> *const c_char {
     last(c"".as_ptr(), |last| last.message.as_ptr())
 }
 
-/// What an operator or the caller can do about it, or NULL where nobody can say. It is valid as long as the message.
+/// What an operator or the caller can do about it, or NULL where nobody can say. It is valid as long as the
+/// message.
 ///
 /// Threads: any; each has its own.
 #[unsafe(no_mangle)]

@@ -91,8 +91,8 @@ pub unsafe extern "C" fn nvme_tcp_key_parse(
 
 /// Reads a key from a file that holds its text.
 ///
-/// Errors: -EACCES where group or others may read the file; -ENOENT and others of open(2) and read(2); -EINVAL where
-/// it holds no key. Threads: any.
+/// Errors: -EACCES where group or others may read the file; -ENOENT and others of open(2) and read(2);
+/// -EINVAL where it holds no key. Threads: any.
 ///
 /// # Safety
 /// A C string, or NULL.
@@ -113,7 +113,8 @@ pub unsafe extern "C" fn nvme_tcp_key_load(
 
 /// Writes a key's text to a new file of mode 0600.
 ///
-/// Errors: -EEXIST where there is such a file, which stays as it is; others of open(2) and write(2). Threads: any.
+/// Errors: -EEXIST where there is such a file, which stays as it is; others of open(2) and write(2). Threads:
+/// any.
 ///
 /// # Safety
 /// A C string, or NULL.

@@ -10,9 +10,10 @@
 //! tls       kernel TLS
 //! ```
 //!
-//! A pointer that C may give as NULL is an `Option` of a reference or a box here: that it else points to what it
-//! says is what every C function relies on. Only strings, buffers and lists are raw.
+//! A pointer that C may give as NULL is an `Option` of a reference or a box here: that it else points to what
+//! it says is what every C function relies on. Only strings, buffers and lists are raw.
 #![allow(unsafe_code, reason = "a C interface: exported names, and memory that C programs own")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "the texts are those of the C header, with its brackets")]
 #![allow(non_camel_case_types, reason = "the names of C types")]
 
 mod call;

@@ -20,8 +20,8 @@ handle!(nvme_tcp_namespace, "namespace");
 
 /// Opens a namespace.
 ///
-/// Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection information; those
-/// of a command. Threads: any.
+/// Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection
+/// information; those of a command. Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_namespace_open(
     controller: Option<&nvme_tcp_controller>,
@@ -60,8 +60,8 @@ pub extern "C" fn nvme_tcp_namespace_size(namespace: Option<&nvme_tcp_namespace>
     value(0, || Ok(get(namespace)?.namespace.size()))
 }
 
-/// The size of a block in bytes, a power of two from 512 to 65536; 0 for NULL. Offsets and lengths are multiples of
-/// it.
+/// The size of a block in bytes, a power of two from 512 to 65536; 0 for NULL. Offsets and lengths are
+/// multiples of it.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -69,7 +69,8 @@ pub extern "C" fn nvme_tcp_namespace_block_size(namespace: Option<&nvme_tcp_name
     value(0, || Ok(get(namespace)?.namespace.block_size()))
 }
 
-/// The most that one command of a queue moves, in bytes; 0 for NULL. The synchronous calls split what is longer.
+/// The most that one command of a queue moves, in bytes; 0 for NULL. The synchronous calls split what is
+/// longer.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -85,12 +86,13 @@ pub extern "C" fn nvme_tcp_namespace_is_read_only(namespace: Option<&nvme_tcp_na
     value(false, || Ok(get(namespace)?.namespace.is_read_only()))
 }
 
-/// Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it returns.
+/// Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it
+/// returns.
 ///
-/// Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES and others by
-/// the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest; -ETIMEDOUT,
-/// -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after nvme_tcp_controller_free(). What the buffer
-/// holds then is not defined. Threads: any.
+/// Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES
+/// and others by the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest;
+/// -ETIMEDOUT, -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after
+/// nvme_tcp_controller_free(). What the buffer holds then is not defined. Threads: any.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -110,8 +112,8 @@ pub unsafe extern "C" fn nvme_tcp_pread(
 
 /// Writes `len` bytes to `offset`. It waits; the data is on stable media after nvme_tcp_flush().
 ///
-/// Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by block the
-/// old or the new. Threads: any.
+/// Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by
+/// block the old or the new. Threads: any.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -145,8 +147,8 @@ pub extern "C" fn nvme_tcp_zero(namespace: Option<&nvme_tcp_namespace>, offset: 
     call(|| Ok(get(namespace)?.namespace.write_zeroes(offset, len)?))
 }
 
-/// Tells the controller that `len` bytes at `offset` are not needed any more. It waits. What they read as then is the
-/// controller's to choose; it does nothing where the controller has no such command.
+/// Tells the controller that `len` bytes at `offset` are not needed any more. It waits. What they read as
+/// then is the controller's to choose; it does nothing where the controller has no such command.
 ///
 /// Errors: those of nvme_tcp_pwrite(). Threads: any.
 #[unsafe(no_mangle)]

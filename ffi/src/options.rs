@@ -167,6 +167,11 @@ fn set(
     call(|| change(get_mut(options)?))
 }
 
+fn assign<T>(place: &mut T, value: T) -> Outcome<()> {
+    *place = value;
+    Ok(())
+}
+
 /// Makes an options object: plain NVMe/TCP as this host (/etc/nvme/hostnqn and hostid, else made from
 /// /etc/machine-id) with one I/O queue of 128 entries, commands that may take 30 s, and keep-alives of 10 s.
 ///
@@ -258,8 +263,10 @@ pub unsafe extern "C" fn nvme_tcp_options_set_subsysnqn(
     options: Option<&mut nvme_tcp_options>,
     nqn: *const c_char,
 ) -> c_int {
-    // SAFETY: the caller gives a C string.
-    set(options, |options| Ok(options.subsystem_nqn = Some(unsafe { name(nqn, "the subsystem NQN") }?)))
+    set(options, |options| {
+        // SAFETY: the caller gives a C string.
+        assign(&mut options.subsystem_nqn, Some(unsafe { name(nqn, "the subsystem NQN") }?))
+    })
 }
 
 /// Sets the NQN of this host, in place of the system's. Its ID is then made from it, unless that is set too.
@@ -274,7 +281,7 @@ pub unsafe extern "C" fn nvme_tcp_options_set_hostnqn(
     nqn: *const c_char,
 ) -> c_int {
     // SAFETY: the caller gives a C string.
-    set(options, |options| Ok(options.host_nqn = Some(unsafe { name(nqn, "the host NQN") }?)))
+    set(options, |options| assign(&mut options.host_nqn, Some(unsafe { name(nqn, "the host NQN") }?)))
 }
 
 /// Sets the ID of this host, a UUID in its text form.
@@ -305,8 +312,8 @@ unsafe fn name(nqn: *const c_char, what: &str) -> Outcome<String> {
     Ok(nqn.to_owned())
 }
 
-/// Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several keys the
-/// first is tried first.
+/// Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several
+/// keys the first is tried first.
 ///
 /// Errors: -EINVAL. Threads: no other call on the options at the same time; any on the key.
 #[unsafe(no_mangle)]
@@ -326,7 +333,9 @@ pub extern "C" fn nvme_tcp_options_add_key(
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_options_set_tls(options: Option<&mut nvme_tcp_options>, mode: c_int) -> c_int {
     set(options, |options| match mode {
-        NVME_TCP_TLS_OFF | NVME_TCP_TLS_REQUIRED | NVME_TCP_TLS_CONCAT => Ok(options.tls = Some(mode)),
+        NVME_TCP_TLS_OFF | NVME_TCP_TLS_REQUIRED | NVME_TCP_TLS_CONCAT => {
+            assign(&mut options.tls, Some(mode))
+        }
         other => Err(Failure::here(libc::EINVAL, format!("the TLS mode is {other}, expected 0 to 2"))),
     })
 }
@@ -336,7 +345,7 @@ pub extern "C" fn nvme_tcp_options_set_tls(options: Option<&mut nvme_tcp_options
 /// Errors: -EINVAL for another number. Threads: no other call on the same object at the same time.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_options_set_layer(options: Option<&mut nvme_tcp_options>, layer: c_int) -> c_int {
-    set(options, |options| Ok(options.layer = self::layer(layer)?))
+    set(options, |options| assign(&mut options.layer, self::layer(layer)?))
 }
 
 /// Sets which PSK identities may be tried: 0 or 1 for that version only, -1 for both, which is the default.
@@ -379,7 +388,7 @@ pub unsafe extern "C" fn nvme_tcp_options_set_dhchap_secret(
     secret: *const c_char,
 ) -> c_int {
     // SAFETY: the caller gives a C string.
-    set(options, |options| Ok(options.secret = Some(unsafe { self::secret(secret) }?)))
+    set(options, |options| assign(&mut options.secret, Some(unsafe { self::secret(secret) }?)))
 }
 
 /// Sets the DH-HMAC-CHAP secret of the controller: it must then show that it has it.
@@ -394,7 +403,7 @@ pub unsafe extern "C" fn nvme_tcp_options_set_dhchap_ctrl_secret(
     secret: *const c_char,
 ) -> c_int {
     // SAFETY: the caller gives a C string.
-    set(options, |options| Ok(options.controller_secret = Some(unsafe { self::secret(secret) }?)))
+    set(options, |options| assign(&mut options.controller_secret, Some(unsafe { self::secret(secret) }?)))
 }
 
 /// # Safety
@@ -414,7 +423,7 @@ pub extern "C" fn nvme_tcp_options_set_io_queues(
     options: Option<&mut nvme_tcp_options>,
     queues: u16,
 ) -> c_int {
-    set(options, |options| Ok(options.change.io_queues = Some(queues)))
+    set(options, |options| assign(&mut options.change.io_queues, Some(queues)))
 }
 
 /// Sets how many I/O queues are kept for nvme_tcp_queue_open(): none by default.
@@ -425,19 +434,20 @@ pub extern "C" fn nvme_tcp_options_set_owned_queues(
     options: Option<&mut nvme_tcp_options>,
     queues: u16,
 ) -> c_int {
-    set(options, |options| Ok(options.change.owned_queues = Some(queues)))
+    set(options, |options| assign(&mut options.change.owned_queues, Some(queues)))
 }
 
-/// Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant fewer.
+/// Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
+/// fewer.
 ///
-/// Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same object at
-/// the same time.
+/// Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
+/// object at the same time.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_options_set_queue_size(
     options: Option<&mut nvme_tcp_options>,
     entries: u32,
 ) -> c_int {
-    set(options, |options| Ok(options.change.queue_size = Some(entries)))
+    set(options, |options| assign(&mut options.change.queue_size, Some(entries)))
 }
 
 /// Asks for CRC-32C over headers and over data. A controller that declines is not connected to.
@@ -449,7 +459,7 @@ pub extern "C" fn nvme_tcp_options_set_digests(
     header: bool,
     data: bool,
 ) -> c_int {
-    set(options, |options| Ok(options.change.digests = Some((header, data))))
+    set(options, |options| assign(&mut options.change.digests, Some((header, data))))
 }
 
 /// Sets the keep-alive timeout (KATO) in milliseconds, 0 for none.
@@ -460,7 +470,9 @@ pub extern "C" fn nvme_tcp_options_set_keep_alive(
     options: Option<&mut nvme_tcp_options>,
     milliseconds: u32,
 ) -> c_int {
-    set(options, |options| Ok(options.change.keep_alive = Some(Duration::from_millis(milliseconds.into()))))
+    set(options, |options| {
+        assign(&mut options.change.keep_alive, Some(Duration::from_millis(milliseconds.into())))
+    })
 }
 
 /// Sets how long a command may take, in milliseconds. After that its connection is given up.
@@ -471,7 +483,9 @@ pub extern "C" fn nvme_tcp_options_set_timeout(
     options: Option<&mut nvme_tcp_options>,
     milliseconds: u32,
 ) -> c_int {
-    set(options, |options| Ok(options.change.timeout = Some(Duration::from_millis(milliseconds.into()))))
+    set(options, |options| {
+        assign(&mut options.change.timeout, Some(Duration::from_millis(milliseconds.into())))
+    })
 }
 
 /// Sets how long a connection may take to come up, handshake included, in milliseconds: 10000 by default.
@@ -483,6 +497,6 @@ pub extern "C" fn nvme_tcp_options_set_connect_timeout(
     milliseconds: u32,
 ) -> c_int {
     set(options, |options| {
-        Ok(options.change.connect_timeout = Some(Duration::from_millis(milliseconds.into())))
+        assign(&mut options.change.connect_timeout, Some(Duration::from_millis(milliseconds.into())))
     })
 }

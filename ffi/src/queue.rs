@@ -1,6 +1,5 @@
 //! A queue for event loops.
 
-use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,9 +26,7 @@ pub struct nvme_tcp_queue {
     born: Born,
     queue: Queue,
     /// What the queue gave and nobody fetched yet.
-    done: VecDeque<QueueCompletion>,
-    /// Empty between calls; kept for its memory.
-    fresh: Vec<QueueCompletion>,
+    done: Vec<QueueCompletion>,
 }
 
 handle!(nvme_tcp_queue, "queue");
@@ -77,8 +74,8 @@ impl nvme_tcp_completion {
     }
 }
 
-/// Opens one of the I/O queues that nvme_tcp_options_set_owned_queues() reserved. It waits for the connection; the
-/// queue has no thread.
+/// Opens one of the I/O queues that nvme_tcp_options_set_owned_queues() reserved. It waits for the
+/// connection; the queue has no thread.
 ///
 /// Errors: -EINVAL where all of them are in use; those of nvme_tcp_connect(). Threads: any.
 #[unsafe(no_mangle)]
@@ -89,13 +86,13 @@ pub extern "C" fn nvme_tcp_queue_open(
     call(|| {
         let out = place(out)?;
         let queue = get(controller)?.controller.queue()?;
-        out.give(nvme_tcp_queue { born: Born::here(), queue, done: VecDeque::new(), fresh: Vec::new() });
+        out.give(nvme_tcp_queue { born: Born::here(), queue, done: Vec::new() });
         Ok(())
     })
 }
 
-/// Closes a queue and frees it. What is outstanding is given up without a completion: the fate of such a write is
-/// not known. All buffers are the caller's again when it returns.
+/// Closes a queue and frees it. What is outstanding is given up without a completion: the fate of such a
+/// write is not known. All buffers are the caller's again when it returns.
 ///
 /// Threads: no other call on it may run or follow.
 #[unsafe(no_mangle)]
@@ -119,15 +116,15 @@ fn submit(
     })
 }
 
-/// Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`. Nothing is sent before
-/// the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
+/// Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`.
+/// Nothing is sent before the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
 ///
-/// The buffer belongs to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_cancel()
-/// or nvme_tcp_queue_free() returned: until then it must neither be read, written nor freed. After a failed submission it is
-/// the caller's at once.
+/// The buffer belongs to the queue until the completion with this cookie was fetched, or
+/// nvme_tcp_queue_cancel() or nvme_tcp_queue_free() returned: until then it must neither be read, written nor
+/// freed. After a failed submission it is the caller's at once.
 ///
-/// Errors: -EAGAIN where the queue is full; -EINVAL; -ECONNRESET and others where the connection is lost. Threads: no
-/// other call on the same queue at the same time; any thread may be the next to call.
+/// Errors: -EAGAIN where the queue is full; -EINVAL; -ECONNRESET and others where the connection is lost.
+/// Threads: no other call on the same queue at the same time; any thread may be the next to call.
 ///
 /// # Safety
 /// As said.
@@ -147,11 +144,12 @@ pub unsafe extern "C" fn nvme_tcp_queue_read(
     })
 }
 
-/// Submits a write of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) to `offset`. Nothing is sent before
-/// the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
+/// Submits a write of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) to `offset`.
+/// Nothing is sent before the next nvme_tcp_queue_notify() or nvme_tcp_queue_complete().
 ///
-/// The buffer belongs to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_free()
-/// returned: until then it must neither be written nor freed. After a failed submission it is the caller's at once.
+/// The buffer belongs to the queue until the completion with this cookie was fetched, or
+/// nvme_tcp_queue_free() returned: until then it must neither be written nor freed. After a failed submission
+/// it is the caller's at once.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
 ///
@@ -173,12 +171,12 @@ pub unsafe extern "C" fn nvme_tcp_queue_write(
     })
 }
 
-/// Submits one read into `count` buffers, one after the other; their lengths need be whole blocks only together.
-/// The list itself is copied.
+/// Submits one read into `count` buffers, one after the other; their lengths need be whole blocks only
+/// together. The list itself is copied.
 ///
-/// The buffers belong to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_cancel()
-/// or nvme_tcp_queue_free() returned: until then they must neither be read, written nor freed, and no two of them may
-/// overlap. After a failed submission they are the caller's at once.
+/// The buffers belong to the queue until the completion with this cookie was fetched, or
+/// nvme_tcp_queue_cancel() or nvme_tcp_queue_free() returned: until then they must neither be read, written
+/// nor freed, and no two of them may overlap. After a failed submission they are the caller's at once.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
 ///
@@ -202,11 +200,12 @@ pub unsafe extern "C" fn nvme_tcp_queue_readv(
     })
 }
 
-/// Submits one write of `count` buffers, one after the other; their lengths need be whole blocks only together. The
-/// list itself is copied.
+/// Submits one write of `count` buffers, one after the other; their lengths need be whole blocks only
+/// together. The list itself is copied.
 ///
-/// The buffers belong to the queue until the completion with this cookie was fetched, or nvme_tcp_queue_free()
-/// returned: until then they must neither be written nor freed. After a failed submission they are the caller's at once.
+/// The buffers belong to the queue until the completion with this cookie was fetched, or
+/// nvme_tcp_queue_free() returned: until then they must neither be written nor freed. After a failed
+/// submission they are the caller's at once.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
 ///
@@ -258,8 +257,8 @@ pub extern "C" fn nvme_tcp_queue_flush(
     })
 }
 
-/// Submits Write Zeroes for `len` bytes at `offset`, at most 65536 blocks. A controller that has no such command answers
-/// with -EOPNOTSUPP.
+/// Submits Write Zeroes for `len` bytes at `offset`, at most 65536 blocks. A controller that has no such
+/// command answers with -EOPNOTSUPP.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
@@ -277,8 +276,8 @@ pub extern "C" fn nvme_tcp_queue_zero(
     )
 }
 
-/// Submits Dataset Management, deallocate, for `len` bytes at `offset`. A controller that has no such command answers
-/// with -EOPNOTSUPP.
+/// Submits Dataset Management, deallocate, for `len` bytes at `offset`. A controller that has no such command
+/// answers with -EOPNOTSUPP.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
@@ -292,11 +291,11 @@ pub extern "C" fn nvme_tcp_queue_discard(
     submit(queue, namespace, |queue, namespace| Ok(queue.submit_deallocate(namespace, offset, len, cookie)?))
 }
 
-/// Gives up a read: its buffers are the caller's again at once, and it completes with -ECANCELED. Its place in the
-/// queue stays taken until the controller has answered.
+/// Gives up a read: its buffers are the caller's again at once, and it completes with -ECANCELED. Its place
+/// in the queue stays taken until the controller has answered.
 ///
-/// Errors: -ENOENT where no read of this cookie is outstanding, be it done or a write: a write cannot be given up, since
-/// its fate is not known before it completes. Threads: as nvme_tcp_queue_read().
+/// Errors: -ENOENT where no read of this cookie is outstanding, be it done or a write: a write cannot be
+/// given up, since its fate is not known before it completes. Threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_queue_cancel(queue: Option<&mut nvme_tcp_queue>, cookie: u64) -> c_int {
     call(|| match get_mut(queue)?.queue.cancel(cookie) {
@@ -324,8 +323,8 @@ pub extern "C" fn nvme_tcp_queue_outstanding(queue: Option<&nvme_tcp_queue>) -> 
     })
 }
 
-/// The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may be another
-/// one after a submission: when the controller's next association takes over.
+/// The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may
+/// be another one after a submission: when the controller's next association takes over.
 ///
 /// Errors: -EINVAL, -ECHILD. Threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
@@ -346,8 +345,8 @@ pub extern "C" fn nvme_tcp_queue_wants(queue: Option<&nvme_tcp_queue>) -> c_int 
     })
 }
 
-/// For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a command
-/// will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
+/// For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a
+/// command will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
 ///
 /// Threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
@@ -362,8 +361,8 @@ pub extern "C" fn nvme_tcp_queue_timeout(queue: Option<&nvme_tcp_queue>) -> c_in
 
 /// Sends and receives what can be now, without waiting. What is done is kept for nvme_tcp_queue_complete().
 ///
-/// Errors: as nvme_tcp_pread() where the connection is lost: every outstanding command completes with the same error.
-/// Threads: as nvme_tcp_queue_read().
+/// Errors: as nvme_tcp_pread() where the connection is lost: every outstanding command completes with the
+/// same error. Threads: as nvme_tcp_queue_read().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c_int {
     call(|| {
@@ -373,21 +372,19 @@ pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c
 }
 
 fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> Outcome<()> {
-    let result = queue.queue.poll(&mut queue.fresh, wait);
-    queue.done.extend(queue.fresh.drain(..));
-    result?;
+    queue.queue.poll(&mut queue.done, wait)?;
     Ok(())
 }
 
-/// Fetches completions: at least `min` and at most `max` of them into the list, whose elements have `completion_size`
-/// bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits until there are `min`, nothing is outstanding
-/// any more, or `timeout` milliseconds have passed, -1 for no limit: so it may give back fewer, also 0. With a
-/// `min` of 0 it does not wait. Signals do not end the wait.
+/// Fetches completions: at least `min` and at most `max` of them into the list, whose elements have
+/// `completion_size` bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits
+/// until there are `min`, nothing is outstanding any more, or `timeout` milliseconds have passed, -1 for no
+/// limit: so it may give back fewer, also 0. With a `min` of 0 it does not wait. Signals do not end the wait.
 ///
 /// Each failed command has its own result; the thread's last error is that of the last failed one.
 ///
-/// Errors: -EINVAL; those of nvme_tcp_pread() where the connection is lost and nothing was outstanding. Threads: as
-/// nvme_tcp_queue_read().
+/// Errors: -EINVAL; those of nvme_tcp_pread() where the connection is lost and nothing was outstanding.
+/// Threads: as nvme_tcp_queue_read().
 ///
 /// # Safety
 /// A list of `max` elements of that size.

@@ -9,6 +9,8 @@
 //! wiped when dropped, and print without their keys. And a structure's anonymous union of two numbers of the
 //! same type ([`nvme_passthru_cmd64`](nvme_ioctl::nvme_passthru_cmd64)) is one field with two names.
 //!
+//! [`freebsd`] has what FreeBSD's kernel TLS would need; nothing uses it yet, and it has no backend.
+//!
 //! The headers described are those of Linux 7.2; an older kernel answers `ENOPROTOOPT` or `ENOTTY` to what it
 //! does not know.
 
@@ -17,5 +19,6 @@
 // The names are the kernel's.
 #![allow(non_camel_case_types, non_snake_case)]
 
+pub mod freebsd;
 pub mod nvme_ioctl;
 pub mod tls;

@@ -10,6 +10,9 @@
 //! - from anywhere else, for TLS 1.2 and 1.3: [`Socket::from_keys`] with [`keys::RawKeys`], also out of a
 //!   [`keys::KeyLog`].
 //!
+//! It serves blocking code, event loops of your own ([`Wait::Now`] and poll(2)), and with the feature `tokio`
+//! that runtime: `tokio::Socket` is the same as `AsyncRead` and `AsyncWrite`, whole or in halves.
+//!
 //! ```no_run
 //! use std::io::Write;
 //! use std::net::TcpStream;
@@ -33,6 +36,7 @@
 
 pub mod alert;
 pub mod cipher;
+pub mod cmsg;
 pub mod crypto;
 mod errno;
 mod error;
@@ -47,6 +51,8 @@ pub mod rustls;
 pub mod secret;
 mod socket;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use error::Error;
 pub use event::{Event, Flow};

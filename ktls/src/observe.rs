@@ -1,4 +1,8 @@
-//! What the kernel tells of its TLS: counters of the network namespace, and the state of one socket.
+//! What the kernel tells of its TLS: counters of the network namespace, the state of one socket, the features of a
+//! network card; and all of it as text for Prometheus.
+
+mod device;
+mod metrics;
 
 use std::fmt;
 use std::fs;
@@ -8,6 +12,9 @@ use std::path::Path;
 
 use ktls_sys::tls;
 use thiserror::Error;
+
+pub use device::{DeviceTls, DeviceTlsError, Offload};
+pub use metrics::Metrics;
 
 use crate::sys::netlink::ask_sock_diag;
 
@@ -76,9 +83,46 @@ impl TlsStat {
         self.counters.iter().find(|(known, _)| known == name).map(|&(_, value)| value)
     }
 
+    /// How much each counter has grown since `earlier`, which was read in the same network namespace.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = |(name, value): &(String, u64)| {
+            (name.clone(), value.saturating_sub(earlier.get(name).unwrap_or(0)))
+        };
+        Self { counters: self.counters.iter().map(grown).collect() }
+    }
+
+    /// What came of expecting records without padding.
+    pub fn no_pad(&self) -> NoPad {
+        NoPad {
+            violations: self.get("TlsRxNoPadViolation").unwrap_or(0),
+            retries: self.get("TlsDecryptRetry").unwrap_or(0),
+        }
+    }
+
     /// All counters in the kernel's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.counters.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+/// How often the kernel opened a record straight into the caller's memory and had to open it again
+/// (`TLS_RX_EXPECT_NO_PAD`), over all sockets of the network namespace: there is no count for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoPad {
+    /// Records with padding.
+    pub violations: u64,
+    /// The same, and control records: those are few and always opened twice.
+    pub retries: u64,
+}
+
+impl NoPad {
+    /// What to do about it, for so many records opened, if anything: each record opened twice costs as much
+    /// again, each opened once spares a copy.
+    pub fn advice(&self, records: u64) -> Option<&'static str> {
+        (self.violations.saturating_mul(10) > records).then_some(
+            "peers pad their records: Options::expect_no_pad(false) for those saves opening them twice",
+        )
     }
 }
 
@@ -173,14 +217,16 @@ impl SocketTls {
         Self::parse(answer.get(..len).unwrap_or_default())
     }
 
-    fn parse(answer: &[u8]) -> Result<Self, SocketTlsError> {
+    /// Takes apart the answer to `SOCK_DIAG_BY_FAMILY`, from its `struct nlmsghdr` on.
+    ///
+    /// # Errors
+    /// [`SocketTlsError`].
+    pub fn parse(answer: &[u8]) -> Result<Self, SocketTlsError> {
         use SocketTlsError::{Malformed, Silent};
-        let kind = u16_at(answer, 4).ok_or(Malformed)?;
-        if i32::from(kind) == libc::NLMSG_ERROR {
-            let code = answer.get(NLMSGHDR..NLMSGHDR + 4).ok_or(Malformed)?;
-            let code = i32::from_ne_bytes(code.try_into().map_err(|_| Malformed)?);
-            return Err(io::Error::from_raw_os_error(code.saturating_neg()).into());
+        if let Some(error) = refusal(answer).ok_or(Malformed)? {
+            return Err(error.into());
         }
+        let kind = u16_at(answer, 4).ok_or(Malformed)?;
         if kind != SOCK_DIAG_BY_FAMILY {
             return Err(Malformed);
         }
@@ -204,19 +250,34 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-/// The content of the attribute `kind` in a list of netlink attributes (netlink(7)).
-fn find(mut list: &[u8], kind: u16) -> Option<&[u8]> {
+/// The error that an answer of netlink is, if it is one; `None` where it is too short to tell (netlink(7)).
+#[allow(clippy::option_option)] // Two questions, one after the other.
+fn refusal(answer: &[u8]) -> Option<Option<io::Error>> {
+    if i32::from(u16_at(answer, 4)?) != libc::NLMSG_ERROR {
+        return Some(None);
+    }
+    let code = i32::from_ne_bytes(answer.get(NLMSGHDR..NLMSGHDR + 4)?.try_into().ok()?);
+    Some(Some(io::Error::from_raw_os_error(code.saturating_neg())))
+}
+
+/// The attributes of a list (netlink(7)), as far as it is well made.
+fn attributes(mut list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const HEADER: usize = 4;
     /// `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`
     const FLAGS: u16 = 0xc000;
-    loop {
+    std::iter::from_fn(move || {
         let len = usize::from(u16_at(list, 0)?);
+        let kind = u16_at(list, 2)? & !FLAGS;
         let content = list.get(HEADER..len)?;
-        if u16_at(list, 2)? & !FLAGS == kind {
-            return Some(content);
-        }
-        list = list.get(len.next_multiple_of(4)..)?;
-    }
+        // The last one need not be filled up.
+        list = list.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, content))
+    })
+}
+
+/// The content of the first attribute `kind`.
+fn find(list: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(list).find(|&(found, _)| found == kind).map(|(_, content)| content)
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`, for exactly one connection.
@@ -246,6 +307,7 @@ fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::device::attribute;
     use super::*;
 
     #[test]
@@ -268,14 +330,6 @@ mod tests {
     fn an_absent_file_says_why() {
         let error = TlsStat::read_from(Path::new("/proc/net/no_such_file")).unwrap_err();
         assert!(matches!(error, TlsStatError::Absent));
-    }
-
-    fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
-        let len = 4 + content.len();
-        let mut bytes = [(len as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend_from_slice(content);
-        bytes.resize(len.next_multiple_of(4), 0);
-        bytes
     }
 
     fn answer(kind: u16, rest: &[u8]) -> Vec<u8> {

@@ -23,6 +23,8 @@ const KERNEL_CASES: u32 = 300;
 enum Op {
     /// A vectored write with slices of these lengths.
     Write(Vec<usize>),
+    /// The same, and the last record stays open.
+    More(Vec<usize>),
     /// A NewSessionTicket of this length, a record of its own.
     Ticket(u8),
     Flush,
@@ -37,7 +39,8 @@ fn operations() -> impl Strategy<Value = Vec<Op>> {
         1 => 0..=65_536_usize,
     ];
     let op = prop_oneof![
-        6 => vec(len, 1..5).prop_map(Op::Write),
+        6 => vec(len.clone(), 1..5).prop_map(Op::Write),
+        3 => vec(len, 1..3).prop_map(Op::More),
         2 => (1..=200_u8).prop_map(Op::Ticket),
         1 => Just(Op::Flush),
         1 => Just(Op::Rekey),
@@ -58,26 +61,55 @@ fn slices(lens: &[usize]) -> Vec<Vec<u8>> {
     lens.iter().map(|&len| pattern(len)).collect()
 }
 
-/// The rule: a write is cut into full records and one for the rest, all else is a record of its own.
+/// The rule: a write is cut into full records and one for the rest, to which more may come; all else ends what is
+/// open and is a record of its own.
 fn expected(ops: &[Op], can_rekey: bool) -> Sent {
     let mut sent = Sent::default();
+    let mut open = 0;
     for op in ops {
         match op {
-            Op::Write(lens) => {
+            Op::Write(lens) | Op::More(lens) => {
                 let data = slices(lens).concat();
-                sent.records.extend(data.chunks(FRAGMENT).map(|record| (23, record.len())));
+                if data.is_empty() {
+                    continue;
+                }
+                open += data.len();
                 sent.data.extend(data);
+                while open >= FRAGMENT {
+                    sent.records.push((23, FRAGMENT));
+                    open -= FRAGMENT;
+                }
+                if let Op::Write(_) = op {
+                    sent.end(&mut open);
+                }
             }
-            Op::Ticket(len) => sent.records.push((22, usize::from(*len) + 4)),
+            Op::Ticket(len) => {
+                sent.end(&mut open);
+                sent.records.push((22, usize::from(*len) + 4));
+            }
             Op::Rekey if can_rekey => {
+                sent.end(&mut open);
                 sent.records.push((22, 5));
                 sent.key_updates += 1;
             }
-            Op::Rekey | Op::Flush => {}
+            // Refused before anything was done.
+            Op::Rekey => {}
+            Op::Flush => sent.end(&mut open),
         }
     }
+    sent.end(&mut open);
     sent.records.push((21, 2));
     sent
+}
+
+impl Sent {
+    /// The record that is open ends, if there is one.
+    fn end(&mut self, open: &mut usize) {
+        let len = std::mem::take(open);
+        if len > 0 {
+            self.records.push((23, len));
+        }
+    }
 }
 
 /// Does the calls, then closes. Where a key cannot change, the refusal must come, and all go on.
@@ -85,11 +117,17 @@ fn perform(socket: &mut Socket, ops: &[Op], can_rekey: bool) {
     let (send, _) = socket.halves();
     for op in ops {
         match op {
-            Op::Write(lens) => {
+            Op::Write(lens) | Op::More(lens) => {
                 let parts = slices(lens);
                 let bufs: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
                 let total: usize = lens.iter().sum();
-                assert_eq!(send.send_vectored(&bufs, Wait::Block).unwrap(), total);
+                let more = matches!(op, Op::More(_));
+                let sent = if more {
+                    send.send_more(&bufs, Wait::Block)
+                } else {
+                    send.send_vectored(&bufs, Wait::Block)
+                };
+                assert_eq!(sent.unwrap(), total);
             }
             Op::Ticket(len) => {
                 let message = [&[4, 0, 0, *len][..], &vec![9; usize::from(*len)]].concat();

@@ -7,9 +7,11 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use ktls::observe::TlsStat;
+use ktls::probe;
 use rustls_support::Certificate;
 use socket_support::pattern;
-use socket_support::process::{Peer, skip};
+use socket_support::process::{Peer, skip, version};
 
 /// The example `name`, which cargo builds beside the tests; not where only some tests were asked for.
 fn example(name: &str, test: &str) -> Option<PathBuf> {
@@ -85,5 +87,36 @@ fn the_probe_names_every_cipher() {
     assert!(well, "{said}");
     for word in ["TLS_AES_128_GCM_SHA256 to send", "ARIA-256-GCM of TLS 1.2 to receive", "TLS_SM4_CCM_SM3"] {
         assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn wrk_hammers_the_file_server() {
+    const TEST: &str = "wrk_hammers_the_file_server";
+    if version("wrk", "-v").is_none() {
+        return skip(TEST, "wrk is not installed (apt install wrk)");
+    }
+    let Some(certificate) = Certificate::make() else {
+        return skip(TEST, "openssl is not installed (apt install openssl)");
+    };
+    let Some(serve) = example("https_files", TEST) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data"), pattern(100_000)).unwrap();
+    let (path, key) = (certificate.path(), certificate.key());
+    let arguments = [path.as_os_str(), key.as_os_str(), folder.path().as_os_str(), "127.0.0.1:0".as_ref()];
+    let before = TlsStat::read().ok();
+    let server = Peer::start(serve.to_str().unwrap(), arguments);
+    let url = format!("https://{}/data", address(&server));
+    let (well, said, _) = run(&"wrk".into(), &["-t", "2", "-c", "8", "-d", "2s", "--timeout", "20s", &url]);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(well && said.contains("requests in"), "{said}");
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}\n{}", server.said());
+    // The first request of each of eight connections at the least.
+    let requests = said.lines().find_map(|line| line.trim().split_once(" requests in"));
+    let requests: u64 = requests.unwrap().0.parse().unwrap();
+    assert!(requests >= 8, "{said}");
+    if let (None, Some(before)) = (probe().missing, before) {
+        let grown = TlsStat::read().unwrap().since(&before);
+        assert!(grown.get("TlsTxSw").unwrap() >= 8, "the kernel sealed: {}", server.said());
     }
 }

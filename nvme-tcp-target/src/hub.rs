@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use nvme_tcp::proto::ADMIN_IN_CAPSULE;
 use nvme_tcp::spec::discovery_log::{
@@ -13,6 +14,7 @@ use nvme_tcp::spec::discovery_log::{
 use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
+use crate::ana::AnaState;
 use crate::controller::Controller;
 use crate::keys::GeneratedKeys;
 use crate::namespace::Namespace;
@@ -26,12 +28,17 @@ use crate::subsystem::{Exported, Subsystem, SubsystemError};
 pub struct Config {
     /// What it offers on each connection.
     pub connection: ConnectionConfig,
-    /// MDTS: the most data of one command in bytes; a power of two, at least 4,096.
+    /// MDTS: the most data of one command in bytes; a power of two, at least 8,192, since MDTS cannot say 4,096: it
+    /// counts pages by their power of two, and 0 stands for no limit.
     pub max_transfer: u32,
-    /// Entries in each queue, 2 to 4,096: CAP.MQES + 1.
+    /// Entries in each I/O queue, 2 to 4,096: CAP.MQES + 1. The admin queue may have 32 in any case.
     pub queue_entries: u32,
     /// The most I/O queues of one controller.
     pub io_queues: u16,
+    /// How long a TLS handshake, and then the way to Connect and through authentication, may take; 10 s by default.
+    pub setup_timeout: Duration,
+    /// How long a host may take none of what is sent to it before its connection is closed; 30 s by default.
+    pub send_timeout: Duration,
 }
 
 impl Default for Config {
@@ -41,6 +48,8 @@ impl Default for Config {
             max_transfer: 1 << 20,
             queue_entries: 128,
             io_queues: 64,
+            setup_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -48,12 +57,13 @@ impl Default for Config {
 impl Config {
     /// The same with what is out of range moved into it.
     fn in_range(self) -> Self {
-        let power = self.max_transfer.max(4096).checked_next_power_of_two().unwrap_or(1 << 31);
+        let power = self.max_transfer.max(MIN_TRANSFER).checked_next_power_of_two().unwrap_or(1 << 31);
         Self {
             max_transfer: power,
             queue_entries: self.queue_entries.clamp(2, 4096),
             io_queues: self.io_queues.clamp(1, 0xfffe),
             connection: ConnectionConfig { in_capsule: self.connection.in_capsule & !15, ..self.connection },
+            ..self
         }
     }
 }
@@ -65,6 +75,8 @@ pub(crate) struct Port {
     pub(crate) tls: bool,
 }
 
+/// The least that MDTS can say, in bytes: 2^1 pages of 4 KiB.
+const MIN_TRANSFER: u32 = 2 * 4096;
 /// The highest controller ID that may be given out (Base, section 3.1.1).
 const MAX_CNTLID: u16 = 0xffef;
 
@@ -151,6 +163,41 @@ impl Hub {
         let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
         subsystem.remove(nsid)?;
         self.namespace_changed(nqn, nsid);
+        Ok(())
+    }
+
+    /// Gives a namespace another size in bytes, and tells the hosts that see it. Of one that shrinks, the bytes
+    /// behind its new end are lost.
+    ///
+    /// # Errors
+    /// There is no such subsystem or namespace, the size is no whole number of blocks, or what holds the bytes cannot
+    /// be made that long.
+    pub fn resize_namespace(&self, nqn: &str, nsid: u32, size: u64) -> Result<(), SubsystemError> {
+        let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
+        subsystem.resize(nsid, size)?;
+        self.namespace_changed(nqn, nsid);
+        Ok(())
+    }
+
+    /// Sets the state of an ANA group (1 to 128) of a subsystem, and tells the hosts that see it: for controllers at one
+    /// port (the listeners are counted from 0, in the order they were given), or with `None` for all of them.
+    ///
+    /// # Errors
+    /// There is no such subsystem or group.
+    pub fn set_ana_state(
+        &self,
+        nqn: &str,
+        port: Option<u16>,
+        group: u32,
+        state: AnaState,
+    ) -> Result<(), SubsystemError> {
+        let subsystem = self.subsystem(nqn).ok_or_else(|| SubsystemError::Unknown(nqn.to_owned()))?;
+        subsystem.set_ana_state(port, group, state)?;
+        for controller in self.controllers_of(nqn) {
+            if port.is_none_or(|port| port == controller.port) {
+                controller.ana_changed();
+            }
+        }
         Ok(())
     }
 
@@ -257,6 +304,6 @@ fn entry(
 }
 
 /// ASQSZ: the admin queue's size that is proposed to hosts, as the kernel's target does.
-const ADMIN_ENTRIES: u16 = 32;
+pub(crate) const ADMIN_ENTRIES: u16 = 32;
 
 const _: () = assert!(ADMIN_IN_CAPSULE as usize >= nvme_tcp::spec::command::fabrics::CONNECT_DATA_LEN);

@@ -9,6 +9,8 @@
 //! namespace  where the bytes are
 //! ```
 
+mod ana;
+mod channel;
 mod controller;
 mod fault;
 mod hub;
@@ -17,11 +19,14 @@ mod login;
 mod memory;
 pub mod namespace;
 pub mod proto;
+mod reservation;
 mod session;
 mod statistics;
 mod subsystem;
 mod target;
 
+pub use ana::AnaState;
+pub use channel::Channel;
 pub use controller::AssociationEnd;
 pub use fault::{Fault, FaultPlan, Field};
 pub use hub::{Config, Hub};

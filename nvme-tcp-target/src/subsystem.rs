@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use nvme_tcp::auth::Authentication;
 use nvme_tcp::nqn::{self, NqnError};
 
+use crate::ana::{Ana, AnaState, MAX_ANA_GROUPS};
 use crate::controller::MAX_NSID;
 use crate::namespace::{Namespace, NamespaceError, Volume};
 
@@ -48,7 +49,10 @@ pub enum SubsystemError {
     /// The namespace ID is not from 1 to 1,024, or is taken.
     #[error("namespace ID {0} is taken, or not from 1 to {MAX_NSID}")]
     Nsid(u32),
-    /// A namespace cannot be opened.
+    /// The ANA group is not from 1 to 128.
+    #[error("there is no ANA group {0}, only 1 to {MAX_ANA_GROUPS}")]
+    AnaGroup(u32),
+    /// A namespace cannot be opened, or resized.
     #[error("namespace {nsid}: {source}")]
     Namespace {
         /// Its ID.
@@ -100,6 +104,7 @@ impl Subsystem {
             nqn: self.nqn,
             hosts: self.hosts,
             volumes: RwLock::default(),
+            ana: RwLock::default(),
             counters: Counters::default(),
         };
         for (nsid, namespace) in self.namespaces {
@@ -125,6 +130,7 @@ pub(crate) struct Exported {
     /// Empty for any host.
     hosts: BTreeMap<String, Option<Authentication>>,
     volumes: RwLock<BTreeMap<u32, Arc<Volume>>>,
+    ana: RwLock<Ana>,
     pub(crate) counters: Counters,
 }
 
@@ -157,18 +163,55 @@ impl Exported {
             return Err(SubsystemError::Nsid(nsid));
         }
         volumes.insert(nsid, Arc::new(volume));
+        self.ana.write().unwrap_or_else(PoisonError::into_inner).members_changed();
         Ok(())
     }
 
     pub(crate) fn remove(&self, nsid: u32) -> Result<(), SubsystemError> {
         let mut volumes = self.volumes.write().unwrap_or_else(PoisonError::into_inner);
-        volumes.remove(&nsid).map(drop).ok_or(SubsystemError::Nsid(nsid))
+        volumes.remove(&nsid).ok_or(SubsystemError::Nsid(nsid))?;
+        self.ana.write().unwrap_or_else(PoisonError::into_inner).members_changed();
+        Ok(())
+    }
+
+    pub(crate) fn resize(&self, nsid: u32, size: u64) -> Result<(), SubsystemError> {
+        let volume = self.volume(nsid).ok_or(SubsystemError::Nsid(nsid))?;
+        volume.resize(size).map_err(|source| SubsystemError::Namespace { nsid, source })
+    }
+
+    /// In which state a group is for controllers at `port`.
+    pub(crate) fn ana_state(&self, port: u16, group: u32) -> AnaState {
+        self.ana.read().unwrap_or_else(PoisonError::into_inner).state(port, group)
+    }
+
+    pub(crate) fn set_ana_state(
+        &self,
+        port: Option<u16>,
+        group: u32,
+        state: AnaState,
+    ) -> Result<(), SubsystemError> {
+        if !(1..=MAX_ANA_GROUPS).contains(&group) {
+            return Err(SubsystemError::AnaGroup(group));
+        }
+        self.ana.write().unwrap_or_else(PoisonError::into_inner).set(port, group, state);
+        Ok(())
+    }
+
+    /// The ANA log page of a controller at `port`.
+    pub(crate) fn ana_log(&self, port: u16, groups_only: bool) -> Vec<u8> {
+        let mut groups = BTreeMap::<u32, Vec<u32>>::new();
+        for (nsid, volume) in self.volumes.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            groups.entry(volume.shape.ana_group).or_default().push(*nsid);
+        }
+        self.ana.read().unwrap_or_else(PoisonError::into_inner).log(port, &groups, groups_only)
+    }
+
+    pub(crate) fn volumes(&self) -> Vec<Arc<Volume>> {
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Flushes every namespace; the first error, after all were tried.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let volumes: Vec<_> =
-            self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        volumes.iter().map(|volume| volume.backend.flush()).fold(Ok(()), Result::and)
+        self.volumes().iter().map(|volume| volume.flush()).fold(Ok(()), Result::and)
     }
 }

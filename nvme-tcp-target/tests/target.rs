@@ -11,7 +11,7 @@ use nvme_tcp::host::{HostIdentity, HostSource};
 use nvme_tcp::psk::{ConfiguredKey, KeyHash};
 use nvme_tcp::spec::pdu::PduType;
 use nvme_tcp_target::{
-    Fault, FaultPlan, KeyRing, Listener, Namespace, Subsystem, Target, TargetBuilder, TargetEvent,
+    AnaState, Fault, FaultPlan, KeyRing, Listener, Namespace, Subsystem, Target, TargetBuilder, TargetEvent,
 };
 
 const SUBSYSTEM: &str = "nqn.2024-01.test:images";
@@ -183,6 +183,26 @@ fn discovery_lists_each_listener_for_each_subsystem_the_host_may_see() {
         found,
         [(SUBSYSTEM, &*addresses[0], TlsNeed::Off), (SUBSYSTEM, &*addresses[1], TlsNeed::Required)]
     );
+}
+
+#[test]
+fn each_listener_is_a_path_with_its_own_state_to_the_same_subsystem() {
+    let target =
+        builder().listen(Listener::plain(loopback())).listen(Listener::plain(loopback())).start().unwrap();
+    let controllers = [0, 1].map(|port: usize| {
+        Options::new(target.local_addrs()[port].to_string(), SUBSYSTEM, host()).connect().unwrap()
+    });
+    let namespaces = controllers.each_ref().map(|controller| controller.namespace(1).unwrap());
+    namespaces[0].write_at(&[7; 512], 0).unwrap();
+    let mut back = [0; 512];
+    namespaces[1].read_at(&mut back, 0).unwrap();
+    assert_eq!(back, [7; 512]);
+    target.set_ana_state(SUBSYSTEM, Some(1), 1, AnaState::PersistentLoss).unwrap();
+    let lost = namespaces[1].read_at(&mut back, 0).unwrap_err();
+    assert!(lost.to_string().contains("persistent loss"), "{lost}");
+    namespaces[0].read_at(&mut back, 0).unwrap();
+    target.set_ana_state(SUBSYSTEM, None, 1, AnaState::Optimized).unwrap();
+    namespaces[1].read_at(&mut back, 0).unwrap();
 }
 
 #[test]

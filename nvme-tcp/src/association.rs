@@ -1,8 +1,9 @@
 //! One association: an admin queue, the I/O queues that belong to it, and what the controller is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::auth::{Agreed, AuthError, Host, SecureChannel};
 use crate::connector::{Connector, Opened, TlsFacts};
@@ -10,18 +11,21 @@ use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Security;
 use crate::proto::{
-    AdminCommand, BringUp, BringUpError, ControllerTraits, DataFault, Exchange, Negotiated, Step,
-    authenticates, refused,
+    AdminCommand, BringUp, BringUpError, ControllerTraits, DataFault, Exchange, MAX_EVENT_REQUESTS,
+    Negotiated, Step, authenticates, refused,
 };
 use crate::spec::command::{Sqe, fabrics};
-use crate::spec::completion::Cqe;
-use crate::spec::property;
+use crate::spec::completion::{Cqe, Status};
 
-/// A generation of a controller. It is whole or gone: losing the admin queue ends all of it, and no queue of
-/// it is ever connected twice.
+/// A generation of a controller. It is whole or gone: losing the admin queue, or an I/O queue that callers share,
+/// ends all of it, and what comes next is another association. Only a queue that one thread owned may be closed
+/// alone; its ID can then be connected anew, for another owner, and the ID that was given back first is taken
+/// first, since the controller may still be busy with the end of the connection before.
 #[derive(Debug)]
 pub(crate) struct Association {
     pub(crate) generation: u64,
+    /// Just before its Connect: the controller's keep-alive timer starts there.
+    pub(crate) connected: Instant,
     pub(crate) traits: ControllerTraits,
     pub(crate) negotiated: Negotiated,
     pub(crate) tls: Option<TlsFacts>,
@@ -29,14 +33,15 @@ pub(crate) struct Association {
     pub(crate) io: Vec<SharedQueue>,
     /// What the admin queue's authentication came to, the last time.
     agreed: Mutex<Option<Agreed>>,
-    /// Queue IDs that the controller grants and nobody uses.
-    free_qids: Mutex<Vec<u16>>,
+    /// Queue IDs that the controller grants and nobody uses, the one that has rested longest first.
+    free_qids: Mutex<VecDeque<u16>>,
+    /// When it was found lost.
+    lost_at: OnceLock<Instant>,
 }
 
-/// How long a controller may take to shut down.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
-/// How often CSTS is read meanwhile.
-const SHUTDOWN_POLL: Duration = Duration::from_millis(10);
+/// Slots of the admin queue that callers leave to the housekeeper: event requests, and one each for a keep-alive, a
+/// log page and a shutdown.
+const HOUSEKEEPING_SLOTS: usize = MAX_EVENT_REQUESTS + 3;
 
 impl Association {
     /// Brings up a new one: admin queue, controller, I/O queues.
@@ -52,23 +57,27 @@ impl Association {
         let (negotiated, tls) = (opened.negotiated, opened.tls);
         let depth = settings.admin_entries - 1;
         let admin = SharedQueue::new(opened.engine, opened.intake, depth, timeout);
+        admin.reserve(HOUSEKEEPING_SLOTS);
         let mut setup = BringUp::new(settings);
         if let Some(host) = connector.authenticator(SecureChannel::None)? {
             let voluntary = host.is_mutual() && concatenated.is_none();
             setup = setup.authenticating(host, voluntary);
         }
+        let connected = Instant::now();
         bring_up(&admin, &mut setup)?;
         // Of two, the one that the TLS PSK came from is kept: its queues are opened with it.
         let agreed = concatenated.or(setup.take_agreed());
         let traits = setup.into_traits();
         let mut association = Self {
             generation,
+            connected,
             negotiated,
             tls,
             admin,
             io: Vec::new(),
             agreed: Mutex::new(agreed),
-            free_qids: Mutex::new((1..=traits.io_queues).rev().collect()),
+            free_qids: Mutex::new((1..=traits.io_queues).collect()),
+            lost_at: OnceLock::new(),
             traits,
         };
         let options = connector.options();
@@ -85,18 +94,28 @@ impl Association {
 
     /// Connects one more I/O queue, and says which ID it got.
     pub(crate) fn open_io_queue(&self, connector: &Connector) -> Result<(Opened, u16)> {
-        let qid = self.free_qids().pop();
-        let qid = qid.ok_or_else(|| {
-            Error::invalid(format!("all {} I/O queues of the controller are in use", self.traits.io_queues))
-        })?;
-        let result = self.connect_io_queue(connector, qid);
-        if result.is_err() {
-            self.give_back(qid);
+        let mut again = true;
+        loop {
+            let qid = self.free_qids().pop_front();
+            let qid = qid.ok_or_else(|| {
+                let queues = self.traits.io_queues;
+                Error::invalid(format!("all {queues} I/O queues of the controller are in use"))
+            })?;
+            let result = self.connect_io_queue(connector, qid);
+            if result.is_err() {
+                self.give_back(qid);
+            }
+            // Connect on a queue that the controller still believes connected (Fabrics, section 3.3): once more,
+            // with the ID that is next.
+            let in_use = |error: &Error| error.status().is_some_and(|s| s.is(Status::COMMAND_SEQUENCE_ERROR));
+            match result {
+                Err(error) if again && in_use(&error) => again = false,
+                result => return result.map(|opened| (opened, qid)),
+            }
         }
-        result.map(|opened| (opened, qid))
     }
 
-    fn free_qids(&self) -> MutexGuard<'_, Vec<u16>> {
+    fn free_qids(&self) -> MutexGuard<'_, VecDeque<u16>> {
         self.free_qids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,40 +194,20 @@ impl Association {
 
     /// Queue `qid` is closed: its ID may be used again.
     pub(crate) fn give_back(&self, qid: u16) {
-        self.free_qids().push(qid);
+        self.free_qids().push_back(qid);
     }
 
     /// Fails everything that is outstanding on it.
     pub(crate) fn close(&self, error: &Error) {
+        self.lost_at();
         for queue in self.io.iter().chain([&self.admin]) {
             queue.close(error.clone());
         }
     }
 
-    /// Shuts the controller down in good order (Base, section 3.6.1), then closes every connection.
-    pub(crate) fn shut_down(&self) {
-        if self.death().is_none() {
-            // The connections end now whatever the controller says of it.
-            drop(self.shut_down_controller());
-        }
-        self.close(&ErrorKind::ShutDown.into());
-    }
-
-    fn shut_down_controller(&self) -> Result<()> {
-        let cc = self.admin("Property Get (CC)", fabrics::property_get(property::CC, false), Buffer::None)?;
-        let wanted = cc.dw0() & !property::CC_SHUTDOWN_MASK | property::CC_SHUTDOWN_NORMAL;
-        self.admin("Property Set (CC)", fabrics::property_set(property::CC, wanted), Buffer::None)?;
-        let limit = Instant::now() + SHUTDOWN_LIMIT;
-        loop {
-            let get = fabrics::property_get(property::CSTS, false);
-            let csts = self.admin("Property Get (CSTS)", get, Buffer::None)?.dw0();
-            let done = csts & property::CSTS_SHUTDOWN_MASK == property::CSTS_SHUTDOWN_COMPLETE;
-            if done || Instant::now() >= limit {
-                return Ok(());
-            }
-            // CSTS has no event to wait for.
-            thread::sleep(SHUTDOWN_POLL);
-        }
+    /// When it was found lost: now, if nobody found so before.
+    pub(crate) fn lost_at(&self) -> Instant {
+        *self.lost_at.get_or_init(Instant::now)
     }
 }
 

@@ -8,11 +8,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discovery::Refusal;
 use crate::driver::transport::TransportError;
 use crate::host::HostError;
 use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
 use crate::spec::completion::Status;
+use crate::spec::malformed::Malformed;
 use crate::spec::pdu::FatalStatus;
 
 /// The result of this library's calls.
@@ -127,6 +129,23 @@ pub enum ErrorKind {
         /// What was wrong.
         fault: DataFault,
     },
+    /// The controller does not have a command, or not this form of it.
+    #[error("the controller does not have {0}")]
+    Unsupported(&'static str),
+    /// A log changed each time that it was read.
+    #[error("{what} changed {tries} times while it was read")]
+    Unstable {
+        /// Which log.
+        what: &'static str,
+        /// How often it was read.
+        tries: u32,
+    },
+    /// An entry of a discovery log does not lead to a connection that the options allow.
+    #[error("not connected: {0}")]
+    Entry(#[from] Refusal),
+    /// A data structure from the controller cannot be what it is said to be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The controller broke the protocol.
     #[error("the controller broke the protocol: {0}")]
     Protocol(#[from] Violation),
@@ -148,6 +167,16 @@ pub enum ErrorKind {
         what: &'static str,
         /// How long was waited.
         after: Duration,
+    },
+    /// An option is longer than this library can count.
+    #[error("{option} is {given:?}, expected at most {most:?}")]
+    TooLong {
+        /// Which option.
+        option: &'static str,
+        /// What it was given.
+        given: Duration,
+        /// The longest there can be.
+        most: Duration,
     },
     /// The namespace cannot be used.
     #[error("namespace {nsid} {refusal}")]
@@ -180,6 +209,18 @@ pub enum ErrorKind {
     /// A read was given up by this program before it was done.
     #[error("the read was cancelled")]
     Cancelled,
+    /// A command that changes something was outstanding when its association was lost, and nothing says whether it
+    /// was carried out.
+    #[error("{command} may or may not have been carried out: {cause}")]
+    UnknownFate {
+        /// Which command.
+        command: &'static str,
+        /// How the association was lost, or why the command was held no longer.
+        cause: Error,
+        /// How long the old controller may still carry it out: a write to the same place before that may be
+        /// overwritten. `None` where nothing says, since there is no keep-alive.
+        fenced_in: Option<Duration>,
+    },
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -212,11 +253,17 @@ impl Error {
     pub fn scope(&self) -> Scope {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Scope::Configuration
-            }
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | Entry(_)
+            | TooLong { .. } => Scope::Configuration,
             Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
-            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } => Scope::Queue,
+            Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
+            Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
             }
@@ -227,11 +274,16 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.kind() {
-            InvalidArgument(_) | Host(_) | Key(_) | KeyFile(_) | OutOfRange { .. } | Unaligned { .. } => {
-                Blame::Caller
-            }
+            InvalidArgument(_)
+            | Host(_)
+            | Key(_)
+            | KeyFile(_)
+            | OutOfRange { .. }
+            | Unaligned { .. }
+            | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
-            Connect { .. } | Lost(_) | Timeout { .. } => Blame::Network,
+            Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
+            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller
@@ -245,7 +297,9 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Status { status, .. } => !status.do_not_retry(),
-            ErrorKind::Data { .. } => true,
+            ErrorKind::Data { .. } | ErrorKind::Unstable { .. } => true,
+            // A caller has to find out first.
+            ErrorKind::UnknownFate { .. } => false,
             ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
             _ => self.blame() == Blame::Network,
         }

@@ -1,13 +1,14 @@
 //! Associations in generations: one for new commands, earlier ones that drain.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::association::Association;
 use crate::connector::Connector;
 use crate::driver::bell::{Bell, Calls};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Bulletin, Event, Replacement};
 use crate::options::Options;
 
 /// The associations of one controller: what its namespaces, queues and housekeeper share.
@@ -25,12 +26,21 @@ pub(crate) struct Generations {
     /// Held while the next association is brought up: one at a time.
     replacing: Mutex<()>,
     bell: Arc<Bell>,
+    pub(crate) bulletin: Bulletin,
+    /// The controller was shut down.
+    ended: AtomicBool,
+    /// Why commands are not held any more while there is no association.
+    unheld: Mutex<Option<Error>>,
+    /// An association is up, or `unheld` or `ended` changed.
+    changed: Condvar,
 }
 
 impl Generations {
     /// Brings up the first.
     pub(crate) fn begin(options: Options) -> Result<Self> {
-        let bell = Arc::new(Bell::default());
+        let bell =
+            Bell::new().map_err(|e| Error::invalid(format!("cannot make an event descriptor: {e}")))?;
+        let bell = Arc::new(bell);
         let connector = Connector::new(options, bell.clone())?;
         let first = Association::establish(&connector, 0)?;
         Ok(Self {
@@ -41,6 +51,10 @@ impl Generations {
             present: AtomicU64::new(0),
             replacing: Mutex::default(),
             bell,
+            bulletin: Bulletin::default(),
+            ended: AtomicBool::new(false),
+            unheld: Mutex::default(),
+            changed: Condvar::new(),
         })
     }
 
@@ -49,9 +63,9 @@ impl Generations {
         self.bell.ring(change);
     }
 
-    /// The housekeeper's rest.
-    pub(crate) fn rest(&self, limit: Duration) -> Calls {
-        self.bell.wait(limit)
+    /// What wakes the housekeeper.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Whether new commands still go to `association`.
@@ -65,34 +79,78 @@ impl Generations {
     }
 
     /// Brings up the next association, sends new commands there, and lets the old one drain.
-    pub(crate) fn replace(&self) -> Result<()> {
+    pub(crate) fn replace(&self, why: Replacement) -> Result<()> {
         let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let next = Arc::new(Association::establish(&self.connector, generation)?);
-        let old = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
-        self.present.store(generation, Ordering::Release);
-        self.draining.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            if self.ended.load(Ordering::Acquire) {
+                let error = ErrorKind::ShutDown.into();
+                next.close(&error);
+                return Err(error);
+            }
+            let old = std::mem::replace(&mut *current, next);
+            self.present.store(generation, Ordering::Release);
+            if old.death().is_none() {
+                let generation = old.generation;
+                self.bulletin.tell(|| Event::Replaced { generation, why });
+            }
+            // Before anybody can lose it.
+            self.bulletin.tell(|| Event::AssociationUp { generation });
+            self.draining().push(old);
+        }
+        self.hold(None);
+        self.ring(|calls| calls.look = true);
         Ok(())
     }
 
-    /// Every association there is, the present one last.
-    pub(crate) fn associations(&self) -> Vec<Arc<Association>> {
-        let mut all = self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.push(self.current());
-        all
+    /// Earlier associations, which still have commands outstanding or are not shut down yet.
+    pub(crate) fn draining(&self) -> MutexGuard<'_, Vec<Arc<Association>>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shuts down the associations that nobody uses any more.
-    pub(crate) fn reap(&self) {
-        let idle: Vec<_> = {
-            let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-            let (idle, busy) =
-                draining.drain(..).partition(|association| Arc::strong_count(association) == 1);
-            *draining = busy;
-            idle
-        };
-        for association in idle {
-            association.shut_down();
+    /// No association takes the present one's place any more.
+    pub(crate) fn end(&self) {
+        {
+            let _current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            self.ended.store(true, Ordering::Release);
+        }
+        self.hold(Some(ErrorKind::ShutDown.into()));
+    }
+
+    /// Commands are held while there is no association; with an error they are not, and fail with it.
+    pub(crate) fn hold(&self, unheld: Option<Error>) {
+        *self.unheld.lock().unwrap_or_else(PoisonError::into_inner) = unheld;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is an association after `lost`.
+    pub(crate) fn wait_for_next(&self, lost: &Association) -> Result<()> {
+        self.wait(None, || !self.is_current(lost))
+    }
+
+    /// Waits until `until`, as long as commands are held.
+    pub(crate) fn wait_until(&self, until: Instant) -> Result<()> {
+        self.wait(Some(until), || Instant::now() >= until)
+    }
+
+    fn wait(&self, until: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+        let mut unheld = self.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if done() {
+                return Ok(());
+            }
+            if let Some(error) = &*unheld {
+                return Err(error.clone());
+            }
+            unheld = match until {
+                None => self.changed.wait(unheld).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    self.changed.wait_timeout(unheld, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 }

@@ -1,101 +1,269 @@
-//! The one thread of a controller: keep-alives, draining associations, record budgets.
+//! The one thread of a controller. It never waits in a queue, nor for a connection: it serves the admin queue of
+//! each association as far as that goes at once, and sleeps in poll(2) between. What takes long, bringing up the
+//! next association, has a short-lived thread of its own.
+
+mod tender;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::association::{Association, check};
-use crate::driver::shared::{Buffer, Request};
-use crate::error::{Error, ErrorKind, Result};
-use crate::generations::Generations;
-use crate::proto::{KeepAlive, KeepAliveAction};
-use crate::spec::command::admin;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The longest rest: by then an association that has drained is shut down.
-const LONGEST_REST: Duration = Duration::from_secs(5);
+use self::tender::{Tender, Turn};
+use crate::association::Association;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Replacement};
+use crate::generations::Generations;
+use crate::proto::{BringUpError, Recoverer, RecoveryStep};
+
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// How often an old association is looked at: the commands on it end without ringing.
+const DRAINING: Duration = Duration::from_millis(50);
 
 /// How long to wait after a next association did not come up.
 const REPLACE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Starts the thread; it ends when the bell says stop.
+/// How long a controller may take to shut down.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Starts the thread; it ends some time after the bell says stop, [`SHUTDOWN_LIMIT`] at most.
 pub(crate) fn start(generations: Arc<Generations>) -> Result<JoinHandle<()>> {
-    let builder = thread::Builder::new().name("nvme-tcp-keep-alive".to_owned());
-    builder
-        .spawn(move || run(&generations))
-        .map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))
+    let mut housekeeper = Housekeeper {
+        generations,
+        tenders: HashMap::new(),
+        replace_at: None,
+        replacing: None,
+        recoverer: None,
+        seen: 0,
+        gone: false,
+        stopping: false,
+    };
+    housekeeper.recoverer = housekeeper.generations.connector.options().recovery.map(Recoverer::new);
+    spawn("nvme-tcp-keep-alive", move || housekeeper.run())
 }
 
-fn run(generations: &Generations) {
-    let mut timers = HashMap::new();
-    // When the next association is to be brought up, since a record budget runs low.
-    let mut replace_at: Option<Instant> = None;
-    loop {
-        let now = Instant::now();
-        let mut next = replace_at.unwrap_or(now + LONGEST_REST);
-        let associations = generations.associations();
-        timers.retain(|generation, _| associations.iter().any(|a| a.generation == *generation));
-        let draining = associations.len() > 1;
-        for association in associations {
-            let timer =
-                timers.entry(association.generation).or_insert_with(|| timer(generations, &association, now));
-            next = next.min(tend(&association, timer, now, generations.connector.options().keep_alive));
+fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(run).map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))
+}
+
+struct Housekeeper {
+    generations: Arc<Generations>,
+    tenders: HashMap<u64, Tender>,
+    /// When the next association is to be brought up, since a record budget runs low.
+    replace_at: Option<Instant>,
+    /// The thread that does so.
+    replacing: Option<mpsc::Receiver<Result<()>>>,
+    /// Where lost associations are brought up again.
+    recoverer: Option<Recoverer>,
+    /// The generation that was the present one at the last look.
+    seen: u64,
+    /// It was told that there will be no other association.
+    gone: bool,
+    stopping: bool,
+}
+
+/// Whether another attempt to bring up an association would fail in the same way.
+fn fails_for_good(error: &Error) -> bool {
+    use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
+    let refused = error.status().is_some_and(|status| status.do_not_retry());
+    let secret = matches!(
+        error.kind(),
+        ErrorKind::BringUp(Authentication(_) | AuthenticationRequired | SecureChannelRequired)
+    );
+    refused || secret || matches!(error.kind(), ErrorKind::Key(_) | ErrorKind::ShutDown)
+}
+
+/// Any number.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without random bytes there is no jitter.
+    let filled = ktls::crypto::random(&mut bytes);
+    filled.map_or(0, |()| u32::from_le_bytes(bytes))
+}
+
+/// Wakes the housekeeper when its thread is done, even by a panic.
+struct RingAtEnd(Arc<Generations>);
+
+impl Drop for RingAtEnd {
+    fn drop(&mut self) {
+        self.0.ring(|calls| calls.look = true);
+    }
+}
+
+impl Housekeeper {
+    fn run(&mut self) {
+        loop {
+            let calls = self.generations.bell().take();
+            if calls.stop && !self.stopping {
+                self.stop();
+            }
+            if calls.budget_low && self.replace_at.is_none() && self.replacing.is_none() {
+                self.generations.bulletin.tell(|| Event::RecordBudgetLow);
+                self.replace_at = Some(Instant::now());
+            }
+            self.replace();
+            let now = Instant::now();
+            let mut next = self.replace_at.unwrap_or(now + LONGEST_REST);
+            let current = self.generations.current();
+            let turn = self.tend(&current, now);
+            if self.stopping && turn.is_over {
+                return;
+            }
+            next = next.min(turn.next);
+            if let Some(at) = self.recover(&current, now) {
+                next = next.min(at);
+            }
+            let mut watched = vec![current];
+            // Cloned, so that nothing is held while they are served.
+            let draining = self.generations.draining().clone();
+            for association in draining {
+                let idle = Arc::strong_count(&association) <= 2;
+                if let Some(tender) = self.tenders.get_mut(&association.generation).filter(|_| idle) {
+                    tender.shut_down(now, SHUTDOWN_LIMIT);
+                }
+                let turn = self.tend(&association, now);
+                if turn.is_over {
+                    association.close(&ErrorKind::ShutDown.into());
+                    self.generations.draining().retain(|other| !Arc::ptr_eq(other, &association));
+                } else {
+                    next = next.min(turn.next).min(now + DRAINING);
+                    watched.push(association);
+                }
+            }
+            self.tenders.retain(|generation, _| watched.iter().any(|a| a.generation == *generation));
+            drop(watched);
+            self.rest(next);
         }
-        generations.reap();
-        if draining {
-            // The commands on an old association end without ringing.
-            next = next.min(now + Duration::from_millis(50));
+    }
+
+    /// Serves one association.
+    fn tend(&mut self, association: &Association, now: Instant) -> Turn {
+        let options = self.generations.connector.options();
+        let tender = self
+            .tenders
+            .entry(association.generation)
+            .or_insert_with(|| Tender::new(association, options.keep_alive));
+        tender.turn(association, &self.generations, now)
+    }
+
+    /// Brings up the next association where that is due, on a thread of its own.
+    fn replace(&mut self) {
+        if let Some(result) = self.replacing.as_ref().map(mpsc::Receiver::try_recv) {
+            if matches!(result, Err(mpsc::TryRecvError::Empty)) {
+                return;
+            }
+            self.replacing = None;
+            let error = match result {
+                Ok(result) => result.err(),
+                Err(_) => Some(Error::invalid("the thread that brings up associations panicked")),
+            };
+            if let Some(error) = error {
+                self.not_replaced(&error);
+            }
         }
-        let calls = generations.rest(next.saturating_duration_since(Instant::now()));
-        if calls.stop {
+        if self.stopping || self.replace_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
-        if calls.budget_low {
-            replace_at = Some(Instant::now());
-        }
-        if replace_at.is_some_and(|at| at <= Instant::now()) {
-            // Where no new association comes up, the old one serves until its limit, and then says so.
-            replace_at = generations.replace().is_err().then(|| Instant::now() + REPLACE_AGAIN);
-        }
+        self.replace_at = None;
+        self.connect();
     }
-}
 
-fn timer(generations: &Generations, association: &Association, now: Instant) -> KeepAlive {
-    let traits = &association.traits;
-    let kato = if traits.keep_alive { generations.connector.options().keep_alive } else { Duration::ZERO };
-    KeepAlive::new(kato, traits.traffic_based_keep_alive, now)
-}
+    /// Begins to bring up the next association.
+    fn connect(&mut self) {
+        let generations = self.generations.clone();
+        let (result, replacing) = mpsc::channel();
+        let thread = spawn("nvme-tcp-connect", move || {
+            let bell = RingAtEnd(generations);
+            // The housekeeper may have ended meanwhile.
+            drop(result.send(bell.0.replace(Replacement::RecordBudget)));
+            drop(result);
+        });
+        match thread {
+            Ok(_) => self.replacing = Some(replacing),
+            Err(error) => self.not_replaced(&error),
+        }
+    }
 
-/// Sends a keep-alive if one is due; says when to look again. A lost association is closed.
-fn tend(association: &Association, timer: &mut KeepAlive, now: Instant, kato: Duration) -> Instant {
-    if let Some(error) = association.death() {
-        association.close(&error);
-        return now + LONGEST_REST;
+    /// No association came up.
+    fn not_replaced(&mut self, error: &Error) {
+        if self.generations.current().death().is_none() {
+            // The old one serves until its key's limit, and then says so.
+            self.replace_at = Some(Instant::now() + REPLACE_AGAIN);
+        } else if let Some(recoverer) = &mut self.recoverer {
+            let next = recoverer.failed(Instant::now(), fails_for_good(error), random());
+            self.tell_of_attempt(next);
+        }
     }
-    if association.take_traffic() {
-        timer.traffic();
-    }
-    match timer.poll(now) {
-        KeepAliveAction::Wait(until) => until,
-        KeepAliveAction::Send => {
-            timer.sent(now);
-            let request = Request { sqe: admin::keep_alive(), buffer: Buffer::None };
-            let done = |cqe: &_, fault| check("Keep Alive", cqe, fault);
-            match association.admin.execute_within(kato, request, done) {
-                Ok(()) => timer.answered(),
-                // Nothing else has so short a limit.
-                Err(error) if matches!(error.kind(), ErrorKind::Timeout { .. }) => {
-                    return lost(association, kato);
-                }
-                Err(error) => association.close(&error),
+
+    /// Sees to a lost association; when to look again.
+    fn recover(&mut self, current: &Association, now: Instant) -> Option<Instant> {
+        let recoverer = self.recoverer.as_mut().filter(|_| !self.stopping)?;
+        if std::mem::replace(&mut self.seen, current.generation) != current.generation {
+            // It may be lost again already.
+            recoverer.connected();
+            self.gone = false;
+        }
+        let death = current.death()?;
+        if self.replacing.is_none() {
+            self.replace_at = None;
+            let first = recoverer.lost(now, random());
+            self.tell_of_attempt(first);
+        }
+        match self.recoverer.as_mut()?.next(now) {
+            RecoveryStep::Wait(at) => at,
+            RecoveryStep::Connect => {
+                self.connect();
+                Some(now)
             }
-            Instant::now()
+            RecoveryStep::FailFast => {
+                self.generations.hold(Some(death));
+                Some(now)
+            }
+            RecoveryStep::GiveUp => {
+                if !std::mem::replace(&mut self.gone, true) {
+                    self.generations.hold(Some(death.clone()));
+                    self.generations.bulletin.tell(|| Event::Gone { error: death.clone() });
+                }
+                None
+            }
         }
-        KeepAliveAction::Lost => lost(association, kato),
     }
-}
 
-fn lost(association: &Association, kato: Duration) -> Instant {
-    association.close(&ErrorKind::Timeout { what: "Keep Alive", after: kato }.into());
-    Instant::now() + LONGEST_REST
+    fn tell_of_attempt(&self, next: Option<(u32, Duration)>) {
+        if let Some((attempt, delay)) = next {
+            self.generations.bulletin.tell(|| Event::Reconnecting { attempt, delay });
+        }
+    }
+
+    /// Closes what drains, and begins to shut down the present association.
+    fn stop(&mut self) {
+        self.stopping = true;
+        for association in self.generations.draining().drain(..) {
+            association.close(&ErrorKind::ShutDown.into());
+        }
+        let now = Instant::now();
+        let current = self.generations.current();
+        self.tend(&current, now);
+        if let Some(tender) = self.tenders.get_mut(&current.generation) {
+            tender.shut_down(now, SHUTDOWN_LIMIT);
+        }
+    }
+
+    /// Sleeps until `next`, the bell, or something to do on a queue.
+    fn rest(&self, next: Instant) {
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(self.generations.bell().as_fd(), PollFlags::POLLIN)];
+        let wanted = self.tenders.values().filter_map(Tender::wants);
+        fds.extend(wanted.map(|(fd, flags): (BorrowedFd<'_>, _)| PollFd::new(fd, flags)));
+        // Rounded up, so that a wait of less than a millisecond does not become a spin.
+        let left = next.saturating_duration_since(Instant::now());
+        let left = if left.is_zero() { left } else { left + Duration::from_millis(1) };
+        // Whatever it says, everything is looked at next.
+        let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+    }
 }

@@ -22,7 +22,10 @@
 //!   their queue full.
 //! - [`Queue`] belongs to one thread: submit many commands with the memory they use, poll, or wait for its
 //!   descriptor in an event loop.
-//! - [`discovery`] asks a discovery controller what there is.
+//! - Commands beyond reading and writing are methods of both: of [`Namespace`] compare, fused compare and write,
+//!   verify, copy, Dataset Management and reservations; of [`Controller`] Identify, log pages, features, firmware,
+//!   what destroys data (behind an [`EraseConsent`]), and any command at all by passthrough.
+//! - [`discovery`] asks discovery controllers what there is, follows their referrals, and connects to what it found.
 //! - [`psk`] has the key text, the identities and the derivations; [`host`] who this host is.
 //! - [`proto`] is the protocol without I/O, and [`spec`] the wire as the standards have it, for those who bring a
 //!   driver or a target of their own; [`driver`] holds what this crate's drivers share with such a target.
@@ -30,8 +33,11 @@
 //! What goes wrong is an [`Error`]: how far it reaches ([`Scope`]), whose turn it is ([`Blame`]), and a hint for
 //! an operator. Nothing falls back from TLS to plain text.
 //!
-//! Not here yet: multipath, asynchronous events, recovery by itself ([`Controller::reconnect`] brings
-//! up the next association), tokio and io_uring.
+//! - [`events`] tells what a controller reports by itself, and what becomes of the association with it.
+//!
+//! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
+//!
+//! Not here yet: multipath, tokio and io_uring.
 
 mod association;
 pub mod auth;
@@ -40,6 +46,7 @@ mod controller;
 pub mod discovery;
 pub mod driver;
 mod error;
+pub mod events;
 mod generations;
 pub mod host;
 mod housekeeping;
@@ -55,8 +62,16 @@ pub mod spec;
 pub mod uri;
 
 pub use connector::TlsFacts;
-pub use controller::{Controller, ControllerInfo};
+pub use controller::{
+    Activation, AsyncEvents, Controller, ControllerInfo, EraseConsent, FirmwareCommit, FormatOptions,
+    HostBehavior, NamespaceIds, NewNamespace, NumberOfQueues, PowerManagement, RawCommand, RawCompletion,
+    RawData,
+};
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
-pub use namespace::Namespace;
+pub use events::{Event, Events};
+pub use namespace::{
+    Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
+};
 pub use options::{Options, Security};
+pub use proto::{Recovery, UnknownWrites};
 pub use queue::{Queue, QueueCompletion, Rejected};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Authentication, SecureChannel};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostIdentity;
 use crate::nqn;
+use crate::proto::Recovery;
 use crate::psk::{ConfiguredKey, Policy};
 
 /// Whether the connections are TLS. Nothing falls back to plain text.
@@ -66,10 +67,14 @@ pub struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) maxr2t: u32,
     pub(crate) hpda: u8,
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// The most commands that one queue can have outstanding: a command ID has 12 bits for the slot.
 const MAX_QUEUE_SIZE: u32 = 4096;
+
+/// The longest of any duration, about 49 days: KATO has 32 bits for milliseconds.
+const MAX_DURATION: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl Options {
     /// Connects to `address` (`host:port`, `[v6]:port`) for the subsystem `subsystem_nqn` as `host`, in plain.
@@ -92,6 +97,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             maxr2t: 0,
             hpda: 0,
+            recovery: None,
         }
     }
 
@@ -152,19 +158,22 @@ impl Options {
         Self { digests_optional, ..self }
     }
 
-    /// KATO, the keep-alive timeout; zero turns it off. 10 s by default.
+    /// KATO, the keep-alive timeout; zero turns it off. 10 s by default. At most
+    /// 2^32 - 1 ms.
     #[must_use]
     pub fn keep_alive(self, keep_alive: Duration) -> Self {
         Self { keep_alive, ..self }
     }
 
-    /// How long a command may take. 30 s by default.
+    /// How long a command may take. 30 s by default. At most
+    /// 2^32 - 1 ms.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// How long a connection may take to come up, TLS handshake and ICResp included. 10 s by default.
+    /// How long a connection may take to come up, TLS handshake and ICResp included. 10 s by default. At most
+    /// 2^32 - 1 ms.
     #[must_use]
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
@@ -182,9 +191,31 @@ impl Options {
         Self { hpda, ..self }
     }
 
+    /// Brings a lost association up again by itself, and holds the commands of
+    /// [`Namespace`](crate::Namespace) and the controller's own meanwhile; those that were outstanding are sent
+    /// again, once that is safe. Without it, the default, they fail, and
+    /// [`Controller::reconnect`](crate::Controller::reconnect) brings up the next association. The commands of a
+    /// [`Queue`](crate::Queue), whose memory its owner holds, fail in either case; what is submitted next goes to the
+    /// new association.
+    #[must_use]
+    pub fn recovery(self, recovery: Recovery) -> Self {
+        Self { recovery: Some(recovery), ..self }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         for name in [&self.subsystem_nqn, &self.host.nqn] {
             nqn::validate(name).map_err(|e| Error::invalid(e.to_string()))?;
+        }
+        let durations = [
+            ("the keep-alive timeout", self.keep_alive),
+            ("the command timeout", self.timeout),
+            ("the connect timeout", self.connect_timeout),
+        ];
+        let recovery = self.recovery.iter().flat_map(Recovery::durations);
+        for (option, given) in durations.into_iter().chain(recovery) {
+            if given > MAX_DURATION {
+                return Err(ErrorKind::TooLong { option, given, most: MAX_DURATION }.into());
+            }
         }
         if self.hpda > 31 {
             return Err(Error::invalid(format!("HPDA is {}, expected 0 to 31", self.hpda)));
@@ -211,5 +242,31 @@ impl Options {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::HostSource;
+
+    #[test]
+    fn durations_that_no_clock_reaches_are_refused() {
+        let host = HostIdentity {
+            nqn: "nqn.2024-01.io.example:host".into(),
+            id: [7; 16],
+            source: HostSource::Given,
+        };
+        let options = || Options::new("127.0.0.1:1", "nqn.2024-01.io.example:tests", host.clone());
+        let most = |d| options().keep_alive(d).timeout(d).connect_timeout(d);
+        most(MAX_DURATION).check().unwrap();
+        for wrong in [
+            options().keep_alive(Duration::MAX),
+            options().timeout(MAX_DURATION + Duration::from_millis(1)),
+            options().connect_timeout(Duration::MAX),
+        ] {
+            let error = wrong.check().unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::TooLong { most: MAX_DURATION, .. }), "{error}");
+        }
     }
 }

@@ -60,12 +60,12 @@ impl fmt::Debug for Rejected {
 /// A queue with a connection of its own, for one thread.
 ///
 /// Commands are submitted with the memory they use, which comes back with their completion. Nothing here
-/// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for
-/// [`AsFd`] in the direction that [`wants`](Self::wants) says and then polls.
+/// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for [`AsFd`] in
+/// the direction that [`wants`](Self::wants) says and then polls.
 ///
 /// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
-/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
-/// to the old one.) Ask for the descriptor again after each submission.
+/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still
+/// goes to the old one.) Ask for the descriptor again after each submission.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
@@ -180,8 +180,8 @@ impl Queue {
         self.submit("Write Zeroes", sqe, Loan::default(), cookie).map_err(|rejected| rejected.error)
     }
 
-    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management, deallocate),
-    /// less than 2^32 blocks.
+    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
+    /// deallocate), less than 2^32 blocks.
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
@@ -200,11 +200,12 @@ impl Queue {
     }
 
     /// Gives up the read that was submitted with `cookie` (one of them, where there are several): the next
-    /// [`poll`](Self::poll) completes it with [`ErrorKind::Cancelled`], with its memory, of which nothing is touched
-    /// from here on. Its slot stays in use until the controller has answered; what that sends is thrown away.
+    /// [`poll`](Self::poll) completes it with [`ErrorKind::Cancelled`], with its memory, of which nothing is
+    /// touched from here on. Its slot stays in use until the controller has answered; what that sends is
+    /// thrown away.
     ///
-    /// `false` where no read of this cookie waits. A write cannot be given up: it is completed as always, since its
-    /// fate is known no earlier.
+    /// `false` where no read of this cookie waits. A write cannot be given up: it is completed as always,
+    /// since its fate is known no earlier.
     pub fn cancel(&mut self, cookie: u64) -> bool {
         let wanted = |ticket: &Ticket| ticket.reads && ticket.cookie == cookie;
         let found = self.lane.tickets.iter_mut().find(|ticket| ticket.as_ref().is_some_and(wanted));
@@ -215,8 +216,10 @@ impl Queue {
         true
     }
 
-    fn range(&self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
-        let most = namespace.max_transfer();
+    fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
+        // What counts is the limit of the association that the command goes to.
+        self.follow()?;
+        let most = namespace.max_transfer_on(&self.lane.association);
         if len == 0 || len > most {
             return Err(Error::invalid(format!("a command moves 1 block to {most} bytes, not {len} bytes")));
         }

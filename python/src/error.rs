@@ -170,6 +170,7 @@ fn scope(scope: Scope) -> &'static str {
 fn class_of(error: &nvme_tcp::Error) -> Class {
     match error.kind() {
         _ if error.scope() == Scope::Configuration => Class::Configuration,
+        ErrorKind::UnknownFate { cause, .. } => class_of(cause),
         // The other end is gone; what it was sealed with does not matter.
         ErrorKind::Lost(TransportError::Tls(ktls::Error::Truncated)) => Class::Connection,
         ErrorKind::Tls { source, .. } | ErrorKind::Lost(TransportError::Tls(source)) => tls_class(source),

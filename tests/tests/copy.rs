@@ -63,10 +63,11 @@ fn pipes_carry_an_image_both_ways() {
     assert_eq!(run.json()["tls"], serde_json::Value::Null);
 
     // The image stands on standard output, so all talk goes to standard error.
-    let run = Tool::new(["copy", &server.uri(1), "-", "--length", "3M", "--verify"]).run().succeeded();
+    let out = ["copy", &server.uri(1), "-", "--length", "3M", "--hostnqn", HOST_NQN];
+    let run = Tool::new(out).args(["--verify"]).run().succeeded();
     assert!(run.stdout == bytes);
     assert!(run.stderr.contains("copied out 3145728 bytes"), "{}", run.stderr);
-    let run = Tool::new(["copy", &server.uri(1), "-", "--length", "3M", "--json"]).run().succeeded();
+    let run = Tool::new(out).args(["--json"]).run().succeeded();
     assert!(run.stdout == bytes);
     let report: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
     assert_eq!((&report["schema_version"], &report["bytes"]), (&1.into(), &(3 << 20).into()));

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::spec::pdu::PduType;
 use nvme_tcp_target::{Fault, FaultPlan, Field, Namespace};
-use system_tests::{KeyFile, Run, Server, Tool, faulty, image, scaled, uri};
+use system_tests::{HOST_NQN, KeyFile, Run, Server, Tool, faulty, image, scaled, uri};
 
 /// Copies an image out of a target that breaks the protocol as `plan` says.
 fn copy_out(plan: &FaultPlan, flags: &[&str]) -> Run {
@@ -171,7 +171,7 @@ fn silence_at_the_beginning_is_no_connection() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = uri(silent.local_addr().unwrap(), 1);
     let file = KeyFile::generate("sha256");
-    for flags in [&[][..], &file.flags()] {
+    for flags in [&["--hostnqn", HOST_NQN][..], &file.flags()] {
         let run = Tool::new(["copy", &uri, "-", "--timeout", "1"]).args(flags).run();
         assert_eq!(run.code, Some(3), "{}", run.stderr);
         assert!(run.stderr.lines().count() == 2 && run.stderr.contains("\nhint: "), "{}", run.stderr);

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one door to every check of this repository, for people and for machines alike.
 
 mod checks;
+mod install;
 mod lab;
 mod packages;
 mod process;
@@ -26,6 +27,7 @@ usage: cargo xtask COMMAND
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
   python     the Python wheel, built, installed and tested in an environment below target/
   bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
+  install    the C library: --prefix P (--libdir L, --destdir D, --from FOLDER with a built libnvme_tcp_c.a)
   packages   the Debian packages that the tests use, installed where that is allowed";
 
 fn main() -> ExitCode {
@@ -66,6 +68,10 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
         }
         ["bench", options @ ..] => return bench(options),
+        ["install", options @ ..] => {
+            install::run(options)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         ["packages"] => {
             timed("packages", packages::ensure);
             return Ok(ExitCode::SUCCESS);

@@ -22,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 11] = [
+const PACKAGES: [Package; 21] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -32,11 +32,22 @@ const PACKAGES: [Package; 11] = [
     Package { name: "openssl", sign: Sign::Program("openssl"), wanted_by: "handshakes with OpenSSL" },
     Package { name: "tshark", sign: Sign::Program("tshark"), wanted_by: "captures" },
     Package {
+        name: "strace",
+        sign: Sign::Program("strace"),
+        wanted_by: "the order of a copy's system calls",
+    },
+    Package {
         name: "iproute2",
         sign: Sign::Program("ip"),
         wanted_by: "the User-Mode Linux lab, network namespaces",
     },
     Package { name: "kmod", sign: Sign::Program("depmod"), wanted_by: "the User-Mode Linux lab" },
+    Package {
+        name: "patchelf",
+        sign: Sign::Program("patchelf"),
+        wanted_by: "the User-Mode Linux lab on a kernel that can change keys",
+    },
+    Package { name: "wrk", sign: Sign::Program("wrk"), wanted_by: "load on the example HTTPS server" },
     Package { name: "gcc", sign: Sign::Program("gcc"), wanted_by: "comparison with the system's headers" },
     Package {
         name: "libc6-dev",
@@ -48,6 +59,13 @@ const PACKAGES: [Package; 11] = [
         sign: Sign::File("/usr/include/linux/tls.h"),
         wanted_by: "comparison with the system's headers",
     },
+    Package { name: "g++", sign: Sign::Program("g++"), wanted_by: "the C header in C++" },
+    Package { name: "clang", sign: Sign::Program("clang"), wanted_by: "the C header under clang" },
+    Package { name: "binutils", sign: Sign::Program("nm"), wanted_by: "the C library's symbols" },
+    Package { name: "valgrind", sign: Sign::Program("valgrind"), wanted_by: "the C programs under valgrind" },
+    Package { name: "pkgconf", sign: Sign::Program("pkg-config"), wanted_by: "the installed C library" },
+    Package { name: "cmake", sign: Sign::Program("cmake"), wanted_by: "the installed C library from CMake" },
+    Package { name: "meson", sign: Sign::Program("meson"), wanted_by: "the installed C library from Meson" },
     Package { name: "python3", sign: Sign::Program("python3"), wanted_by: "the Python suite" },
     Package {
         name: "python3-venv",

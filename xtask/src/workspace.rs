@@ -11,6 +11,7 @@ use crate::Result;
 /// One package of the workspace.
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) folder: PathBuf,
     /// May be published: `publish` is not forbidden.
     pub(crate) public: bool,
@@ -43,7 +44,8 @@ impl Workspace {
             let folder = manifest.parent().ok_or("a manifest without a folder")?.to_owned();
             let text = |name: &str| package[name].as_str().unwrap_or_default().to_owned();
             let public = package["publish"].is_null();
-            packages.insert(text("id"), Package { name: text("name"), folder, public });
+            packages
+                .insert(text("id"), Package { name: text("name"), version: text("version"), folder, public });
         }
         Ok(Self {
             root: path(&metadata, "workspace_root")?,

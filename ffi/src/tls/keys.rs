@@ -66,8 +66,8 @@ pub struct nvme_tcp_ktls_key {
     pub key: *const c_void,
     /// The length of the key in bytes.
     pub key_len: usize,
-    /// The IV, 12 bytes: TLS 1.3's write IV; in TLS 1.2 with AES-GCM the 4 bytes of the salt, then the explicit nonce of
-    /// the next record.
+    /// The IV, 12 bytes: TLS 1.3's write IV; in TLS 1.2 with AES-GCM the 4 bytes of the salt, then the
+    /// explicit nonce of the next record.
     pub iv: *const c_void,
     /// The length of the IV in bytes.
     pub iv_len: usize,

@@ -22,7 +22,8 @@ pub struct nvme_tcp_ktls_probe_result {
     pub sends: bool,
     /// Whether it opens what TLS 1.3 with AES-128-GCM receives.
     pub receives: bool,
-    /// Whether it tells how many records a key was used for, without which this library does not use it (Linux 6.0).
+    /// Whether it tells how many records a key was used for, without which this library does not use it
+    /// (Linux 6.0).
     pub counts_records: bool,
     /// Whether a key can be replaced (Linux 6.14).
     pub rekey: bool,
@@ -36,7 +37,8 @@ pub struct nvme_tcp_ktls_probe_result {
 
 sizing!(nvme_tcp_ktls_probe_result, text: [c_char; 1024]);
 
-/// Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is remembered.
+/// Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is
+/// remembered.
 ///
 /// Errors: -EINVAL. Threads: any.
 ///

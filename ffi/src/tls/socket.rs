@@ -87,12 +87,12 @@ fn deadline(milliseconds: c_int) -> Option<Instant> {
 /// Does a client's TLS 1.3 handshake with a pre-shared key over a connected TCP socket. layer is one of
 /// NVME_TCP_LAYER_*. It waits, at most for `timeout` milliseconds, -1 for no limit.
 ///
-/// The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this call fails (but
-/// for -EBADF). It is made blocking.
+/// The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
+/// call fails (but for -EBADF). It is made blocking.
 ///
-/// Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT, -ECONNRESET;
-/// -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and cannot be had; -EINVAL,
-/// -EBADF. Threads: any.
+/// Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
+/// -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
+/// cannot be had; -EINVAL, -EBADF. Threads: any.
 ///
 /// # Safety
 /// The struct and the bytes that it names are there.
@@ -115,8 +115,8 @@ pub unsafe extern "C" fn nvme_tcp_ktls_connect(
     })
 }
 
-/// Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys the client
-/// names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
+/// Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys
+/// the client names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
 ///
 /// Errors: as nvme_tcp_ktls_connect(). Threads: any.
 ///
@@ -161,11 +161,12 @@ unsafe fn all_psks(keys: *const nvme_tcp_ktls_psk, count: usize) -> Outcome<Vec<
     Ok(psks)
 }
 
-/// Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must be the first
-/// of a record with the sequence number that its key says. The descriptor as in nvme_tcp_ktls_connect().
+/// Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must
+/// be the first of a record with the sequence number that its key says. The descriptor as in
+/// nvme_tcp_ktls_connect().
 ///
-/// Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for, cannot be had;
-/// -EBADF. Threads: any.
+/// Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for,
+/// cannot be had; -EBADF. Threads: any.
 ///
 /// # Safety
 /// The structs and the bytes that they name are there.
@@ -191,8 +192,9 @@ pub unsafe extern "C" fn nvme_tcp_ktls_wrap(
     })
 }
 
-/// The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or writing to it breaks
-/// the connection. Before waiting for it to become readable, nvme_tcp_ktls_has_buffered() must say no.
+/// The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or
+/// writing to it breaks the connection. Before waiting for it to become readable,
+/// nvme_tcp_ktls_has_buffered() must say no.
 ///
 /// Errors: -EINVAL, -ECHILD. Threads: any.
 #[unsafe(no_mangle)]
@@ -208,12 +210,12 @@ pub extern "C" fn nvme_tcp_ktls_has_buffered(connection: Option<&nvme_tcp_ktls>)
     crate::call::value(false, || Ok(get(connection)?.receiving().has_buffered()))
 }
 
-/// Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken with
-/// NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
+/// Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken
+/// with NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
 ///
-/// Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it may;
-/// -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for one another, calls that
-/// receive go on beside them.
+/// Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it
+/// may; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for
+/// one another, calls that receive go on beside them.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -252,11 +254,11 @@ fn gone(result: Result<bool, ktls::Error>) -> Outcome<()> {
     }
 }
 
-/// Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how many bytes were
-/// taken. What a handshake or alert record does is the caller's own business.
+/// Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how
+/// many bytes were taken. What a handshake or alert record does is the caller's own business.
 ///
-/// Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send(). Threads: the
-/// same.
+/// Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send().
+/// Threads: the same.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -284,8 +286,8 @@ pub unsafe extern "C" fn nvme_tcp_ktls_send_record(
     })
 }
 
-/// Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and the call may wait.
-/// Gives back how many bytes were taken, 0 at the end of the file.
+/// Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
+/// the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
 ///
 /// Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
 #[unsafe(no_mangle)]
@@ -308,12 +310,13 @@ pub extern "C" fn nvme_tcp_ktls_sendfile(
     })
 }
 
-/// Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts and handshake records
-/// are acted upon and not given out.
+/// Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
+/// and handshake records are acted upon and not given out.
 ///
-/// Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended without
-/// close_notify, so that data may be missing; -EBADMSG for a record that is not authentic; -ECONNABORTED for an alert. Threads: calls that
-/// receive wait for one another, calls that send go on beside them.
+/// Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
+/// without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;
+/// -ECONNABORTED for an alert. Threads: calls that receive wait for one another, calls that send go on beside
+/// them.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -333,11 +336,11 @@ pub unsafe extern "C" fn nvme_tcp_ktls_recv(
     })
 }
 
-/// Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer for the
-/// same. Linux NVMe peers end the connection at a KeyUpdate.
+/// Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
+/// for the same. Linux NVMe peers end the connection at a KeyUpdate.
 ///
-/// Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next key: TLS 1.2, or a key
-/// without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+/// Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
+/// key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_update_key(
     connection: Option<&nvme_tcp_ktls>,
@@ -368,8 +371,8 @@ pub unsafe extern "C" fn nvme_tcp_ktls_get_info(
     })
 }
 
-/// Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing more can be sent;
-/// receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
+/// Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
+/// more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
 ///
 /// Errors: as nvme_tcp_ktls_send(). Threads: the same.
 #[unsafe(no_mangle)]

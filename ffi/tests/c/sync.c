@@ -1,4 +1,4 @@
-/* Every synchronous call, and what each does with wrong arguments: sync PLAIN-URI TLS-URI KEYFILE FOLDER */
+/* Every synchronous call, and what each does with wrong arguments: sync PLAIN-URI TLS-URI KEYFILE FOLDER SECRET */
 #include "check.h"
 
 #include <unistd.h>
@@ -236,6 +236,8 @@ static void connected(const char *uri, const char *key_file)
     GIVES(-EINVAL, nvme_tcp_controller_get_log_page(controller, 2, 0, page, 3));
     GIVES(-EINVAL, nvme_tcp_controller_reauthenticate(controller));
     GIVES(-EINVAL, nvme_tcp_controller_reconnect(NULL));
+    GIVES(0, nvme_tcp_controller_check(controller));
+    GIVES(-EINVAL, nvme_tcp_controller_check(NULL));
 
     GIVES(-ENOENT, nvme_tcp_namespace_open(controller, 9, &namespace));
     GIVES(0, nvme_tcp_namespace_open(controller, 1, &namespace));
@@ -255,6 +257,32 @@ static void connected(const char *uri, const char *key_file)
     nvme_tcp_controller_free(NULL);
 }
 
+/* DH-HMAC-CHAP: nothing without the secret, everything with it. */
+static void authenticated(const char *uri, const char *secret)
+{
+    nvme_tcp_options *options = options_for(uri, NULL);
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_controller_info info;
+    GIVES(0, nvme_tcp_options_set_subsysnqn(options, SUBSYSTEM "-checked"));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    GIVES(NVME_TCP_BLAME_CALLER, nvme_tcp_error_blame());
+    GIVES(0, nvme_tcp_options_set_dhchap_secret(options, secret));
+    GIVES(0, nvme_tcp_connect(options, &controller));
+    info.size = sizeof info;
+    GIVES(0, nvme_tcp_controller_get_info(controller, &info));
+    CHECK(info.authenticated && !info.tls);
+    GIVES(0, nvme_tcp_controller_reauthenticate(controller));
+    GIVES(0, nvme_tcp_controller_check(controller));
+    nvme_tcp_controller_free(controller);
+    /* A controller that cannot show its own secret is not trusted. */
+    GIVES(0, nvme_tcp_options_set_dhchap_ctrl_secret(options, secret));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    /* Another host is not let in at all. */
+    GIVES(0, nvme_tcp_options_set_hostnqn(options, HOST "-2"));
+    GIVES(-EACCES, nvme_tcp_connect(options, &controller));
+    nvme_tcp_options_free(options);
+}
+
 static void discovery(const char *uri)
 {
     nvme_tcp_options *options = options_for(uri, NULL);
@@ -268,8 +296,8 @@ static void discovery(const char *uri)
     for (index = 0; index < nvme_tcp_discovery_count(log); index++) {
         GIVES(0, nvme_tcp_discovery_get(log, index, &entry));
         if (entry.kind == NVME_TCP_ENTRY_SUBSYSTEM) {
-            CHECK(strcmp(entry.subsysnqn, SUBSYSTEM) == 0 && strchr(entry.address, ':'));
-            subsystems++;
+            CHECK(strchr(entry.address, ':') != NULL);
+            subsystems += strcmp(entry.subsysnqn, SUBSYSTEM) == 0;
         }
     }
     CHECK(subsystems == 2 && nvme_tcp_discovery_count(NULL) == 0);
@@ -282,7 +310,7 @@ static void discovery(const char *uri)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 5);
+    CHECK(argc == 6);
     CHECK(strcmp(nvme_tcp_error_message(), "") == 0 && nvme_tcp_error_hint() == NULL);
     CHECK(nvme_tcp_error_scope() == 0 && nvme_tcp_error_blame() == 0);
     CHECK(nvme_tcp_version_number() >> 16 == NVME_TCP_VERSION_MAJOR && nvme_tcp_version()[0]);
@@ -291,6 +319,7 @@ int main(int argc, char **argv)
     refusals(argv[1], argv[2]);
     connected(argv[1], NULL);
     connected(argv[2], argv[3]);
+    authenticated(argv[1], argv[5]);
     discovery(argv[1]);
     puts("good");
     return 0;

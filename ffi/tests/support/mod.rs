@@ -9,54 +9,58 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
 use nvme_tcp::psk::{ConfiguredKey, KeyHash};
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
 
 /// Longer than anything here takes on a slow machine.
-pub const DEADLINE: Duration = Duration::from_secs(120);
-pub const SUBSYSTEM_NQN: &str = "nqn.2024-01.lab.test:c";
-pub const NAMESPACE_SIZE: u64 = 8 << 20;
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const SUBSYSTEM_NQN: &str = "nqn.2024-01.lab.test:c";
+/// A subsystem that wants its host to authenticate itself.
+pub(crate) const CHECKED_NQN: &str = "nqn.2024-01.lab.test:c-checked";
+pub(crate) const HOST_NQN: &str = "nqn.2024-01.lab.test:c-host";
+pub(crate) const NAMESPACE_SIZE: u64 = 8 << 20;
 
 /// The folder of this package.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// Where cargo has put the C library: beside this program.
-pub fn built() -> PathBuf {
+pub(crate) fn built() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     program.parent().unwrap().to_owned()
 }
 
 /// The C library as cargo has built it: "so" or "a".
-pub fn library(kind: &str) -> PathBuf {
+pub(crate) fn library(kind: &str) -> PathBuf {
     let path = built().join(format!("libnvme_tcp_c.{kind}"));
     assert!(path.exists(), "{} was not built", path.display());
     path
 }
 
 /// A folder that goes away again.
-pub struct Scratch(tempfile::TempDir);
+pub(crate) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 }
 
 /// A program of this machine.
-pub fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Says that a test was skipped, and why: to a person, and to the file that counts.
-pub fn skip(name: &str, why: &str) {
+pub(crate) fn skip(name: &str, why: &str) {
     eprintln!("SKIPPED {name}: {why}");
     if let Some(path) = std::env::var_os("NVME_TCP_SKIPPED") {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -66,7 +70,7 @@ pub fn skip(name: &str, why: &str) {
 
 /// Runs a program to its end, which must be a good one; gives its output.
 #[track_caller]
-pub fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let (good, said, complaints) = ended(command);
     assert!(good, "{command:?} failed:\n{said}{complaints}");
     said
@@ -74,7 +78,7 @@ pub fn run(command: &mut Command) -> String {
 
 /// Runs a program to its end: whether that was a good one, its output and its error output.
 #[track_caller]
-pub fn ended(command: &mut Command) -> (bool, String, String) {
+pub(crate) fn ended(command: &mut Command) -> (bool, String, String) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // Read beside the wait, so that a full pipe holds up nobody; both end with the program.
@@ -104,7 +108,7 @@ fn listen(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
 }
 
 /// Compiles a C source of this package against the header and the shared library; `None` without a compiler.
-pub fn compiled(source: &str, scratch: &Scratch, flags: &[&str]) -> Option<PathBuf> {
+pub(crate) fn compiled(source: &str, scratch: &Scratch, flags: &[&str]) -> Option<PathBuf> {
     let gcc = tool("gcc")?;
     let out = scratch.path(&source.replace('/', "_").replace(".c", ""));
     let mut command = Command::new(gcc);
@@ -137,39 +141,49 @@ pub fn compiled(source: &str, scratch: &Scratch, flags: &[&str]) -> Option<PathB
 }
 
 /// A target in this process: two subsystems, one plain, one with TLS.
-pub struct Served {
-    pub target: Target,
-    pub plain: SocketAddr,
-    pub tls: SocketAddr,
-    pub key: ConfiguredKey,
+pub(crate) struct Served {
+    pub(crate) target: Target,
+    pub(crate) plain: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    pub(crate) key: ConfiguredKey,
+    pub(crate) secret: DhchapSecret,
 }
 
 /// Starts one.
-pub fn served() -> Served {
+pub(crate) fn served() -> Served {
+    served_with(Namespace::ram(NAMESPACE_SIZE))
+}
+
+/// Starts one with this for namespace 1.
+pub(crate) fn served_with(first: Namespace) -> Served {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
-    let subsystem = Subsystem::new(SUBSYSTEM_NQN)
+    let subsystem =
+        Subsystem::new(SUBSYSTEM_NQN).namespace(1, first).namespace(2, Namespace::ram(NAMESPACE_SIZE));
+    let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
+    let checked = Subsystem::new(CHECKED_NQN)
         .namespace(1, Namespace::ram(NAMESPACE_SIZE))
-        .namespace(2, Namespace::ram(NAMESPACE_SIZE));
+        .allow_host_with(HOST_NQN, Authentication::new(secret.clone()));
     let target = Target::builder()
         .subsystem(subsystem)
+        .subsystem(checked)
         .listen(Listener::plain(any))
         .listen(Listener::tls(any, KeyRing::new().key(key.clone())))
         .start()
         .unwrap();
     let [plain, tls] = target.local_addrs()[..] else { panic!("two listeners") };
-    Served { target, plain, tls, key }
+    Served { target, plain, tls, key, secret }
 }
 
 impl Served {
     /// A namespace of it, for a program.
-    pub fn uri(&self, tls: bool) -> String {
+    pub(crate) fn uri(&self, tls: bool) -> String {
         let address = if tls { self.tls } else { self.plain };
         format!("nvme+tcp://{address}/{SUBSYSTEM_NQN}/1")
     }
 
     /// Its key, in a file.
-    pub fn key_file(&self, scratch: &Scratch) -> PathBuf {
+    pub(crate) fn key_file(&self, scratch: &Scratch) -> PathBuf {
         let path = scratch.path("image.key");
         if !path.exists() {
             self.key.write_file(&path).unwrap();
@@ -179,7 +193,7 @@ impl Served {
 }
 
 /// A file with bytes that repeat nowhere.
-pub fn image(path: &Path, len: usize) {
+pub(crate) fn image(path: &Path, len: usize) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let bytes: Vec<u8> = (0..len)
         .map(|_| {

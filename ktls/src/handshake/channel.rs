@@ -201,6 +201,10 @@ impl Channel {
         self.max_send
     }
 
+    pub(super) fn max_receive(&self) -> usize {
+        self.max_receive
+    }
+
     /// The peer has been told that this end takes no more than `len` bytes.
     pub(super) fn set_max_receive(&mut self, len: usize) {
         self.max_receive = len;

@@ -334,6 +334,7 @@ impl Keys {
             tx: application.client,
             rx: application.server,
             max_send_fragment: channel.max_send(),
+            max_receive_fragment: channel.max_receive(),
         })))
     }
 }

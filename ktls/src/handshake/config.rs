@@ -63,11 +63,7 @@ impl ClientConfig {
 
     pub(super) fn check(&self) -> Result<(), Error> {
         check_groups(&self.groups)?;
-        let limits = MIN_RECORD_SIZE_LIMIT..=MAX_RECORD_SIZE_LIMIT;
-        if self.record_size_limit.is_some_and(|limit| !limits.contains(&limit)) {
-            return Err(Error::Config("a record_size_limit is 64 to 16385"));
-        }
-        Ok(())
+        check_limit(self.record_size_limit.unwrap_or(MAX_RECORD_SIZE_LIMIT))
     }
 }
 
@@ -76,12 +72,23 @@ impl ClientConfig {
 pub struct ServerConfig {
     pub(super) keys: Arc<dyn PskStore>,
     pub(super) groups: Vec<Group>,
+    pub(super) record_size_limit: u16,
 }
 
 impl ServerConfig {
     /// Accepts the keys in `keys`, with every group.
     pub fn new(keys: impl PskStore + 'static) -> Self {
-        Self { keys: Arc::new(keys), groups: Group::ALL.to_vec() }
+        let record_size_limit = MAX_RECORD_SIZE_LIMIT;
+        Self { keys: Arc::new(keys), groups: Group::ALL.to_vec(), record_size_limit }
+    }
+
+    /// The record_size_limit to answer with (RFC 8449), where a client announces its own: how many bytes of
+    /// plaintext this end takes in one protected record, the content type byte among them; 64 to 16,385, which
+    /// is the default.
+    #[must_use]
+    pub fn record_size_limit(mut self, limit: u16) -> Self {
+        self.record_size_limit = limit;
+        self
     }
 
     /// The groups for the key agreement; which of them is taken, the client's order says.
@@ -92,7 +99,16 @@ impl ServerConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        check_groups(&self.groups)
+        check_groups(&self.groups)?;
+        check_limit(self.record_size_limit)
+    }
+}
+
+fn check_limit(limit: u16) -> Result<(), Error> {
+    if (MIN_RECORD_SIZE_LIMIT..=MAX_RECORD_SIZE_LIMIT).contains(&limit) {
+        Ok(())
+    } else {
+        Err(Error::Config("a record_size_limit is 64 to 16385"))
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const RETRY_RANDOM: [u8; 32] = [
 ];
 
 /// How many identities of a ClientHello a server looks up; peers send one.
-pub(super) const MAX_IDENTITIES: usize = 16;
+pub(super) const MAX_IDENTITIES: usize = 4;
 
 /// How many key shares a ClientHello may have; peers send up to three.
 const MAX_KEY_SHARES: usize = 64;

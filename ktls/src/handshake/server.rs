@@ -201,9 +201,10 @@ fn client_hello(
     channel.set_tx(&server);
     if let Some(limit) = limit {
         channel.set_max_send(usize::from(limit.min(MAX_RECORD_SIZE_LIMIT)) - 1);
+        channel.set_max_receive(usize::from(config.record_size_limit) - 1);
     }
 
-    let mut flight = encrypted_extensions(limit.is_some());
+    let mut flight = encrypted_extensions(limit.map(|_| config.record_size_limit));
     transcript.add(&flight);
     let proof = finished(verify_data(&server, transcript.digest().as_ref()).expose());
     transcript.add(&proof);
@@ -220,17 +221,16 @@ fn client_hello(
         tx: application.server,
         rx: application.client,
         max_send_fragment: channel.max_send(),
+        max_receive_fragment: channel.max_receive(),
     };
     Ok(State::WaitFinished(Box::new(WaitFinished { client, transcript, established })))
 }
 
-fn encrypted_extensions(answer_limit: bool) -> Vec<u8> {
+fn encrypted_extensions(limit: Option<u16>) -> Vec<u8> {
     message(message_type::ENCRYPTED_EXTENSIONS, |out| {
         put_vec16(out, |out| {
-            if answer_limit {
-                put_extension(out, extension_type::RECORD_SIZE_LIMIT, |out| {
-                    put_u16(out, MAX_RECORD_SIZE_LIMIT);
-                });
+            if let Some(limit) = limit {
+                put_extension(out, extension_type::RECORD_SIZE_LIMIT, |out| put_u16(out, limit));
             }
         });
     })

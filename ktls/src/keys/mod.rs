@@ -73,4 +73,6 @@ pub struct Established {
     /// The largest record plaintext that the peer takes, content type byte not counted
     /// (RFC 8449's record_size_limit less one; 16,384 where the peer set none).
     pub max_send_fragment: usize,
+    /// The same for what this end takes: 16,384 where it announced no less, or the peer did not answer.
+    pub max_receive_fragment: usize,
 }

@@ -201,6 +201,7 @@ pub struct RawKeys {
     pub(crate) tx: DirectionKey,
     pub(crate) rx: DirectionKey,
     pub(crate) max_send_fragment: usize,
+    pub(crate) max_receive_fragment: usize,
     pub(crate) schedule: Option<SharedSchedule>,
 }
 
@@ -214,7 +215,8 @@ impl RawKeys {
         if tx.cipher != rx.cipher {
             return Err(KeyError::Differ { tx: tx.cipher, rx: rx.cipher });
         }
-        Ok(Self { tx, rx, max_send_fragment: MAX_FRAGMENT_LEN, schedule: None })
+        let [max_send_fragment, max_receive_fragment] = [MAX_FRAGMENT_LEN; 2];
+        Ok(Self { tx, rx, max_send_fragment, max_receive_fragment, schedule: None })
     }
 
     /// Sets the most plaintext that the peer takes in a record, in bytes: RFC 8449's record_size_limit, in
@@ -222,6 +224,14 @@ impl RawKeys {
     #[must_use]
     pub fn max_send_fragment(mut self, bytes: usize) -> Self {
         self.max_send_fragment = bytes;
+        self
+    }
+
+    /// Sets the most plaintext that this end takes in a record, in bytes: what it has announced as RFC 8449's
+    /// record_size_limit, in TLS 1.3 less one. A longer record ends the connection. 16,384 by default.
+    #[must_use]
+    pub fn max_receive_fragment(mut self, bytes: usize) -> Self {
+        self.max_receive_fragment = bytes;
         self
     }
 
@@ -243,8 +253,9 @@ impl RawKeys {
 
 impl From<Established> for RawKeys {
     fn from(keys: Established) -> Self {
-        let Established { tx, rx, max_send_fragment, .. } = keys;
-        Self { tx: tx.into(), rx: rx.into(), max_send_fragment, schedule: None }
+        let Established { tx, rx, max_send_fragment, max_receive_fragment, .. } = keys;
+        let (tx, rx) = (tx.into(), rx.into());
+        Self { tx, rx, max_send_fragment, max_receive_fragment, schedule: None }
     }
 }
 
@@ -254,6 +265,7 @@ impl fmt::Debug for RawKeys {
             .field("tx", &self.tx)
             .field("rx", &self.rx)
             .field("max_send_fragment", &self.max_send_fragment)
+            .field("max_receive_fragment", &self.max_receive_fragment)
             .finish_non_exhaustive()
     }
 }

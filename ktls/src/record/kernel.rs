@@ -70,8 +70,12 @@ impl Key {
 pub(crate) struct Sender {
     key: Key,
     fragment: usize,
-    /// The most bytes in one call: no bound where the kernel itself keeps to `fragment`.
-    call: usize,
+    /// The kernel itself keeps to `fragment`. Where it does not, no call sends more than one record.
+    kept: bool,
+    /// More may come to the kernel's last record.
+    open: bool,
+    /// How much of that record there is, where the kernel does not keep to `fragment`, in bytes.
+    open_len: usize,
 }
 
 impl Sender {
@@ -87,7 +91,7 @@ impl Sender {
         let key = Key::install(fd, Flow::Send, key, meter)?;
         let kept = fragment == MAX_FRAGMENT_LEN
             || u16::try_from(fragment).is_ok_and(|bytes| sys::tls::max_payload(fd, bytes).is_ok());
-        Ok(Self { key, fragment, call: if kept { usize::MAX } else { fragment } })
+        Ok(Self { key, fragment, kept, open: false, open_len: 0 })
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -110,29 +114,59 @@ impl Sender {
     /// The most bytes that the next call may send.
     fn most(&mut self, fd: BorrowedFd<'_>) -> Result<usize, Error> {
         let left = usize::try_from(self.key.check(fd)?).unwrap_or(usize::MAX);
-        Ok(self.call.min(left.saturating_mul(self.fragment)))
+        let call = if self.kept { usize::MAX } else { self.fragment - self.open_len };
+        Ok(call.min(left.saturating_mul(self.fragment)))
     }
 
-    /// Sends application data. A call closes its last record.
+    /// Sends application data. A call closes its last record, unless `more` is to come to it.
     pub(crate) fn send(
         &mut self,
         fd: BorrowedFd<'_>,
         bufs: &[IoSlice<'_>],
+        more: bool,
         wait: Wait,
     ) -> Result<usize, Error> {
         let most = self.most(fd)?;
         let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
         let sent = if total <= most {
-            sys::msg::send(fd, bufs, None, wait)?
+            let more = more && (self.kept || total < most);
+            let sent = sys::msg::send_data(fd, bufs, more, wait)?;
+            self.sent(sent, more);
+            sent
         } else {
             // Rare: the peer wants small records that this kernel cannot be told of, or the key is near
             // its limit. Then one slice is enough for one call.
             let Some(first) = bufs.iter().find(|buf| !buf.is_empty()) else { return Ok(0) };
-            sys::msg::send(fd, &[IoSlice::new(&first[..first.len().min(most)])], None, wait)?
+            let part = first.get(..first.len().min(most)).unwrap_or_default();
+            let more = more && part.len() < most;
+            let sent = sys::msg::send_data(fd, &[IoSlice::new(part)], more, wait)?;
+            self.sent(sent, more);
+            sent
         };
-        let records = self.records(sent);
-        self.key.note(records);
         Ok(sent)
+    }
+
+    fn sent(&mut self, bytes: usize, more: bool) {
+        let records = self.records(bytes) + u64::from(self.open);
+        self.key.note(records);
+        self.open = more;
+        self.open_len = if more { (self.open_len + bytes) % self.fragment } else { 0 };
+    }
+
+    /// Whether more may come to the last record.
+    pub(crate) fn has_open_record(&self) -> bool {
+        self.open
+    }
+
+    /// Ends the record that is open, if there is one.
+    pub(crate) fn close_record(&mut self, fd: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
+        if self.open {
+            // net/tls ends it when a call names a type, and makes no record of nothing.
+            let kind = ContentType::ApplicationData.to_byte();
+            sys::msg::send(fd, &[IoSlice::new(&[])], Some(kind), wait)?;
+            (self.open, self.open_len) = (false, 0);
+        }
+        Ok(())
     }
 
     /// Sends from a file without a copy; waits as the descriptor is set. 0 is the end of the file.
@@ -145,10 +179,43 @@ impl Sender {
     ) -> Result<usize, Error> {
         let len = self.most(fd)?.min(len);
         let sent = sys::msg::send_file(fd, file, offset, len)?;
-        // The pages of a file may be spread over records that are not full.
+        self.sent_pages(fd, sent, len)?;
+        Ok(sent)
+    }
+
+    /// The same from a pipe. 0 is the end of the pipe.
+    pub(crate) fn splice(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+        more: bool,
+    ) -> Result<usize, Error> {
+        let len = self.most(fd)?.min(len);
+        let sent = sys::splice::splice(pipe, fd, len, more, Wait::Block)?;
+        if more {
+            self.note_pages(sent);
+            (self.open, self.open_len) = (true, (self.open_len + sent) % self.fragment);
+        } else {
+            self.sent_pages(fd, sent, len)?;
+        }
+        Ok(sent)
+    }
+
+    /// The pages of a file may be spread over records that are not full.
+    fn note_pages(&mut self, sent: usize) {
         let pages = sent.div_ceil(4096) as u64 + 1;
         self.key.note(pages);
-        Ok(sent)
+    }
+
+    /// After `sent` of `len` bytes: where they are fewer, because the file ends or has shrunk meanwhile, kernels
+    /// before 6.5 wait for the rest with the last record open, and it is ended here.
+    fn sent_pages(&mut self, fd: BorrowedFd<'_>, sent: usize, len: usize) -> Result<(), Error> {
+        self.note_pages(sent);
+        let short = sent < len;
+        self.open = self.open && sent == 0 || short && sent > 0;
+        self.open_len = 0;
+        if short { Ok(self.close_record(fd, Wait::Block)?) } else { Ok(()) }
     }
 
     /// Sends `content` as one record of its own, and gives how much of it: all, but for a long one that the
@@ -167,7 +234,8 @@ impl Sender {
             return Err(Error::RecordSize { len: content.len(), max: self.fragment });
         }
         let sent = sys::msg::send(fd, &[IoSlice::new(content)], Some(content_type.to_byte()), wait)?;
-        self.key.note(1);
+        self.key.note(1 + u64::from(self.open));
+        (self.open, self.open_len) = (false, 0);
         Ok(sent)
     }
 
@@ -196,17 +264,54 @@ pub(crate) struct Receiver {
     /// The type of a control record of which more is to come.
     unfinished: Option<ContentType>,
     idle: u32,
+    /// This end has announced that it takes no longer records.
+    limit: Option<Allowance>,
+}
+
+/// What the peer may still send of the records begun, where this end takes only short ones (RFC 8449). The kernel
+/// takes records of any length and joins them, so that only their number tells.
+struct Allowance {
+    fragment: usize,
+    records: u64,
+    bytes: usize,
+}
+
+impl Allowance {
+    /// Takes note of `len` more bytes, after which the kernel has opened `records`.
+    fn take(&mut self, len: usize, records: u64) -> Result<(), Error> {
+        let begun = usize::try_from(records.saturating_sub(self.records)).unwrap_or(usize::MAX);
+        let may = self.bytes.saturating_add(begun.saturating_mul(self.fragment));
+        let Some(left) = may.checked_sub(len) else {
+            return Err(BadRecord::TooLong { len, max: self.fragment }.into());
+        };
+        self.records = records;
+        // Of all but the last record nothing can be left.
+        self.bytes = left.min(self.fragment - 1);
+        Ok(())
+    }
 }
 
 impl Receiver {
-    /// Installs the key. No step after the key can fail.
-    pub(crate) fn install(fd: BorrowedFd<'_>, key: DirectionKey, meter: Meter) -> io::Result<Self> {
+    /// Installs the key. `max_fragment` is the most plaintext that this end takes in a record, in bytes; `no_pad`
+    /// expects the peer not to pad its records. No step after the key can fail.
+    pub(crate) fn install(
+        fd: BorrowedFd<'_>,
+        key: DirectionKey,
+        max_fragment: usize,
+        no_pad: bool,
+        meter: Meter,
+    ) -> io::Result<Self> {
         let key = Key::install(fd, Flow::Receive, key, meter)?;
-        if key.key.cipher().version() == Version::Tls13 {
+        if no_pad && key.key.cipher().version() == Version::Tls13 {
             // An older kernel does without: it then opens records into memory of its own and copies.
             let _ = sys::tls::expect_no_pad(fd);
         }
-        Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0 })
+        let limit = (max_fragment < MAX_FRAGMENT_LEN).then(|| Allowance {
+            fragment: max_fragment.max(1),
+            records: key.key.sequence(),
+            bytes: 0,
+        });
+        Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0, limit })
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -224,7 +329,11 @@ impl Receiver {
 
     /// Changes to the peer's next key, after its KeyUpdate.
     pub(crate) fn replace_key(&mut self, fd: BorrowedFd<'_>) -> Result<(), Error> {
-        self.key.replace(fd)
+        self.key.replace(fd)?;
+        if let Some(limit) = &mut self.limit {
+            (limit.records, limit.bytes) = (self.key.key.sequence(), 0);
+        }
+        Ok(())
     }
 
     /// The record that came last ends in the middle of a KeyUpdate, so that the rest of it still comes under
@@ -248,7 +357,19 @@ impl Receiver {
             if let Some(content_type) = self.unfinished {
                 return self.finish_control(fd, content_type, wait);
             }
-            let got = sys::msg::receive(fd, bufs, wait).map_err(|error| self.explain(error))?;
+            let got = match &self.limit {
+                None => sys::msg::receive(fd, bufs, wait),
+                // A call for one record and a byte more, so that a longer one shows.
+                Some(limit) => {
+                    let Some(buf) = bufs.iter_mut().find(|buf| !buf.is_empty()) else {
+                        return Ok(Got::Data(0));
+                    };
+                    let most = buf.len().min(limit.fragment + 1);
+                    let part = IoSliceMut::new(buf.get_mut(..most).unwrap_or_default());
+                    sys::msg::receive(fd, &mut [part], wait)
+                }
+            };
+            let got = got.map_err(|error| self.explain(error))?;
             // Each byte may have been a record, and empty ones leave no trace but the call itself.
             self.key.note(got.len as u64 + u64::from(MAX_IDLE_RECORDS));
             if got.cut {
@@ -260,6 +381,10 @@ impl Receiver {
             match ContentType::from_byte(byte) {
                 Some(ContentType::ApplicationData) if got.len > 0 => {
                     self.idle = 0;
+                    if let Some(limit) = &mut self.limit {
+                        let cipher = self.key.key.cipher();
+                        limit.take(got.len, sys::tls::record_sequence(fd, Flow::Receive, cipher)?)?;
+                    }
                     return Ok(Got::Data(got.len));
                 }
                 Some(ContentType::ApplicationData) => self.idle(1)?,
@@ -281,6 +406,33 @@ impl Receiver {
                 }
                 None => return Err(BadRecord::InnerType { got: byte }.into()),
             }
+        }
+    }
+
+    /// Moves application data into a pipe without a copy. `None` where something else is next, for which
+    /// [`receive`](Self::receive) is the call.
+    pub(crate) fn splice(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+        wait: Wait,
+    ) -> Result<Option<usize>, Error> {
+        self.key.check(fd)?;
+        if self.unfinished.is_some() || self.limit.is_some() {
+            return Ok(None);
+        }
+        match sys::splice::splice(fd, pipe, len, false, wait) {
+            // An empty record, or the end.
+            Ok(0) => Ok(None),
+            Ok(n) => {
+                self.key.note(n as u64);
+                self.idle = 0;
+                Ok(Some(n))
+            }
+            // A control record; a header that is wrong comes again.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            Err(error) => Err(self.explain(error)),
         }
     }
 

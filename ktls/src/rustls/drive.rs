@@ -1,8 +1,6 @@
 //! rustls's unbuffered connections over a descriptor, record by record.
 
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::time::Instant;
 
 use ::rustls::CommonState;
 use ::rustls::client::UnbufferedClientConnection;
@@ -11,7 +9,7 @@ use ::rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
 use super::stack;
 use crate::error::Error;
-use crate::socket::handshake::{append_record, has_gone, send_all};
+use crate::socket::handshake::{Transport, append_record, has_gone, send_all};
 
 /// What rustls wants next.
 pub(super) enum Step {
@@ -97,10 +95,9 @@ fn follow<Data>(
 }
 
 /// Does the whole handshake: what follows it in the socket is not read.
-pub(super) fn drive(
-    fd: BorrowedFd<'_>,
+pub(super) async fn drive(
+    transport: &mut impl Transport,
     connection: &mut impl Unbuffered,
-    deadline: Option<Instant>,
 ) -> Result<(), Error> {
     let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
     loop {
@@ -108,7 +105,7 @@ pub(super) fn drive(
         incoming.drain(..discard.min(incoming.len()));
         match step {
             Ok(Step::Again) => {}
-            Ok(Step::Send) => match send_all(fd, &std::mem::take(&mut outgoing), deadline) {
+            Ok(Step::Send) => match send_all(transport, &std::mem::take(&mut outgoing)).await {
                 // The peer has gone: what it said before tells why.
                 Err(error) if has_gone(&error) && connection.state().is_handshaking() => {}
                 result => result?,
@@ -120,7 +117,7 @@ pub(super) fn drive(
                 return Ok(());
             }
             Ok(Step::Receive | Step::Write) => {
-                if !append_record(fd, &mut incoming, deadline)? {
+                if !append_record(transport, &mut incoming).await? {
                     return Err(gone());
                 }
             }
@@ -135,7 +132,7 @@ pub(super) fn drive(
                         break;
                     }
                 }
-                let _ = send_all(fd, &outgoing, deadline);
+                let _ = send_all(transport, &outgoing).await;
                 return Err(stack(error));
             }
         }

@@ -41,6 +41,7 @@ pub use convert::{ConvertError, Reason, RecordStream, Refused, from_connection};
 
 use crate::error::Error;
 use crate::keys::RawKeys;
+use crate::socket::handshake::{Blocking, Transport, now};
 use crate::socket::{Info, Options, Socket};
 
 /// Does a client's handshake with the server `name` over `stream`, and installs the keys as `options` say.
@@ -60,18 +61,9 @@ pub fn connect(
     deadline: Option<Instant>,
 ) -> Result<Socket, Error> {
     stream.set_nonblocking(false)?;
-    let mut config = Arc::clone(config);
-    if !config.enable_secret_extraction || config.enable_early_data {
-        let config = Arc::make_mut(&mut config);
-        config.enable_secret_extraction = true;
-        config.enable_early_data = false;
-    }
-    let fragment = config.max_fragment_size;
-    let mut connection = UnbufferedClientConnection::new(config, name).map_err(stack)?;
-    drive::drive(stream.as_fd(), &mut connection, deadline)?;
-    let about = About::new(&connection);
-    let (secrets, kernel) = connection.dangerous_into_kernel_connection().map_err(stack)?;
-    about.socket(stream, keys::of_client(secrets, kernel)?, fragment, options)
+    let mut transport = Blocking { fd: stream.as_fd(), deadline };
+    let finished = now(client(&mut transport, config, name))?;
+    finished.socket(stream, options)
 }
 
 /// Does a server's handshake over `stream`; else as [`connect`].
@@ -85,6 +77,49 @@ pub fn accept(
     deadline: Option<Instant>,
 ) -> Result<Socket, Error> {
     stream.set_nonblocking(false)?;
+    let mut transport = Blocking { fd: stream.as_fd(), deadline };
+    let finished = now(server(&mut transport, config))?;
+    finished.socket(stream, options)
+}
+
+/// A finished handshake.
+pub(crate) struct Finished {
+    about: About,
+    keys: RawKeys,
+    fragment: Option<usize>,
+}
+
+impl Finished {
+    pub(crate) fn socket(self, stream: TcpStream, options: &Options) -> Result<Socket, Error> {
+        self.about.socket(stream, self.keys, self.fragment, options)
+    }
+}
+
+/// A client's handshake.
+pub(crate) async fn client(
+    transport: &mut impl Transport,
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+) -> Result<Finished, Error> {
+    let mut config = Arc::clone(config);
+    if !config.enable_secret_extraction || config.enable_early_data {
+        let config = Arc::make_mut(&mut config);
+        config.enable_secret_extraction = true;
+        config.enable_early_data = false;
+    }
+    let fragment = config.max_fragment_size;
+    let mut connection = UnbufferedClientConnection::new(config, name).map_err(stack)?;
+    drive::drive(transport, &mut connection).await?;
+    let about = About::new(&connection);
+    let (secrets, kernel) = connection.dangerous_into_kernel_connection().map_err(stack)?;
+    Ok(Finished { about, keys: keys::of_client(secrets, kernel)?, fragment })
+}
+
+/// A server's handshake.
+pub(crate) async fn server(
+    transport: &mut impl Transport,
+    config: &Arc<ServerConfig>,
+) -> Result<Finished, Error> {
     let mut config = Arc::clone(config);
     if !config.enable_secret_extraction || config.max_early_data_size > 0 {
         let config = Arc::make_mut(&mut config);
@@ -93,10 +128,10 @@ pub fn accept(
     }
     let fragment = config.max_fragment_size;
     let mut connection = UnbufferedServerConnection::new(config).map_err(stack)?;
-    drive::drive(stream.as_fd(), &mut connection, deadline)?;
+    drive::drive(transport, &mut connection).await?;
     let about = About::new(&connection);
     let (secrets, kernel) = connection.dangerous_into_kernel_connection().map_err(stack)?;
-    about.socket(stream, keys::of_server(secrets, kernel)?, fragment, options)
+    Ok(Finished { about, keys: keys::of_server(secrets, kernel)?, fragment })
 }
 
 /// An error of rustls as one of ours.

@@ -65,6 +65,8 @@ pub enum Why {
     /// The kernel has TLS, but does not tell how many records a key was used for, so nobody could keep to
     /// the key's limit.
     NoRecordCount,
+    /// This end has announced that it takes short records only (RFC 8449), and the kernel takes any.
+    RecordSizeLimit,
 }
 
 impl Why {
@@ -81,6 +83,7 @@ impl Why {
             }),
             Self::NotTried { .. } => Some("ip link set lo up"),
             Self::NoRecordCount => Some("Linux 6.0 or later tells"),
+            Self::RecordSizeLimit => Some("announce none, or ask for the kernel with Layer::Kernel"),
             _ => None,
         }
     }
@@ -123,6 +126,11 @@ impl fmt::Display for Why {
             }
             Self::NoRecordCount => {
                 f.write_str("the kernel does not tell how many records a key has sealed")?
+            }
+            Self::RecordSizeLimit => {
+                f.write_str(
+                    "this end has announced a record_size_limit, and the kernel takes longer records",
+                )?;
             }
         }
         match self.mend() {
@@ -189,6 +197,8 @@ pub struct Info {
     pub send: Direction,
     /// Who opens what the peer sends.
     pub receive: Direction,
+    /// `TLS_TX_ZEROCOPY_RO` is in force: see [`Options::send_zerocopy`](crate::Options::send_zerocopy).
+    pub send_zerocopy: bool,
 }
 
 impl Info {
@@ -201,6 +211,7 @@ impl Info {
             peer_certificates: Vec::new(),
             send,
             receive,
+            send_zerocopy: false,
         }
     }
 

@@ -10,12 +10,13 @@
 //! ```
 
 mod control;
+mod files;
 pub(crate) mod handshake;
 mod info;
 mod options;
 mod recv;
 mod send;
-mod shared;
+pub(crate) mod shared;
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::TcpStream;
@@ -30,13 +31,14 @@ pub use send::SendHalf;
 
 use crate::error::Error;
 use crate::event::{Event, Flow};
-use crate::handshake::{ClientConfig, ServerConfig};
+use crate::handshake::{ClientConfig, MAX_FRAGMENT_LEN, ServerConfig};
 use crate::keys::{Established, RawKeys};
 use crate::observe::{Conf, SocketTls};
 use crate::probe::{Probe, probe};
 use crate::record::kernel;
 use crate::record::process::{Opener, Sealer};
 use crate::sys;
+use handshake::Blocking;
 use recv::Opening;
 use send::Sealing;
 use shared::Shared;
@@ -49,8 +51,8 @@ use shared::Shared;
 /// the connection without close_notify: call [`SendHalf::close_notify`] first.
 #[derive(Debug)]
 pub struct Socket {
-    send: SendHalf,
-    recv: RecvHalf,
+    pub(crate) send: SendHalf,
+    pub(crate) recv: RecvHalf,
     pub(crate) info: Info,
 }
 
@@ -70,7 +72,8 @@ impl Socket {
         deadline: Option<Instant>,
     ) -> Result<Self, Error> {
         stream.set_nonblocking(false)?;
-        let keys = handshake::connect(stream.as_fd(), config, deadline)?;
+        let mut transport = Blocking { fd: stream.as_fd(), deadline };
+        let keys = handshake::now(handshake::connect(&mut transport, config))?;
         Self::from_established(stream, keys, options)
     }
 
@@ -82,7 +85,8 @@ impl Socket {
         deadline: Option<Instant>,
     ) -> Result<Self, Error> {
         stream.set_nonblocking(false)?;
-        let keys = handshake::accept(stream.as_fd(), config, deadline)?;
+        let mut transport = Blocking { fd: stream.as_fd(), deadline };
+        let keys = handshake::now(handshake::accept(&mut transport, config))?;
         Self::from_established(stream, keys, options)
     }
 
@@ -123,7 +127,11 @@ impl Socket {
             Ok(_) => Direction::kernel(conf.rx()),
             Err(why) => Direction::process(why.clone()),
         };
-        let info = Info::new(cipher, send, receive);
+        let mut info = Info::new(cipher, send, receive);
+        // Without a card it would be accepted, and do nothing.
+        info.send_zerocopy = options.send_zerocopy
+            && info.send.by == SealedBy::Nic
+            && sys::tls::zerocopy_ro(stream.as_fd()).is_ok();
         let sealing = match sealing {
             Ok(kernel) => Sealing::Kernel(Box::new(kernel)),
             Err(_) => {
@@ -133,7 +141,10 @@ impl Socket {
         };
         let opening = match opening {
             Ok(kernel) => Opening::Kernel(Box::new(kernel)),
-            Err(_) => Opening::Process(Box::new(Opener::with_key(keys.rx, options.meter(Flow::Receive))?)),
+            Err(_) => {
+                let opener = Opener::with_key(keys.rx, options.meter(Flow::Receive))?;
+                Opening::Process(Box::new(opener.max_fragment(keys.max_receive_fragment)))
+            }
         };
         let shared = Arc::new(Shared::new(stream));
         let send = SendHalf::new(Arc::clone(&shared), sealing, info.send.by);
@@ -212,9 +223,16 @@ fn install(stream: &TcpStream, keys: &RawKeys, options: &Options) -> Result<Inst
         let meter = options.meter(Flow::Send);
         kernel::Sender::install(fd, keys.tx.clone(), keys.max_send_fragment, meter).map_err(why)
     });
-    let receive = may(options.receive_layer).and_then(|()| {
+    // The kernel takes records of any length, so that a limit of ours is kept exactly by this process only.
+    let limited = keys.max_receive_fragment < MAX_FRAGMENT_LEN;
+    let receive = match options.receive_layer {
+        Layer::Auto if limited && keys.cipher().cipher().in_process() => Err(Why::RecordSizeLimit),
+        layer => may(layer),
+    };
+    let receive = receive.and_then(|()| {
         let meter = options.meter(Flow::Receive);
-        kernel::Receiver::install(fd, keys.rx.clone(), meter).map_err(why)
+        let (key, fragment) = (keys.rx.clone(), keys.max_receive_fragment);
+        kernel::Receiver::install(fd, key, fragment, options.expect_no_pad, meter).map_err(why)
     });
     // Required and refused: the connection ends here, whatever keys the kernel has by now.
     required(options.send_layer, Flow::Send, send.as_ref().err())?;

@@ -13,7 +13,9 @@ pub enum Layer {
     /// This process.
     Process,
     /// The kernel; else the connection fails with
-    /// [`Error::KernelTlsUnavailable`](crate::Error::KernelTlsUnavailable).
+    /// [`Error::KernelTlsUnavailable`](crate::Error::KernelTlsUnavailable). Where this end has announced a
+    /// record_size_limit (RFC 8449), which the kernel does not know, a longer record is refused as far as the
+    /// number of records tells: always where one call receives one record.
     Kernel,
 }
 
@@ -31,6 +33,20 @@ pub struct Options {
     /// Records at which [`Event::BudgetLow`](crate::Event::BudgetLow) is raised: 7/8 of the default limit
     /// by default.
     pub record_alarm: u64,
+    /// `TLS_RX_EXPECT_NO_PAD`, on by default: where the kernel opens records of TLS 1.3, it opens them straight into
+    /// the caller's memory, and once more beside it if the peer has padded one. A peer that pads much makes that
+    /// dear: [`observe::NoPad`](crate::observe::NoPad) tells, and then this is better off.
+    pub expect_no_pad: bool,
+    /// `TLS_TX_ZEROCOPY_RO`, off by default: where a network card seals (TLS 1.2 only), it takes a file's pages
+    /// from where they lie, and takes them again for a retransmission.
+    ///
+    /// # Danger
+    /// Whoever changes the file before the peer has acknowledged it makes the card send a record whose tag does not
+    /// match its bytes, or the same record number with two contents, which AES-GCM does not survive: the key's
+    /// secrecy is lost. Only for files that nobody writes to while they are sent (`chattr +i`, a read-only file
+    /// system, `F_SEAL_WRITE`). Where the socket is not on a card it is not set:
+    /// [`Info::send_zerocopy`](crate::Info::send_zerocopy) tells.
+    pub send_zerocopy: bool,
 }
 
 impl Default for Options {
@@ -40,6 +56,8 @@ impl Default for Options {
             receive_layer: Layer::Auto,
             record_limit: DEFAULT_LIMIT,
             record_alarm: DEFAULT_ALARM,
+            expect_no_pad: true,
+            send_zerocopy: false,
         }
     }
 }
@@ -82,6 +100,20 @@ impl Options {
     #[must_use]
     pub fn record_alarm(mut self, records: u64) -> Self {
         self.record_alarm = records;
+        self
+    }
+
+    /// Sets [`Options::expect_no_pad`].
+    #[must_use]
+    pub fn expect_no_pad(mut self, on: bool) -> Self {
+        self.expect_no_pad = on;
+        self
+    }
+
+    /// Sets [`Options::send_zerocopy`]: mind its danger.
+    #[must_use]
+    pub fn send_zerocopy(mut self, on: bool) -> Self {
+        self.send_zerocopy = on;
         self
     }
 

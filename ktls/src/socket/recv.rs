@@ -35,8 +35,8 @@ pub(super) enum Opening {
 
 /// The receiving half of a [`Socket`](crate::Socket): one thread owns it.
 pub struct RecvHalf {
-    shared: Arc<Shared>,
-    opening: Opening,
+    pub(super) shared: Arc<Shared>,
+    pub(super) opening: Opening,
     sealed_by: SealedBy,
     control: Control,
     /// The peer's close_notify has come.
@@ -236,7 +236,9 @@ impl RecvHalf {
                 Ok(None) => {
                     let Some(wait) = wait else { return Ok(()) };
                     let waited = begun.get_or_insert_with(Instant::now).elapsed();
-                    if waited >= PATIENCE && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
+                    // A call that does not wait ends when there is nothing: the limit is for those that do.
+                    let counts = wait == Wait::Block && waited >= PATIENCE;
+                    if counts && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
                         return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
                     }
                     let result = sys::msg::receive_plain(self.shared.fd(), opener.space(), wait);
@@ -276,7 +278,7 @@ impl RecvHalf {
             if self.closed {
                 return Ok(0);
             }
-            self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))?;
+            self.check_failed()?;
             let result = self.kernel_step(bufs, wait);
             if let Some(n) = self.latch(result)? {
                 return Ok(n);
@@ -285,7 +287,11 @@ impl RecvHalf {
     }
 
     /// One record of control, or data.
-    fn kernel_step(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Option<usize>, Error> {
+    pub(super) fn kernel_step(
+        &mut self,
+        bufs: &mut [IoSliceMut<'_>],
+        wait: Wait,
+    ) -> Result<Option<usize>, Error> {
         let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
         let fd = self.shared.fd();
         match kernel.receive(fd, bufs, wait)? {
@@ -312,6 +318,23 @@ impl RecvHalf {
         }
     }
 
+    /// Refuses where this half has failed.
+    pub(super) fn check_failed(&self) -> Result<(), Error> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
+    }
+
+    /// Refuses data between the parts of a handshake message.
+    pub(super) fn control_check_data(&self) -> Result<(), Error> {
+        self.control.check_between(ContentType::ApplicationData)
+    }
+
+    /// Keeps data that came where none was asked for.
+    pub(super) fn put_buffered(&mut self, data: &[u8]) {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(data);
+        self.buffered = 0..data.len();
+    }
+
     fn follow(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
             Effect::None => Ok(()),
@@ -330,7 +353,7 @@ impl RecvHalf {
         }
     }
 
-    fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             if !error.is_passing() {
                 self.failed = Some(error.again());

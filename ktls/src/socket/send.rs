@@ -19,9 +19,6 @@ use crate::socket::shared::Shared;
 use crate::socket::{SealedBy, Wait};
 use crate::sys;
 
-/// How much of a file is read at once where it cannot go by sendfile(2), in bytes.
-const FILE_CHUNK: usize = 64 * 1024;
-
 /// Who seals.
 pub(super) enum Sealing {
     Process(Box<Sealer>),
@@ -42,12 +39,12 @@ enum Closing {
 /// [`Wait::Now`], look at [`has_pending`](Self::has_pending) and [`flush`](Self::flush) when the
 /// descriptor is writable.
 pub struct SendHalf {
-    shared: Arc<Shared>,
-    sealing: Sealing,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sealing: Sealing,
     sealed_by: SealedBy,
     closing: Closing,
     failed: Option<Error>,
-    file_chunk: Vec<u8>,
+    pub(super) file_chunk: Vec<u8>,
 }
 
 impl SendHalf {
@@ -62,14 +59,27 @@ impl SendHalf {
     /// [`Error::Io`] of the kind `WouldBlock` when nothing could be accepted;
     /// [`Error::BudgetExhausted`] when the key may seal nothing more; others end this half.
     pub fn send_vectored(&mut self, bufs: &[IoSlice<'_>], wait: Wait) -> Result<usize, Error> {
+        self.send_data(bufs, false, wait)
+    }
+
+    /// The same, but the last record, if it is not full, stays open (`MSG_MORE`): what is sent next goes into it
+    /// too. [`flush`](Self::flush) ends it, and so do all other calls that send.
+    ///
+    /// # Errors
+    /// As [`send_vectored`](Self::send_vectored).
+    pub fn send_more(&mut self, bufs: &[IoSlice<'_>], wait: Wait) -> Result<usize, Error> {
+        self.send_data(bufs, true, wait)
+    }
+
+    fn send_data(&mut self, bufs: &[IoSlice<'_>], more: bool, wait: Wait) -> Result<usize, Error> {
         self.ready(wait)?;
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
         loop {
             let result = match &mut self.sealing {
-                Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, wait),
-                Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, wait),
+                Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, more, wait),
+                Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, more, wait),
             };
             if !self.is_receivers(&result) {
                 return self.latch(result);
@@ -78,22 +88,40 @@ impl SendHalf {
         }
     }
 
-    /// Sends what is pending, and says whether all of it has gone; with [`Wait::Now`] that may be
-    /// `false`.
+    /// Ends the record that [`send_more`](Self::send_more) left open, sends what is pending, and says whether all
+    /// of it has gone; with [`Wait::Now`] that may be `false`.
     ///
     /// # Errors
     /// [`Error::Io`]; any but a retryable one ends this half.
     pub fn flush(&mut self, wait: Wait) -> Result<bool, Error> {
         self.check_failed()?;
-        let result = self.write_out(wait);
+        let result = self.close_and_write_out(wait);
         self.latch(result)
     }
 
-    /// Whether sealed bytes wait to be sent. The kernel's own layer keeps none here.
+    fn close_and_write_out(&mut self, wait: Wait) -> Result<bool, Error> {
+        loop {
+            let closed = match &mut self.sealing {
+                Sealing::Process(sealer) => sealer.close_record()?,
+                Sealing::Kernel(kernel) => match kernel.close_record(self.shared.fd(), wait) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => {
+                        return Ok(false);
+                    }
+                    result => result.map(|()| true)?,
+                },
+            };
+            if !self.write_out(wait)? || closed {
+                return Ok(!self.has_pending());
+            }
+        }
+    }
+
+    /// Whether accepted bytes wait to be sent: an open record, or sealed bytes, of which the kernel's own layer
+    /// keeps none here.
     pub fn has_pending(&self) -> bool {
         match &self.sealing {
-            Sealing::Process(sealer) => !sealer.pending().is_empty(),
-            Sealing::Kernel(_) => false,
+            Sealing::Process(sealer) => !sealer.pending().is_empty() || sealer.has_open_record(),
+            Sealing::Kernel(kernel) => kernel.has_open_record(),
         }
     }
 
@@ -104,61 +132,6 @@ impl SendHalf {
         match &mut self.sealing {
             Sealing::Process(sealer) => sealer.release(),
             Sealing::Kernel(_) => true,
-        }
-    }
-
-    /// Sends `len` bytes of `file` from `offset`, and gives the number of bytes accepted: fewer than
-    /// `len` as with [`send_vectored`](Self::send_vectored), 0 at the end of the file.
-    ///
-    /// The kernel's layer takes the file's pages without a copy where it may wait; with [`Wait::Now`],
-    /// which sendfile(2) does not have, and in the process's layer the file is read.
-    ///
-    /// # Errors
-    /// As [`send_vectored`](Self::send_vectored), and those of reading the file, which end nothing.
-    pub fn send_file(
-        &mut self,
-        file: BorrowedFd<'_>,
-        offset: u64,
-        len: usize,
-        wait: Wait,
-    ) -> Result<usize, Error> {
-        self.ready(wait)?;
-        if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
-            let result = kernel.send_file(self.shared.fd(), file, offset, len);
-            if let Err(Error::Io(error)) = &result {
-                // EINVAL may be the file's.
-                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.is_receivers(&result) {
-                    self.ready(wait)?;
-                }
-            }
-            // Not latched: it may be the file's error, and the socket's own comes again by itself.
-            return result;
-        }
-        let mut chunk = std::mem::take(&mut self.file_chunk);
-        chunk.resize(FILE_CHUNK, 0);
-        let mut taken = 0;
-        let result = loop {
-            let want = (len - taken).min(FILE_CHUNK);
-            let part = chunk.get_mut(..want).unwrap_or_default();
-            let read = match sys::msg::read_at(file, part, offset.saturating_add(taken as u64)) {
-                Ok(0) => break Ok(taken),
-                Ok(read) => read,
-                Err(error) => break Err(Error::Io(error)),
-            };
-            match self.send_vectored(&[IoSlice::new(part.get(..read).unwrap_or_default())], wait) {
-                Ok(sent) => {
-                    taken += sent;
-                    if sent < read || taken == len {
-                        break Ok(taken);
-                    }
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        self.file_chunk = chunk;
-        match result {
-            Err(_) if taken > 0 => Ok(taken),
-            other => other,
         }
     }
 
@@ -214,11 +187,20 @@ impl SendHalf {
             }
         }
         let result = self.write_out(wait);
-        let gone = self.latch(result)?;
+        let gone = self.latch(result)? && (wait == Wait::Block || self.kernel_has_room()?);
         if gone {
             self.closing = Closing::Sent;
         }
         Ok(gone)
+    }
+
+    /// What the receiving half has left to do to this one, if anything: answers the peer's KeyUpdate, or sends
+    /// the alert for what the peer did. Otherwise it is done before the next data.
+    ///
+    /// # Errors
+    /// As [`send_vectored`](Self::send_vectored).
+    pub fn settle(&mut self, wait: Wait) -> Result<(), Error> {
+        self.ready(wait)
     }
 
     /// Who seals.
@@ -252,7 +234,7 @@ impl SendHalf {
     }
 
     /// Refuses where nothing can be sent any more, and does what the receiving half has left to do.
-    fn ready(&mut self, wait: Wait) -> Result<(), Error> {
+    pub(super) fn ready(&mut self, wait: Wait) -> Result<(), Error> {
         self.check_failed()?;
         if self.closing != Closing::Open {
             return Err(Error::SendClosed);
@@ -342,7 +324,7 @@ impl SendHalf {
         }
     }
 
-    fn write_out(&mut self, wait: Wait) -> Result<bool, Error> {
+    pub(super) fn write_out(&mut self, wait: Wait) -> Result<bool, Error> {
         match &mut self.sealing {
             Sealing::Process(sealer) => Ok(write_out(self.shared.fd(), sealer, wait)?),
             Sealing::Kernel(_) => Ok(true),
@@ -351,7 +333,7 @@ impl SendHalf {
 
     /// Whether the error is one of the receiving direction, which the kernel gave to this half because it
     /// called first: then that one is left to know, and the call is worth repeating.
-    fn is_receivers<T>(&self, result: &Result<T, Error>) -> bool {
+    pub(super) fn is_receivers<T>(&self, result: &Result<T, Error>) -> bool {
         let (Sealing::Kernel(_), Err(Error::Io(error))) = (&self.sealing, result) else { return false };
         match (kernel::bad_header(error), error.raw_os_error()) {
             (Some(bad), Some(errno)) => {
@@ -363,11 +345,26 @@ impl SendHalf {
         }
     }
 
+    /// Whether all that the kernel has sealed is, or at once can be, in TCP's own queue. It also takes a record
+    /// of which that queue has room for a part only; what of it is left when the descriptor is closed is lost
+    /// if there is no room for it then.
+    fn kernel_has_room(&self) -> io::Result<bool> {
+        match &self.sealing {
+            Sealing::Process(_) => Ok(true),
+            Sealing::Kernel(_) => sys::msg::is_ready(self.shared.fd(), libc::POLLOUT),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn check_failed(&self) -> Result<(), Error> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
 
-    fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn latch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             if !error.is_passing() {
                 self.failed = Some(error.again());
@@ -399,11 +396,16 @@ fn seal_and_send(
     fd: BorrowedFd<'_>,
     sealer: &mut Sealer,
     bufs: &[IoSlice<'_>],
+    more: bool,
     wait: Wait,
 ) -> Result<usize, Error> {
+    let seal = |sealer: &mut Sealer, taken| {
+        if more { sealer.seal_more(bufs, taken) } else { sealer.seal(bufs, taken) }
+    };
+    let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
     let mut taken = 0;
     loop {
-        let sealed = match sealer.seal(bufs, taken) {
+        let sealed = match seal(sealer, taken) {
             Ok(sealed) => sealed,
             Err(_) if taken > 0 => return Ok(taken),
             Err(error) => return Err(error),
@@ -417,12 +419,12 @@ fn seal_and_send(
             }
             Err(error) => return Err(error.into()),
         };
-        if sealed == 0 && all_gone {
+        if taken == total && all_gone {
             return Ok(taken);
         }
         if !all_gone {
             // Part of it may have gone, so that there is room for more.
-            taken += sealer.seal(bufs, taken).unwrap_or(0);
+            taken += seal(sealer, taken).unwrap_or(0);
             if taken == 0 {
                 return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
             }

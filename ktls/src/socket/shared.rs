@@ -28,7 +28,7 @@ impl AlertCell {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     stream: TcpStream,
     key_update_owed: AtomicBool,
     alert_owed: AlertCell,
@@ -55,7 +55,7 @@ impl Shared {
         &self.stream
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod msg;
 pub(crate) mod netlink;
+pub(crate) mod splice;
 pub(crate) mod tls;
 
 use std::io;

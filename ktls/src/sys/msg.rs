@@ -6,9 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use ktls_sys::tls;
-
 use super::check;
+use crate::cmsg;
 use crate::socket::Wait;
 
 /// The most slices that one call takes (`UIO_MAXIOV`).
@@ -33,6 +32,17 @@ fn empty_header() -> libc::msghdr {
     unsafe { mem::zeroed() }
 }
 
+/// Sends `bufs`, and on a socket with `TLS_TX` keeps the last record open where `more` is to come (`MSG_MORE`).
+/// There is never a SIGPIPE.
+pub(crate) fn send_data(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    more: bool,
+    wait: Wait,
+) -> io::Result<usize> {
+    send_flagged(fd, bufs, None, flags(wait) | if more { libc::MSG_MORE } else { 0 })
+}
+
 /// Sends `bufs` and gives the number of bytes taken. On a socket with `TLS_TX`, `record_type` makes
 /// them a record of that type; elsewhere it must be `None`. There is never a SIGPIPE.
 pub(crate) fn send(
@@ -40,6 +50,15 @@ pub(crate) fn send(
     bufs: &[IoSlice<'_>],
     record_type: Option<u8>,
     wait: Wait,
+) -> io::Result<usize> {
+    send_flagged(fd, bufs, record_type, flags(wait))
+}
+
+fn send_flagged(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    record_type: Option<u8>,
+    flags: libc::c_int,
 ) -> io::Result<usize> {
     let mut control = Control([0; CONTROL_LEN]);
     let mut header = empty_header();
@@ -51,29 +70,14 @@ pub(crate) fn send(
     // SAFETY: an IoSlice is an iovec by its documentation, so msg_iov points to msg_iovlen of them, each
     // naming readable memory; msg_control is null or points into `control`. All of them outlive the
     // call, and sendmsg writes to none.
-    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags(wait) | libc::MSG_NOSIGNAL) })
+    check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags | libc::MSG_NOSIGNAL) })
 }
 
 /// Writes the one control message `TLS_SET_RECORD_TYPE` into `control` and points `header` to it.
 fn put_record_type(header: &mut libc::msghdr, control: &mut Control, record_type: u8) {
-    // SAFETY: CMSG_SPACE and CMSG_LEN only compute; they are unsafe in `libc` without a reason.
-    let space = unsafe { libc::CMSG_SPACE(1) };
-    // SAFETY: as above.
-    let len = unsafe { libc::CMSG_LEN(1) };
+    control.0[..cmsg::SPACE].copy_from_slice(&cmsg::set_record_type(record_type));
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = space as _;
-    // SAFETY: msg_control points to msg_controllen bytes of `control`, which hold at least one cmsghdr.
-    let cmsg = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: `cmsg` is the start of `control`: not null, aligned by Control's repr, large enough, and
-    // nothing else refers to it now.
-    let message = unsafe { &mut *cmsg };
-    message.cmsg_level = tls::SOL_TLS;
-    message.cmsg_type = tls::TLS_SET_RECORD_TYPE;
-    message.cmsg_len = len as _;
-    // SAFETY: CMSG_DATA computes the address after the header, inside of `control`.
-    let data = unsafe { libc::CMSG_DATA(cmsg) };
-    // SAFETY: `data` points to the one byte of data, for which CMSG_SPACE(1) made room.
-    unsafe { data.write(record_type) };
+    header.msg_controllen = cmsg::SPACE as _;
 }
 
 /// What recvmsg(2) gave.
@@ -102,35 +106,15 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wai
     // each naming memory that is ours to write; msg_control points to CONTROL_LEN writable bytes. All
     // of them outlive the call.
     let len = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags(wait)) })?;
+    // u32 on musl, usize else.
+    #[allow(clippy::unnecessary_cast)]
+    let controllen = header.msg_controllen as usize;
     Ok(Received {
         len,
-        record_type: record_type(&header),
+        record_type: cmsg::record_type(control.0.get(..controllen).unwrap_or_default()),
         cut: header.msg_flags & libc::MSG_CTRUNC != 0,
         end_of_record: header.msg_flags & libc::MSG_EOR != 0,
     })
-}
-
-/// The byte of the control message `TLS_GET_RECORD_TYPE`; others are passed over.
-fn record_type(header: &libc::msghdr) -> Option<u8> {
-    // SAFETY: msg_control points to msg_controllen bytes that the kernel filled with whole messages.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    loop {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or an aligned header inside the control data.
-        let message = unsafe { next.as_ref() }?;
-        // SAFETY: CMSG_LEN only computes.
-        let len = unsafe { libc::CMSG_LEN(1) };
-        if message.cmsg_level == tls::SOL_TLS
-            && message.cmsg_type == tls::TLS_GET_RECORD_TYPE
-            && message.cmsg_len as usize >= len as usize
-        {
-            // SAFETY: CMSG_DATA computes the address after the header.
-            let data = unsafe { libc::CMSG_DATA(next) };
-            // SAFETY: the length just checked says that one byte of data is there.
-            return Some(unsafe { data.read() });
-        }
-        // SAFETY: `next` is a header of this `header`'s control data.
-        next = unsafe { libc::CMSG_NXTHDR(header, next) };
-    }
 }
 
 /// Receives into one buffer of a socket without `TLS_RX`.
@@ -162,6 +146,11 @@ pub(crate) fn read_at(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::
     check(unsafe { libc::pread(file.as_raw_fd(), data.cast(), len, offset) })
 }
 
+/// Whether `fd` is ready for `events` (`POLLIN`, `POLLOUT`) now.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<bool> {
+    poll(fd, events, 0)
+}
+
 /// Waits until `fd` is ready for `events` (`POLLIN`, `POLLOUT`) or `deadline` has passed, which is an
 /// error of the kind `TimedOut`.
 pub(crate) fn wait_for(
@@ -181,19 +170,24 @@ pub(crate) fn wait_for(
                 libc::c_int::try_from(left.as_micros().div_ceil(1000)).unwrap_or(libc::c_int::MAX)
             }
         };
-        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-        // SAFETY: `poll` is one pollfd, and stays for the length of the call.
-        match check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize) {
-            Ok(0) => {}
-            Ok(_) => return Ok(()),
+        match poll(fd, events, timeout) {
+            Ok(false) => {}
+            Ok(true) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Keeps SIGPIPE from this thread while sendfile(2), which has no MSG_NOSIGNAL, may raise it.
-struct PipeSignal {
+/// poll(2) of one descriptor, for `timeout` milliseconds; -1 is for ever.
+fn poll(fd: BorrowedFd<'_>, events: libc::c_short, timeout: libc::c_int) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `poll` is one pollfd, and stays for the length of the call.
+    Ok(check(unsafe { libc::poll(&mut poll, 1, timeout) } as isize)? > 0)
+}
+
+/// Keeps SIGPIPE from this thread while sendfile(2) or splice(2), which have no MSG_NOSIGNAL, may raise it.
+pub(super) struct PipeSignal {
     set: libc::sigset_t,
     before: libc::sigset_t,
     /// One was pending already: it is somebody else's, and stays.
@@ -201,7 +195,7 @@ struct PipeSignal {
 }
 
 impl PipeSignal {
-    fn hold() -> io::Result<Self> {
+    pub(super) fn hold() -> io::Result<Self> {
         // SAFETY: a sigset_t is an array of integers; sigemptyset below gives it its meaning.
         let mut set: libc::sigset_t = unsafe { mem::zeroed() };
         // SAFETY: `set` is a sigset_t to write to.

@@ -1,18 +1,26 @@
-//! NETLINK_SOCK_DIAG (sock_diag(7)): one question, one answer.
+//! netlink(7): one question, one answer.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use super::check;
 
-/// Sends one request to the kernel's sock_diag and puts its answer into `answer`.
-///
-/// The kernel answers a question about one socket inside of the send call, so the answer is there at
-/// once or never.
+/// Sends one request to the kernel's sock_diag (sock_diag(7)) and puts its answer into `answer`.
 pub(crate) fn ask_sock_diag(request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
+    ask(libc::NETLINK_INET_DIAG, request, answer)
+}
+
+/// The same of generic netlink.
+pub(crate) fn ask_generic(request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
+    ask(libc::NETLINK_GENERIC, request, answer)
+}
+
+/// The kernel answers a question about one thing inside of the send call, so the answer is there at once or
+/// never.
+fn ask(protocol: libc::c_int, request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: socket(2) takes three integers.
-    let raw = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_INET_DIAG) };
+    let raw = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
     check(raw as isize)?;
     // SAFETY: `raw` was just made, is open, and nobody else knows of it.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };

@@ -115,6 +115,11 @@ pub(crate) fn expect_no_pad(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, tls::SOL_TLS, tls::TLS_RX_EXPECT_NO_PAD, &1_u32.to_ne_bytes())
 }
 
+/// `TLS_TX_ZEROCOPY_RO` (Linux 5.19): lets a network card seal a file's pages where they lie.
+pub(crate) fn zerocopy_ro(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, tls::SOL_TLS, tls::TLS_TX_ZEROCOPY_RO, &1_u32.to_ne_bytes())
+}
+
 /// `TLS_TX_MAX_PAYLOAD_LEN` (Linux 6.19), in bytes; only after `TLS_TX`.
 pub(crate) fn max_payload(fd: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
     set(fd, tls::SOL_TLS, tls::TLS_TX_MAX_PAYLOAD_LEN, &bytes.to_ne_bytes())

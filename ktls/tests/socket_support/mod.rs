@@ -50,6 +50,7 @@ pub fn established(suite: CipherSuite, max_send_fragment: usize) -> [Established
         tx: secret(tx),
         rx: secret(rx),
         max_send_fragment,
+        max_receive_fragment: FRAGMENT,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Connect: who may have which queue of which controller (Base, section 6.3).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, RwLock};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -13,18 +13,19 @@ use nvme_tcp::spec::command::fabrics::{
 use nvme_tcp::spec::completion::Status;
 use zerocopy::FromBytes;
 
+use super::error_log::ErrorLog;
 use super::event::Events;
-use super::{Answer, Controller, State, keep_alive};
-use crate::hub::Hub;
-use crate::keys::PskNames;
+use super::{Answer, Controller, Queue, QueueToken, State, keep_alive};
+use crate::channel::Channel;
+use crate::hub::{ADMIN_ENTRIES, Hub};
 
 /// What is known of a connection that asks for a queue.
 #[derive(Debug)]
 pub(crate) struct Connecting<'a> {
-    /// Whom the PSK identity named; `None` without TLS.
-    pub(crate) names: Option<&'a PskNames>,
-    /// Whether the connection is there for authentication only, to agree on a key for TLS.
-    pub(crate) concat: bool,
+    /// Which port it came in by.
+    pub(crate) port: u16,
+    /// What secures it.
+    pub(crate) channel: &'a Channel,
     pub(crate) waker: &'a Waker,
     pub(crate) now: Instant,
 }
@@ -34,6 +35,7 @@ pub(crate) struct Connecting<'a> {
 pub(crate) struct Connected {
     pub(crate) controller: Arc<Controller>,
     pub(crate) qid: u16,
+    pub(crate) token: QueueToken,
     pub(crate) entries: u32,
     pub(crate) flow_control: bool,
 }
@@ -63,12 +65,17 @@ impl Connected {
             .and_then(|data| ConnectData::ref_from_bytes(data).ok())
             .ok_or(Answer::refused(Status::SGL_LENGTH_INVALID))?;
         let entries = u32::from(fields.sqsize) + 1;
-        if fields.sqsize == 0 || entries > hub.config.queue_entries {
+        // What is offered for I/O queues is no bound for the admin queue.
+        let most = match fields.qid {
+            0 => hub.config.queue_entries.max(ADMIN_ENTRIES.into()),
+            _ => hub.config.queue_entries,
+        };
+        if fields.sqsize == 0 || entries > most {
             return Err(invalid(InvalidParameter::SQSIZE));
         }
         let subsystem_nqn = name(&data.subnqn).ok_or(invalid(InvalidParameter::SUBNQN))?;
         let host_nqn = name(&data.hostnqn).ok_or(invalid(InvalidParameter::HOSTNQN))?;
-        if by.names.is_some_and(|names| names.host != host_nqn || names.subsystem != subsystem_nqn) {
+        if !by.channel.allows(host_nqn, subsystem_nqn) {
             return Err(Answer::refused(Status::CONNECT_INVALID_HOST));
         }
         let subsystem = if subsystem_nqn == nqn::DISCOVERY_NQN {
@@ -82,36 +89,45 @@ impl Connected {
         };
         // In plain, such a listener takes nobody that it could not agree on a key with.
         let secret = subsystem.as_ref().and_then(|subsystem| subsystem.authentication(host_nqn));
-        if by.concat && secret.is_none() {
+        let concat = matches!(by.channel, Channel::Concat);
+        if concat && secret.is_none() {
             return Err(Answer::refused(Status::CONNECT_INVALID_HOST));
         }
-        if by.concat && fields.qid != 0 {
+        if concat && fields.qid != 0 {
             return Err(invalid(InvalidParameter::QID));
         }
-        let controller = if fields.qid == 0 {
+        let (controller, token) = if fields.qid == 0 {
             if data.cntlid.get() != CNTLID_DYNAMIC {
                 return Err(invalid(InvalidParameter::CNTLID));
             }
-            hub.add_controller(|cntlid| Controller {
-                cntlid,
-                subsystem,
-                subsystem_nqn: subsystem_nqn.to_owned(),
-                host_nqn: host_nqn.to_owned(),
-                host_id: data.hostid,
-                started: by.now,
-                last_seen: AtomicU64::new(0),
-                alive: AtomicBool::new(true),
-                state: State {
-                    cc: 0,
-                    csts: 0,
-                    kato: keep_alive(fields.kato),
-                    granted: hub.config.io_queues,
-                    queues: [(0, by.waker.clone())].into(),
-                    events: Events::default(),
-                }
-                .into(),
-            })
-            .ok_or(Answer { status: Status::CONNECT_CONTROLLER_BUSY, ..Answer::SUCCESS })?
+            let token = QueueToken::default();
+            let controller = hub
+                .add_controller(|cntlid| Controller {
+                    cntlid,
+                    subsystem,
+                    subsystem_nqn: subsystem_nqn.to_owned(),
+                    host_nqn: host_nqn.to_owned(),
+                    host_id: data.hostid,
+                    port: by.port,
+                    channel: by.channel.clone(),
+                    running: RwLock::default(),
+                    started: by.now,
+                    last_seen: AtomicU64::new(0),
+                    alive: AtomicBool::new(true),
+                    state: State {
+                        cc: 0,
+                        csts: 0,
+                        kato: keep_alive(fields.kato),
+                        granted: hub.config.io_queues,
+                        queues: [(0, Queue { token, waker: by.waker.clone() })].into(),
+                        last_token: token,
+                        events: Events::default(),
+                        errors: ErrorLog::default(),
+                    }
+                    .into(),
+                })
+                .ok_or(Answer { status: Status::CONNECT_CONTROLLER_BUSY, ..Answer::SUCCESS })?;
+            (controller, token)
         } else {
             let controller = hub
                 .controller(data.cntlid.get())
@@ -119,18 +135,20 @@ impl Connected {
                     found.host_nqn == host_nqn
                         && found.host_id == data.hostid
                         && found.subsystem_nqn == subsystem_nqn
+                        && found.port == by.port
+                        && by.channel.may_join(&found.channel)
                 })
                 .ok_or(invalid(InvalidParameter::CNTLID))?;
-            controller.add_queue(fields.qid, by.waker)?;
-            controller
+            let token = controller.add_queue(fields.qid, by.waker)?;
+            (controller, token)
         };
         let flow_control = fields.attributes & CATTR_DISABLE_SQFC == 0;
-        Ok(Self { controller, qid: fields.qid, entries, flow_control })
+        Ok(Self { controller, qid: fields.qid, token, entries, flow_control })
     }
 }
 
 impl Controller {
-    fn add_queue(&self, qid: u16, waker: &Waker) -> Result<(), Answer> {
+    fn add_queue(&self, qid: u16, waker: &Waker) -> Result<QueueToken, Answer> {
         let mut state = self.lock();
         if self.subsystem.is_none() || qid > state.granted {
             return Err(invalid(InvalidParameter::QID));
@@ -138,7 +156,9 @@ impl Controller {
         if !state.is_ready() || state.queues.contains_key(&qid) {
             return Err(Answer::refused(Status::COMMAND_SEQUENCE_ERROR));
         }
-        state.queues.insert(qid, waker.clone());
-        Ok(())
+        state.last_token = state.last_token.next();
+        let token = state.last_token;
+        state.queues.insert(qid, Queue { token, waker: waker.clone() });
+        Ok(token)
     }
 }

@@ -10,6 +10,13 @@ use nvme_tcp::spec::log_page::{
 
 use super::Controller;
 
+/// OAES, and feature 0Bh: an ANA group's state changed.
+pub(super) const EVENT_ANA: u32 = 1 << 11;
+/// The information of a notice: an ANA group's state changed.
+const NOTICE_ANA: u8 = 0x03;
+/// LID: Asymmetric Namespace Access.
+pub(super) const LOG_ANA: u8 = 0x0c;
+
 /// How far the host knows of one kind of event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Notice {
@@ -22,18 +29,39 @@ enum Notice {
     Told,
 }
 
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Namespace,
+    Ana,
+    Discovery,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Namespace, Self::Ana, Self::Discovery];
+
+    /// Its bit in feature 0Bh, the information of its notice, and the log page that says more.
+    fn parts(self) -> (u32, u8, u8) {
+        match self {
+            Self::Namespace => (EVENT_NAMESPACE, NOTICE_NAMESPACE, admin::LOG_CHANGED_NAMESPACES),
+            Self::Ana => (EVENT_ANA, NOTICE_ANA, LOG_ANA),
+            Self::Discovery => (EVENT_DISCOVERY, AEN_DISCOVERY_CHANGED, admin::LOG_DISCOVERY),
+        }
+    }
+}
+
 /// The events of one controller.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// Feature 0Bh.
     pub(super) enabled: u32,
-    namespace: Notice,
-    discovery: Notice,
+    notices: [Notice; Kind::ALL.len()],
     changed: BTreeSet<u32>,
 }
 
 impl Events {
-    fn raise(notice: &mut Notice) {
+    fn raise(&mut self, kind: Kind) {
+        let notice = &mut self.notices[kind as usize];
         if *notice == Notice::Quiet {
             *notice = Notice::Pending;
         }
@@ -41,11 +69,8 @@ impl Events {
 
     /// The next event to tell, as DW0 of its completion.
     fn take(&mut self) -> Option<u32> {
-        let kinds = [
-            (&mut self.namespace, EVENT_NAMESPACE, NOTICE_NAMESPACE, admin::LOG_CHANGED_NAMESPACES),
-            (&mut self.discovery, EVENT_DISCOVERY, AEN_DISCOVERY_CHANGED, admin::LOG_DISCOVERY),
-        ];
-        for (notice, bit, information, lid) in kinds {
+        for (kind, notice) in Kind::ALL.into_iter().zip(&mut self.notices) {
+            let (bit, information, lid) = kind.parts();
             if *notice == Notice::Pending && self.enabled & bit != 0 {
                 *notice = Notice::Told;
                 return Some(event_dw0(EVENT_TYPE_NOTICE, information, lid));
@@ -56,10 +81,10 @@ impl Events {
 
     /// The host read log page `lid`, which lets events of its kind through again.
     pub(super) fn read(&mut self, lid: u8) {
-        match lid {
-            admin::LOG_CHANGED_NAMESPACES => self.namespace = Notice::Quiet,
-            admin::LOG_DISCOVERY => self.discovery = Notice::Quiet,
-            _ => {}
+        for (kind, notice) in Kind::ALL.into_iter().zip(&mut self.notices) {
+            if kind.parts().2 == lid {
+                *notice = Notice::Quiet;
+            }
         }
     }
 
@@ -78,19 +103,26 @@ impl Events {
 }
 
 impl Controller {
-    /// Namespace `nsid` was added or removed.
-    pub(crate) fn namespace_changed(&self, nsid: u32) {
+    fn raise(&self, kind: Kind) {
         let mut state = self.lock();
-        state.events.changed.insert(nsid);
-        Events::raise(&mut state.events.namespace);
+        state.events.raise(kind);
         state.wake_admin();
+    }
+
+    /// Namespace `nsid` was added, removed or resized.
+    pub(crate) fn namespace_changed(&self, nsid: u32) {
+        self.lock().events.changed.insert(nsid);
+        self.raise(Kind::Namespace);
+    }
+
+    /// An ANA group's state changed.
+    pub(crate) fn ana_changed(&self) {
+        self.raise(Kind::Ana);
     }
 
     /// The discovery log changed.
     pub(crate) fn discovery_changed(&self) {
-        let mut state = self.lock();
-        Events::raise(&mut state.events.discovery);
-        state.wake_admin();
+        self.raise(Kind::Discovery);
     }
 
     /// The next event that the host is to hear of, as DW0 of the completion that tells it.
@@ -101,8 +133,8 @@ impl Controller {
 
 impl super::State {
     fn wake_admin(&self) {
-        if let Some(waker) = self.queues.get(&0) {
-            waker.wake_by_ref();
+        if let Some(queue) = self.queues.get(&0) {
+            queue.waker.wake_by_ref();
         }
     }
 }
@@ -114,18 +146,22 @@ mod tests {
     #[test]
     fn an_event_is_told_once_until_its_log_page_is_read() {
         let mut events = Events::default();
-        Events::raise(&mut events.namespace);
+        events.raise(Kind::Namespace);
         assert_eq!(events.take(), None, "not enabled");
         events.enabled = EVENT_NAMESPACE;
         assert_eq!(events.take(), Some(0x0004_0002));
-        Events::raise(&mut events.namespace);
+        events.raise(Kind::Namespace);
         assert_eq!(events.take(), None, "told already");
         events.read(admin::LOG_CHANGED_NAMESPACES);
-        Events::raise(&mut events.namespace);
+        events.raise(Kind::Namespace);
         assert_eq!(events.take(), Some(0x0004_0002));
         events.enabled = EVENT_DISCOVERY;
-        Events::raise(&mut events.discovery);
+        events.raise(Kind::Discovery);
+        events.raise(Kind::Ana);
         assert_eq!(events.take(), Some(0x0070_f002));
+        assert_eq!(events.take(), None, "held while it is masked");
+        events.enabled |= EVENT_ANA;
+        assert_eq!(events.take(), Some(0x000c_0302));
     }
 
     #[test]

@@ -8,10 +8,15 @@ use nvme_tcp::spec::log_page::{EVENT_DISCOVERY, EVENT_NAMESPACE, LPA_EXTENDED};
 use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
+use super::error_log::MAX_ERRORS;
+use super::event::EVENT_ANA;
+use super::io::{MAX_RANGES as MAX_COPY_RANGES, copy_limits};
 use super::property::VERSION;
 use super::{Controller, KEEP_ALIVE_STEP};
+use crate::ana::{ANACAP, ANATT, MAX_ANA_GROUPS};
 use crate::hub::Config;
 use crate::namespace::Volume;
+use crate::reservation::RESCAP;
 
 /// MN.
 const MODEL: &str = "nvme-tcp-target";
@@ -25,8 +30,16 @@ pub(crate) const MAX_EVENT_REQUESTS: usize = 4;
 const SHUTDOWN_US: u32 = 10_000_000;
 /// CQT in ms: a command that runs when its association ends is done by then.
 const QUIESCE_MS: u16 = 100;
-/// CMIC: the subsystem has several ports and controllers.
-const CMIC_SHARED: u8 = 0b11;
+/// CMIC: the subsystem has several ports and controllers, and tells of asymmetric access.
+const CMIC_SHARED: u8 = 0b1011;
+/// ONCS: Compare, Write Uncorrectable, reservations, Verify and Copy.
+const ONCS_MORE: u16 = 1 | 1 << 1 | 1 << 5 | 1 << 7 | 1 << 8;
+/// FUSES: Compare and Write.
+const FUSES_COMPARE_AND_WRITE: u16 = 1;
+/// LPA: Commands Supported and Effects.
+const LPA_EFFECTS: u8 = 1 << 1;
+/// The largest logical block in bytes.
+const MAX_BLOCK: u32 = 4096;
 /// NMIC: the namespace is there for several controllers.
 const NMIC_SHARED: u8 = 1;
 /// VWC: a cache is there, and Flush takes all namespaces at once.
@@ -45,7 +58,7 @@ impl Controller {
         let command_set = (sqe.get_cdw(11) >> 24) as u8;
         let nsid = sqe.nsid.get();
         if cns == CNS_CONTROLLER {
-            return Ok(self.identify_controller(config).as_bytes().to_vec());
+            return Ok(self.identify_controller(config));
         }
         if self.subsystem.is_none() {
             return Err(Status::INVALID_FIELD);
@@ -55,7 +68,7 @@ impl Controller {
                 Ok(IdentifyNamespace::zeroed().as_bytes().to_vec())
             }
             CNS_NAMESPACE => Ok(match self.volume(nsid)? {
-                Some(volume) => self.identify_namespace(nsid, &volume).as_bytes().to_vec(),
+                Some(volume) => self.identify_namespace(nsid, &volume, config),
                 None => IdentifyNamespace::zeroed().as_bytes().to_vec(),
             }),
             CNS_ACTIVE_NAMESPACES => self.active_namespaces(nsid),
@@ -72,6 +85,8 @@ impl Controller {
                 let mut found = IdentifyIndependentNamespace::zeroed();
                 if let Some(volume) = self.volume(nsid)? {
                     found.nmic = NMIC_SHARED;
+                    found.rescap = RESCAP;
+                    found.anagrpid = volume.shape.ana_group.into();
                     found.nsattr = volume.shape.read_only.into();
                     found.nstat = 1;
                 }
@@ -89,7 +104,7 @@ impl Controller {
         Ok(self.subsystem.as_ref().and_then(|subsystem| subsystem.volume(nsid)))
     }
 
-    fn identify_controller(&self, config: &Config) -> Box<IdentifyController> {
+    fn identify_controller(&self, config: &Config) -> Vec<u8> {
         let mut found = IdentifyController::zeroed();
         // Names of this crate fit their fields.
         found.serial_number = text::to_field(&self.serial(), b' ').unwrap_or([b' '; 20]);
@@ -103,20 +118,23 @@ impl Controller {
         found.acl = 3;
         found.aerl = MAX_EVENT_REQUESTS as u8 - 1;
         found.frmw = FRMW;
-        found.lpa = LPA_EXTENDED;
+        found.lpa = LPA_EXTENDED | LPA_EFFECTS;
+        found.elpe = MAX_ERRORS as u8 - 1;
         found.kas = (KEEP_ALIVE_STEP.as_millis() as u16 / 100).into();
         found.cqt = QUIESCE_MS.into();
         found.maxcmd = (config.queue_entries as u16).into();
         found.sgls = (SGLS_SUPPORTED | SGLS_OFFSET | SGLS_TRANSPORT).into();
         found.subnqn = text::to_field(&self.subsystem_nqn, 0).unwrap_or([0; 256]);
         if self.subsystem.is_some() {
-            found.oaes = EVENT_NAMESPACE.into();
+            found.oaes = (EVENT_NAMESPACE | EVENT_ANA).into();
             found.cntrltype = CONTROLLER_IO;
             found.cmic = CMIC_SHARED;
             found.sqes = 0x66;
             found.cqes = 0x44;
             found.nn = MAX_NSID.into();
-            found.oncs = (ONCS_DSM | ONCS_WRITE_ZEROES).into();
+            found.mnan = MAX_NSID.into();
+            found.oncs = (ONCS_DSM | ONCS_WRITE_ZEROES | ONCS_MORE).into();
+            found.fuses = FUSES_COMPARE_AND_WRITE.into();
             found.vwc = VWC;
             found.ioccsz = ((64 + config.connection.in_capsule) / 16).into();
             found.iorcsz = 1.into();
@@ -125,7 +143,17 @@ impl Controller {
             found.oaes = EVENT_DISCOVERY.into();
             found.cntrltype = CONTROLLER_DISCOVERY;
         }
-        found
+        let mut page = found.as_bytes().to_vec();
+        if self.subsystem.is_some() {
+            put(&mut page, 342, &[ANATT, ANACAP]);
+            put(&mut page, 344, &MAX_ANA_GROUPS.to_le_bytes());
+            put(&mut page, 348, &MAX_ANA_GROUPS.to_le_bytes());
+            // ACWU: a fused command is as atomic as its size allows.
+            put(&mut page, 532, &(atomic_blocks(config) - 1).to_le_bytes());
+            // OCFS: copies of format 0.
+            put(&mut page, 534, &[1, 0]);
+        }
+        page
     }
 
     /// SN: the same at every start.
@@ -134,12 +162,15 @@ impl Controller {
         digest.iter().take(10).map(|byte| format!("{byte:02X}")).collect()
     }
 
-    fn identify_namespace(&self, nsid: u32, volume: &Volume) -> Box<IdentifyNamespace> {
+    fn identify_namespace(&self, nsid: u32, volume: &Volume, config: &Config) -> Vec<u8> {
         let shape = &volume.shape;
         let mut found = IdentifyNamespace::zeroed();
-        found.nsze = volume.blocks.into();
-        found.ncap = volume.blocks.into();
-        found.nuse = volume.blocks.into();
+        let blocks = volume.shared().blocks;
+        found.nsze = blocks.into();
+        found.ncap = blocks.into();
+        found.nuse = blocks.into();
+        found.rescap = RESCAP;
+        found.anagrpid = shape.ana_group.into();
         found.nmic = NMIC_SHARED;
         found.dlfeat = DLFEAT;
         found.noiob = ((BOUNDARY / shape.block_size) as u16).into();
@@ -156,7 +187,12 @@ impl Controller {
             found.dpc = 1 << (shape.protection - 1) | 1 << 4;
             found.dps = shape.protection;
         }
-        found
+        let mut page = found.as_bytes().to_vec();
+        let (mssrl, mcl) = copy_limits(config.max_transfer, shape.block_size);
+        put(&mut page, 74, &mssrl.to_le_bytes());
+        put(&mut page, 76, &mcl.to_le_bytes());
+        put(&mut page, 80, &[(MAX_COPY_RANGES - 1) as u8]);
+        page
     }
 
     fn active_namespaces(&self, after: u32) -> Result<Vec<u8>, Status> {
@@ -182,6 +218,16 @@ impl Controller {
         list.resize(IDENTIFY_LEN, 0);
         list
     }
+}
+
+/// Writes a field that the structure has no name for.
+fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
+    page.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
+}
+
+/// How many blocks of any size fit into one command.
+fn atomic_blocks(config: &Config) -> u16 {
+    u16::try_from(config.max_transfer / MAX_BLOCK).unwrap_or(u16::MAX)
 }
 
 /// 16 bytes that are the same at every start: from the names, by SHA-256.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod connect;
+mod error_log;
 mod event;
 mod identify;
 mod io;
@@ -10,19 +11,22 @@ mod property;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
 
+use crate::channel::Channel;
 use crate::subsystem::Exported;
+use error_log::ErrorLog;
 use event::Events;
 
 pub(crate) use admin::{NOT_ABORTED, Outcome};
 pub(crate) use connect::{Connected, Connecting};
 pub(crate) use identify::{MAX_EVENT_REQUESTS, MAX_NSID};
-pub(crate) use io::execute as execute_io;
+pub(crate) use io::{COMPARE, Context, compare_and_write, execute as execute_io};
 
 /// What a command is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +44,11 @@ impl Answer {
         Self { result, ..Self::SUCCESS }
     }
 
-    /// A failure that the same command would meet again.
+    /// A failure that the same command would meet again; but for one of this path, which is no reason not to try
+    /// another.
     pub(crate) fn refused(status: Status) -> Self {
-        Self { status: status.with_do_not_retry(), ..Self::SUCCESS }
+        let path = status.code_type() == Status::INTERNAL_PATH.code_type();
+        Self { status: if path { status } else { status.with_do_not_retry() }, ..Self::SUCCESS }
     }
 }
 
@@ -55,6 +61,13 @@ pub(crate) struct Controller {
     pub(crate) subsystem_nqn: String,
     pub(crate) host_nqn: String,
     pub(crate) host_id: [u8; 16],
+    /// The port its queues come in by.
+    pub(crate) port: u16,
+    /// What secures the admin queue, and so each I/O queue.
+    channel: Channel,
+    /// Held while an I/O command runs, and alone by what ends the queues: a host that was told of a reset will find
+    /// no trace of an older command any more.
+    running: RwLock<()>,
     started: Instant,
     /// When the last command came, in ms since `started`.
     last_seen: AtomicU64,
@@ -71,9 +84,29 @@ struct State {
     kato: Duration,
     /// How many I/O queues the host may connect.
     granted: u16,
-    /// Which queues are connected, the admin queue among them, and how to wake their owners.
-    queues: BTreeMap<u16, Waker>,
+    /// Which queues are connected, the admin queue among them.
+    queues: BTreeMap<u16, Queue>,
+    last_token: QueueToken,
     events: Events,
+    errors: ErrorLog,
+}
+
+/// Tells a queue from others that have, or had, its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueToken(u64);
+
+impl QueueToken {
+    fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// A queue that is connected.
+#[derive(Debug)]
+struct Queue {
+    token: QueueToken,
+    /// Wakes its owner.
+    waker: Waker,
 }
 
 /// Why a controller's queue is over.
@@ -96,9 +129,21 @@ impl Controller {
     /// Ends the association: each of its queues finds out at its next command, and is woken up for it.
     pub(crate) fn end(&self) {
         self.alive.store(false, Ordering::Release);
-        for waker in self.lock().queues.values() {
-            waker.wake_by_ref();
+        drop(self.running.write().unwrap_or_else(PoisonError::into_inner));
+        for queue in self.lock().queues.values() {
+            queue.waker.wake_by_ref();
         }
+    }
+
+    /// Keeps the controller as it is while a command of I/O queue `qid` runs; `None` where that queue is over.
+    pub(crate) fn run(&self, qid: u16, token: QueueToken) -> Option<RwLockReadGuard<'_, ()>> {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        self.has_queue(qid, token).then_some(running)
+    }
+
+    /// Whether queue `qid` is still this one, and the association alive.
+    pub(crate) fn has_queue(&self, qid: u16, token: QueueToken) -> bool {
+        self.is_alive() && self.lock().has_queue(qid, token)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,9 +163,9 @@ impl Controller {
         (!kato.is_zero()).then(|| seen + kato)
     }
 
-    /// Whether queue `qid`, which `waker` wakes, has to end.
-    pub(crate) fn check(&self, qid: u16, waker: &Waker, now: Instant) -> Result<(), AssociationEnd> {
-        if !self.is_alive() || !self.lock().has_queue(qid, waker) {
+    /// Whether queue `qid` has to end.
+    pub(crate) fn check(&self, qid: u16, token: QueueToken, now: Instant) -> Result<(), AssociationEnd> {
+        if !self.has_queue(qid, token) {
             return Err(AssociationEnd::Ended);
         }
         match self.deadline() {
@@ -131,12 +176,17 @@ impl Controller {
         }
     }
 
-    /// Queue `qid`, which `waker` wakes, is gone.
-    pub(crate) fn disconnected(&self, qid: u16, waker: &Waker) {
+    /// Queue `qid` is gone.
+    pub(crate) fn disconnected(&self, qid: u16, token: QueueToken) {
         let mut state = self.lock();
-        if state.has_queue(qid, waker) {
+        if state.has_queue(qid, token) {
             state.queues.remove(&qid);
         }
+    }
+
+    /// A command of queue `qid` failed.
+    pub(crate) fn failed(&self, qid: u16, sqe: &Sqe, status: Status) {
+        self.lock().errors.record(qid, sqe, status);
     }
 
     /// Whether it is enabled and ready, as commands besides Fabrics commands need it.
@@ -147,8 +197,8 @@ impl Controller {
 
 impl State {
     /// Whether the queue is still this one, and not one that took its number after a reset.
-    fn has_queue(&self, qid: u16, waker: &Waker) -> bool {
-        self.queues.get(&qid).is_some_and(|held| held.will_wake(waker))
+    fn has_queue(&self, qid: u16, token: QueueToken) -> bool {
+        self.queues.get(&qid).is_some_and(|held| held.token == token)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Controller properties: enable, disable, shut down (Base, section 3.1.4 and 3.5).
 
-use std::task::Waker;
+use std::sync::PoisonError;
 
 use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
@@ -40,7 +40,9 @@ impl Controller {
         if sqe.get_cdw(11) != CC || !four_bytes {
             return Answer::refused(Status::INVALID_FIELD);
         }
+        let running = self.running.write().unwrap_or_else(PoisonError::into_inner);
         let shut_down = self.lock().configure(sqe.get_cdw(12));
+        drop(running);
         if shut_down {
             if let Some(subsystem) = &self.subsystem {
                 if let Err(error) = subsystem.flush() {
@@ -68,10 +70,10 @@ impl State {
             self.csts &= !(CSTS_READY | CSTS_FATAL);
             self.events = Events::default();
             let admin = self.queues.remove(&0);
-            for waker in std::mem::take(&mut self.queues).values() {
-                waker.wake_by_ref();
+            for queue in std::mem::take(&mut self.queues).values() {
+                queue.waker.wake_by_ref();
             }
-            self.queues.extend(admin.map(|waker: Waker| (0, waker)));
+            self.queues.extend(admin.map(|queue| (0, queue)));
         }
         let shut_down = cc & CC_SHUTDOWN_MASK != 0;
         if shut_down {

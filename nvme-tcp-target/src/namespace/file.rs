@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
@@ -18,7 +19,7 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 #[derive(Debug)]
 pub struct File {
     file: Flock<fs::File>,
-    size: u64,
+    size: AtomicU64,
 }
 
 impl File {
@@ -44,7 +45,7 @@ impl File {
             file.set_len(size).map_err(failed)?;
             len = size;
         }
-        Ok(Self { file, size: len })
+        Ok(Self { file, size: AtomicU64::new(len) })
     }
 
     /// Lets the file system make the zeros; `Ok(false)` where it cannot.
@@ -60,7 +61,7 @@ impl File {
 
 impl Backend for File {
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Relaxed)
     }
 
     fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
@@ -90,6 +91,12 @@ impl Backend for File {
             self.file.write_all_at(&ZEROS[..piece as usize], offset + done)?;
             done += piece;
         }
+        Ok(())
+    }
+
+    fn resize(&self, size: u64) -> io::Result<()> {
+        self.file.set_len(size)?;
+        self.size.store(size, Ordering::Relaxed);
         Ok(())
     }
 }

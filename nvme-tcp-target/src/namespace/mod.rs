@@ -2,20 +2,23 @@
 
 mod file;
 mod ram;
+mod ranges;
+mod volume;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nvme_tcp::spec::identify::LbaFormat;
-
 pub use file::File;
 pub use ram::Ram;
+pub(crate) use volume::{State, Volume};
+
+use crate::ana::MAX_ANA_GROUPS;
 
 /// Where a namespace's bytes are. The methods are called from many threads at once, with ranges inside of
 /// [`size`](Self::size).
 pub trait Backend: Send + Sync + 'static {
-    /// How many bytes there are. It never changes.
+    /// How many bytes there are. Only [`resize`](Self::resize) changes it.
     fn size(&self) -> u64;
 
     /// Fills `data` with what is at `offset`.
@@ -49,6 +52,15 @@ pub trait Backend: Send + Sync + 'static {
     /// As for [`write_at`](Self::write_at).
     fn deallocate(&self, offset: u64, len: u64) -> io::Result<()> {
         self.write_zeroes(offset, len, true)
+    }
+
+    /// Makes it `size` bytes long; what it gains reads as zeros. No other method runs meanwhile.
+    ///
+    /// # Errors
+    /// It keeps its size, as any backend does that has nothing else to say.
+    fn resize(&self, size: u64) -> io::Result<()> {
+        let _ = size;
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -87,6 +99,12 @@ pub enum NamespaceError {
         /// The block size in bytes.
         block_size: u32,
     },
+    /// What holds its bytes cannot be made that long.
+    #[error("it cannot have another size: {0}")]
+    Resize(#[source] io::Error),
+    /// The ANA group is not from 1 to 128.
+    #[error("there is no ANA group {0}, only 1 to {MAX_ANA_GROUPS}")]
+    AnaGroup(u32),
 }
 
 #[derive(Debug)]
@@ -118,11 +136,25 @@ pub(crate) struct Shape {
     pub(crate) read_only: bool,
     pub(crate) metadata_bytes: u16,
     pub(crate) protection: u8,
+    pub(crate) ana_group: u32,
+}
+
+impl Shape {
+    /// How many blocks `size` bytes are.
+    fn blocks(&self, size: u64) -> Result<u64, NamespaceError> {
+        let block_size = self.block_size;
+        match size / u64::from(block_size) {
+            0 => Err(NamespaceError::Size { size, block_size }),
+            _ if size % u64::from(block_size) != 0 => Err(NamespaceError::Size { size, block_size }),
+            blocks => Ok(blocks),
+        }
+    }
 }
 
 impl Namespace {
     fn new(source: Source) -> Self {
-        let shape = Shape { block_size: 512, read_only: false, metadata_bytes: 0, protection: 0 };
+        let shape =
+            Shape { block_size: 512, read_only: false, metadata_bytes: 0, protection: 0, ana_group: 1 };
         Self { source, shape }
     }
 
@@ -155,6 +187,14 @@ impl Namespace {
         self
     }
 
+    /// Puts it into this ANA group, 1 to 128; 1 is the default.
+    /// [`Hub::set_ana_state`](crate::Hub::set_ana_state) says in which state the group is.
+    #[must_use]
+    pub fn ana_group(mut self, group: u32) -> Self {
+        self.shape.ana_group = group;
+        self
+    }
+
     /// For tests: the format says that each block has this many bytes of metadata. No I/O command works then.
     #[must_use]
     pub fn metadata_bytes(mut self, bytes: u16) -> Self {
@@ -176,48 +216,15 @@ impl Namespace {
         if !matches!(block_size, 512 | 4096) {
             return Err(NamespaceError::BlockSize(block_size));
         }
+        if !(1..=MAX_ANA_GROUPS).contains(&self.shape.ana_group) {
+            return Err(NamespaceError::AnaGroup(self.shape.ana_group));
+        }
         let backend: Box<dyn Backend> = match self.source {
             Source::Ram(size) => Box::new(Ram::new(size)),
             Source::File { path, size } => Box::new(File::open(&path, size, self.shape.read_only)?),
             Source::Backend(backend) => backend.0,
         };
-        let size = backend.size();
-        if size == 0 || size % u64::from(block_size) != 0 {
-            return Err(NamespaceError::Size { size, block_size });
-        }
-        Ok(Volume { backend, shape: self.shape, blocks: size / u64::from(block_size) })
-    }
-}
-
-/// A namespace that is open.
-pub(crate) struct Volume {
-    pub(crate) backend: Box<dyn Backend>,
-    pub(crate) shape: Shape,
-    pub(crate) blocks: u64,
-}
-
-impl Volume {
-    pub(crate) fn format(&self) -> LbaFormat {
-        let data_shift = self.shape.block_size.trailing_zeros() as u8;
-        LbaFormat { metadata: self.shape.metadata_bytes, data_shift }
-    }
-
-    /// Whether its blocks hold data and nothing else, so that I/O commands work.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.shape.metadata_bytes == 0 && self.shape.protection == 0
-    }
-
-    /// The bytes of `count` blocks from `slba` on: offset and length; `None` where they do not all exist.
-    pub(crate) fn range(&self, slba: u64, count: u64) -> Option<(u64, u64)> {
-        let end = slba.checked_add(count)?;
-        let block = u64::from(self.shape.block_size);
-        (end <= self.blocks).then(|| (slba * block, count * block))
-    }
-}
-
-impl fmt::Debug for Volume {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Volume").field("shape", &self.shape).field("blocks", &self.blocks).finish()
+        Volume::new(backend, self.shape)
     }
 }
 
@@ -232,9 +239,33 @@ mod tests {
         assert!(Namespace::ram(0).open().is_err());
         assert!(matches!(Namespace::ram(1024).block_size(1024).open(), Err(NamespaceError::BlockSize(1024))));
         let volume = Namespace::ram(8192).block_size(4096).open().unwrap();
-        assert_eq!(volume.blocks, 2);
-        assert_eq!(volume.range(1, 1), Some((4096, 4096)));
-        assert_eq!(volume.range(1, 2), None);
-        assert_eq!(volume.range(u64::MAX, 2), None);
+        let state = volume.shared();
+        assert_eq!(state.blocks, 2);
+        assert_eq!(volume.range(&state, 1, 1), Some((4096, 4096)));
+        assert_eq!(volume.range(&state, 1, 2), None);
+        assert_eq!(volume.range(&state, u64::MAX, 2), None);
+        assert!(matches!(Namespace::ram(512).ana_group(0).open(), Err(NamespaceError::AnaGroup(0))));
+    }
+
+    /// For memory and for a file: what is cut off is zeros when it comes back.
+    #[test]
+    fn a_namespace_grows_and_shrinks() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Namespace::file(dir.path().join("image"), Some(8192));
+        for namespace in [Namespace::ram(8192), file] {
+            let volume = namespace.open().unwrap();
+            volume.backend.write_at(&[7; 8192], 0).unwrap();
+            for size in [1024, 5 << 20] {
+                volume.resize(size).unwrap();
+                assert_eq!((volume.shared().blocks, volume.backend.size()), (size / 512, size));
+            }
+            let mut data = [1; 8192];
+            volume.backend.read_at(&mut data, 0).unwrap();
+            assert!(data[..1024] == [7; 1024] && data[1024..].iter().all(|byte| *byte == 0));
+            volume.backend.write_at(&[7; 512], (5 << 20) - 512).unwrap();
+            assert!(matches!(volume.resize(1000), Err(NamespaceError::Size { size: 1000, .. })));
+        }
+        let fixed = Namespace::file(dir.path().join("image"), None).read_only().open().unwrap();
+        assert!(matches!(fixed.resize(512), Err(NamespaceError::Resize(_))));
     }
 }

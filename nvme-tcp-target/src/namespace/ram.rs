@@ -1,7 +1,7 @@
 //! A namespace in memory that is only taken where something was written.
 
 use std::io;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Backend;
 
@@ -17,6 +17,11 @@ type Group = Box<[Stripe]>;
 /// Bytes in memory. Each stripe of 1 MiB has its own lock, and no memory until it is written to.
 #[derive(Debug)]
 pub struct Ram {
+    extent: RwLock<Extent>,
+}
+
+#[derive(Debug)]
+struct Extent {
     size: u64,
     groups: Vec<OnceLock<Group>>,
 }
@@ -24,8 +29,20 @@ pub struct Ram {
 impl Ram {
     /// `size` bytes, all zero.
     pub fn new(size: u64) -> Self {
-        let groups = size.div_ceil((STRIPE * GROUP) as u64) as usize;
-        Self { size, groups: std::iter::repeat_with(OnceLock::new).take(groups).collect() }
+        let mut extent = Extent { size: 0, groups: Vec::new() };
+        extent.resize(size);
+        Self { extent: RwLock::new(extent) }
+    }
+
+    fn extent(&self) -> RwLockReadGuard<'_, Extent> {
+        self.extent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Extent {
+    fn resize(&mut self, size: u64) {
+        self.groups.resize_with(size.div_ceil((STRIPE * GROUP) as u64) as usize, OnceLock::new);
+        self.size = size;
     }
 
     /// The stripe with this number; `None` where nothing near it was ever written to.
@@ -55,16 +72,17 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize, usize)> {
 
 impl Backend for Ram {
     fn size(&self) -> u64 {
-        self.size
+        self.extent().size
     }
 
     fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
+        let extent = self.extent();
         let mut rest = data;
         for (number, at, len) in pieces(offset, rest.len() as u64) {
             let (piece, after) = std::mem::take(&mut rest).split_at_mut(len);
             rest = after;
             let held =
-                self.stripe(number).map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner));
+                extent.stripe(number).map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner));
             match held.as_ref().and_then(|held| held.as_ref()).and_then(|bytes| bytes.get(at..at + len)) {
                 Some(bytes) => piece.copy_from_slice(bytes),
                 None => piece.fill(0),
@@ -74,11 +92,12 @@ impl Backend for Ram {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let extent = self.extent();
         let mut rest = data;
         for (number, at, len) in pieces(offset, data.len() as u64) {
             let (piece, after) = rest.split_at(len);
             rest = after;
-            let stripe = self.stripe_to_write(number).ok_or(io::ErrorKind::InvalidInput)?;
+            let stripe = extent.stripe_to_write(number).ok_or(io::ErrorKind::InvalidInput)?;
             let mut held = stripe.write().unwrap_or_else(PoisonError::into_inner);
             let bytes = held.get_or_insert_with(|| vec![0; STRIPE].into_boxed_slice());
             bytes.get_mut(at..at + len).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(piece);
@@ -91,8 +110,9 @@ impl Backend for Ram {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, deallocate: bool) -> io::Result<()> {
+        let extent = self.extent();
         for (number, at, len) in pieces(offset, len) {
-            let Some(stripe) = self.stripe(number) else { continue };
+            let Some(stripe) = extent.stripe(number) else { continue };
             let mut held = stripe.write().unwrap_or_else(PoisonError::into_inner);
             if deallocate && len == STRIPE {
                 *held = None;
@@ -100,6 +120,13 @@ impl Backend for Ram {
                 bytes.fill(0);
             }
         }
+        Ok(())
+    }
+
+    fn resize(&self, size: u64) -> io::Result<()> {
+        let gone = self.size().saturating_sub(size);
+        self.write_zeroes(size, gone, true)?;
+        self.extent.write().unwrap_or_else(PoisonError::into_inner).resize(size);
         Ok(())
     }
 }
@@ -117,6 +144,7 @@ mod tests {
         ram.read_at(&mut data, at - 2).unwrap();
         assert_eq!(&data, b"\0\0abcdef\0\0");
         let taken: usize = ram
+            .extent()
             .groups
             .iter()
             .filter_map(OnceLock::get)
@@ -132,7 +160,7 @@ mod tests {
         let data = vec![7; 3 * STRIPE];
         ram.write_at(&data, 0).unwrap();
         ram.deallocate(100, 2 * STRIPE as u64).unwrap();
-        assert!(ram.stripe(1).unwrap().read().unwrap().is_none());
+        assert!(ram.extent().stripe(1).unwrap().read().unwrap().is_none());
         let mut got = vec![1; 3 * STRIPE];
         ram.read_at(&mut got, 0).unwrap();
         assert!(got[..100].iter().all(|byte| *byte == 7));

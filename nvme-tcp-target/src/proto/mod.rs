@@ -11,4 +11,5 @@ mod slots;
 
 pub use config::{C2hSuccess, ConnectionConfig, Negotiated};
 pub use connection::Connection;
+pub(crate) use connection::is_write;
 pub use event::Event;

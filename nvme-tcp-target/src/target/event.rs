@@ -90,6 +90,9 @@ pub enum Close {
     /// The host did not connect a queue, or did not authenticate itself, in time.
     #[error("no queue was connected and authenticated in time")]
     Idle,
+    /// The host takes none of what is sent to it.
+    #[error("the host read nothing of what it was sent for {} ms", .0.as_millis())]
+    Stalled(std::time::Duration),
     /// The target is shut down.
     #[error("the target shuts down")]
     Shutdown,

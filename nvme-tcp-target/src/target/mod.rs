@@ -204,7 +204,7 @@ impl TargetBuilder {
             reporter: self.reporter,
         });
         let mut target = Target { shared, addresses: Vec::new(), threads: Vec::new() };
-        for listener in self.listeners {
+        for (port, listener) in (0..).zip(self.listeners) {
             let failed = |source| StartError::Listen { address: listener.address, source };
             let socket = TcpListener::bind(listener.address).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
@@ -213,7 +213,7 @@ impl TargetBuilder {
             let tls = !matches!(listener.security, Security::Plain);
             target.shared.hub.add_port(Port { address, tls });
             let shared = target.shared.clone();
-            let accept = move || shared.accept(&socket, address, &listener.security);
+            let accept = move || shared.accept(&socket, port, address, &listener.security);
             let thread = thread::Builder::new().name("nvme-accept".into()).spawn(accept);
             target.threads.push(thread.map_err(StartError::Thread)?);
         }
@@ -318,11 +318,11 @@ impl Shared {
     }
 
     /// A listener's thread.
-    fn accept(self: &Arc<Self>, socket: &TcpListener, local: SocketAddr, security: &Security) {
+    fn accept(self: &Arc<Self>, socket: &TcpListener, port: u16, local: SocketAddr, security: &Security) {
         while !self.bell.is_stopped() {
             match socket.accept() {
                 Ok((stream, peer)) => {
-                    if let Err(reason) = self.start(stream, peer, local, security) {
+                    if let Err(reason) = self.start(stream, port, peer, local, security) {
                         self.hub.counters.refused_connections.add(1);
                         self.reporter.report(&TargetEvent::Refused { peer, reason });
                     }
@@ -358,6 +358,7 @@ impl Shared {
     fn start(
         self: &Arc<Self>,
         stream: TcpStream,
+        port: u16,
         peer: SocketAddr,
         local: SocketAddr,
         security: &Security,
@@ -374,6 +375,7 @@ impl Shared {
         let connection = serve::Connection {
             hub: self.hub.clone(),
             stream: stream.try_clone().map_err(Refusal::Resources)?,
+            port,
             peer,
             local,
             security: security.clone(),

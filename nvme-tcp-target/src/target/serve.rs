@@ -15,17 +15,17 @@ use nvme_tcp::psk::TlsPsk;
 use super::bell::Bell;
 use super::event::{Close, Refusal, TargetEvent};
 use super::{Reporter, Security};
+use crate::channel::Channel;
 use crate::fault::{FaultPlan, Tampered};
 use crate::hub::Hub;
-use crate::keys::PskNames;
 use crate::session::{Origin, Session, SessionEnd};
 
-/// How long a TLS handshake, and then the way to Connect and through authentication, may take.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// With more than this many bytes waiting to be sent, nothing is received.
 const MAX_BACKLOG: usize = 4 << 20;
 /// How long a host that broke the protocol is given to read the reason.
 const LINGER: Duration = Duration::from_secs(1);
+/// A command capsule without data.
+const CAPSULE_LEN: usize = 72;
 /// The first byte of a TLS handshake record (RFC 8446, section 5.1). No PDU begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -33,6 +33,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) stream: TcpStream,
+    /// Which listener it came in by, from 0.
+    pub(super) port: u16,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) security: Security,
@@ -44,7 +46,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves the connection to its end.
     pub(super) fn run(self) {
-        let Self { hub, stream, peer, local, security, faults, bell, reporter } = self;
+        let Self { hub, stream, port, peer, local, security, faults, bell, reporter } = self;
         let ip = stream.local_addr().map_or(local.ip(), |address| address.ip());
         let refuse = |reason| {
             hub.counters.refused_connections.add(1);
@@ -53,12 +55,12 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             return refuse(Refusal::Resources(error));
         }
-        let Secured { halves, names, generated, concat, tls } = match secure(stream, &hub, &security) {
+        let Secured { halves, channel, tls } = match secure(stream, &hub, &security) {
             Ok(secured) => secured,
             Err(reason) => return refuse(reason),
         };
         reporter.report(&TargetEvent::Accepted { peer, local, tls });
-        let origin = Origin { local: Some(ip), names, generated, concat };
+        let origin = Origin { local: Some(ip), port, channel };
         let session = Session::new(hub.clone(), origin, bell.clone().into());
         let (send, recv) = halves;
         let mut serving = Serving {
@@ -69,8 +71,10 @@ impl Connection {
             tampered: faults.is_armed().then(|| Tampered::new(faults)),
             bell,
             blocked: false,
-            started: Instant::now(),
+            setup_until: Instant::now() + hub.config.setup_timeout,
+            taken: Instant::now(),
             received: false,
+            busy: false,
         };
         let end = serving.run();
         let qid = serving.session.qid();
@@ -87,35 +91,25 @@ type Halves = (SendHalf, RecvHalf);
 /// A connection as its session gets it.
 struct Secured {
     halves: Halves,
-    /// Whom the PSK identity names.
-    names: Option<PskNames>,
-    /// Whether its PSK came from authentication.
-    generated: bool,
-    /// Whether it is there to agree on one.
-    concat: bool,
+    channel: Channel,
     /// A word on TLS.
     tls: Option<String>,
 }
 
 /// Does the TLS handshake where one is due.
 fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secured, Refusal> {
-    let deadline = Instant::now() + SETUP_TIMEOUT;
-    let plain = |stream, concat| Secured {
-        halves: transport::plain(stream),
-        names: None,
-        generated: false,
-        concat,
-        tls: None,
-    };
+    let timeout = hub.config.setup_timeout;
+    let deadline = Instant::now() + timeout;
+    let plain = |stream, channel| Secured { halves: transport::plain(stream), channel, tls: None };
     let (options, socket) = match security {
-        Security::Plain => return Ok(plain(stream, false)),
+        Security::Plain => return Ok(plain(stream, Channel::Plain)),
         Security::Tls { keys, options } => {
             let keys = keys.clone();
             (options, config(move |identity| keys.lookup(identity)))
         }
         Security::Concat { options } => {
-            if !begins_tls(&stream).map_err(Refusal::Resources)? {
-                return Ok(plain(stream, true));
+            if !begins_tls(&stream, timeout).map_err(Refusal::Resources)? {
+                return Ok(plain(stream, Channel::Concat));
             }
             let hub = hub.clone();
             (options, config(move |identity| hub.generated_keys.lookup(identity, Instant::now())))
@@ -129,11 +123,14 @@ fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secu
     let info = socket.info();
     let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
     Ok(Secured {
-        // Only identities that parse are found in the ring.
-        names: PskNames::parse(&identity),
-        generated: matches!(security, Security::Concat { .. }),
-        concat: false,
         tls: Some(format!("{} {:?}, identity {identity}", info.version(), info.suite)),
+        channel: match security {
+            Security::Tls { keys, .. } => {
+                keys.proven(&identity);
+                Channel::Tls { identity, keys: keys.clone() }
+            }
+            _ => Channel::Generated { identity },
+        },
         halves: transport::tls(socket),
     })
 }
@@ -149,8 +146,8 @@ fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> Serv
 }
 
 /// Whether the first byte is that of a TLS handshake; it is left where it is.
-fn begins_tls(stream: &TcpStream) -> std::io::Result<bool> {
-    stream.set_read_timeout(Some(SETUP_TIMEOUT))?;
+fn begins_tls(stream: &TcpStream, timeout: Duration) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
     let mut first = [0];
     // A host that says nothing at all is found out as on any other listener.
     let peeked = stream.peek(&mut first);
@@ -178,9 +175,14 @@ struct Serving {
     bell: Arc<Bell>,
     /// The socket takes no more for now.
     blocked: bool,
-    started: Instant,
+    /// When the queue has to be set up.
+    setup_until: Instant,
+    /// When the socket last took something, or had nothing to take.
+    taken: Instant,
     /// Whether a byte was received at all.
     received: bool,
+    /// More than one command came at once, so more are likely to be there: receiving is tried before waiting.
+    busy: bool,
 }
 
 impl Serving {
@@ -194,24 +196,37 @@ impl Serving {
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<(), End> {
-        self.wait()?;
-        if self.bell.is_stopped() {
-            return Err(Close::Shutdown.into());
+        if !std::mem::take(&mut self.busy) {
+            self.wait()?;
         }
-        let now = Instant::now();
-        self.session.poll(now)?;
-        if !self.session.is_set_up() && now >= self.started + SETUP_TIMEOUT {
-            return Err(Close::Idle.into());
-        }
-        self.flush()?;
+        self.advance()?;
         while self.may_receive() && self.receive()? {
-            self.session.poll(now)?;
-            self.flush()?;
+            // Whoever never stops sending is held to the same deadlines.
+            self.advance()?;
             let data_to_come = matches!(self.session.door(), Door::InPlace(_) | Door::Discard(_));
             // Records opened in the process may be there without the socket being readable.
             if !data_to_come && !self.intake.half().opens_in_process() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Does what is due, and sends what the socket takes.
+    fn advance(&mut self) -> Result<(), End> {
+        if self.bell.is_stopped() {
+            return Err(Close::Shutdown.into());
+        }
+        let now = Instant::now();
+        self.session.poll(now)?;
+        if !self.session.is_set_up() && now >= self.setup_until {
+            return Err(Close::Idle.into());
+        }
+        self.flush()?;
+        if !self.blocked {
+            self.taken = now;
+        } else if now >= self.taken + self.hub.config.send_timeout {
+            return Err(Close::Stalled(self.hub.config.send_timeout).into());
         }
         Ok(())
     }
@@ -222,8 +237,9 @@ impl Serving {
 
     /// Waits for the socket, the bell or the next deadline.
     fn wait(&mut self) -> Result<(), End> {
-        let setup = (!self.session.is_set_up()).then(|| self.started + SETUP_TIMEOUT);
-        let deadline = [setup, self.session.deadline()].into_iter().flatten().min();
+        let setup = (!self.session.is_set_up()).then_some(self.setup_until);
+        let stalled = self.blocked.then(|| self.taken + self.hub.config.send_timeout);
+        let deadline = [setup, stalled, self.session.deadline()].into_iter().flatten().min();
         let timeout = match deadline {
             // Rounded up: not to wake too early, and again at once.
             Some(at) => {
@@ -271,6 +287,7 @@ impl Serving {
             return Err(End::Refused(Refusal::TlsOnPlain));
         }
         self.received = true;
+        self.busy |= len > CAPSULE_LEN;
         counters.bytes_received.add(len as u64);
         self.session.consume(bytes, now)?;
         self.intake.consume(len);
@@ -291,6 +308,7 @@ impl Serving {
                 self.blocked = true;
                 return Ok(());
             };
+            self.taken = Instant::now();
             self.hub.counters.bytes_sent.add(n as u64);
             self.session.sent(n);
         }
@@ -334,18 +352,17 @@ impl Serving {
                     );
                 }
             }
-            loop {
-                let len = self.intake.bytes().len();
-                self.intake.consume(len);
-                match self.intake.receive(None, Wait::Now) {
-                    Ok(Received::Nothing) => break,
-                    Ok(_) => {}
-                    Err(_) => return,
-                }
-            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
+            }
+            let len = self.intake.bytes().len();
+            self.intake.consume(len);
+            match self.intake.receive(None, Wait::Now) {
+                Ok(Received::Nothing) => {}
+                // More may be there; but not for ever.
+                Ok(_) => continue,
+                Err(_) => return,
             }
             let timeout = PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::ZERO);
             let mut wanted = PollFlags::POLLIN;

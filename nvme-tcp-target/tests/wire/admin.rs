@@ -15,7 +15,9 @@ use nvme_tcp::spec::identify::{
 };
 use nvme_tcp::spec::log_page::{EVENT_DISCOVERY, EVENT_NAMESPACE, FirmwareSlotLog, SmartLog};
 use nvme_tcp::spec::property::{CAP, CC, CC_ENABLE, CC_FOR_FABRICS, CC_SHUTDOWN_NORMAL, CSTS};
-use nvme_tcp_target::{AssociationEnd, Config, Hub, Namespace, Origin, PskNames, SessionEnd, Subsystem};
+use nvme_tcp_target::{
+    AssociationEnd, Channel, Config, Hub, KeyRing, Namespace, Origin, SessionEnd, Subsystem,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::support::{HOST, HOST_ID, KATO, Queue, SUBSYSTEM, Splits, admin, bring_up, hub, io};
@@ -84,13 +86,13 @@ fn only_allowed_hosts_connect() {
 #[test]
 fn a_host_is_who_its_psk_identity_says() {
     let hub = served();
-    let names = PskNames { host: HOST.to_owned(), subsystem: SUBSYSTEM.to_owned() };
+    let channel = Channel::Tls { identity: format!("NVMe0R01 {HOST} {SUBSYSTEM}"), keys: KeyRing::default() };
     for (host, subsystem, expected) in [
         (HOST, SUBSYSTEM, Status::SUCCESS),
         ("nqn.other", SUBSYSTEM, Status::CONNECT_INVALID_HOST),
         (HOST, DISCOVERY_NQN, Status::CONNECT_INVALID_HOST),
     ] {
-        let origin = Origin { names: Some(names.clone()), ..Origin::default() };
+        let origin = Origin { channel: channel.clone(), ..Origin::default() };
         let mut queue = Queue::from(&hub, origin, ConnectionConfig::default(), Splits::none(), false);
         queue.open();
         let data = ConnectData::new(HOST_ID, CNTLID_DYNAMIC, subsystem, host).unwrap();

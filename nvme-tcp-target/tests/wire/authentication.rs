@@ -12,7 +12,7 @@ use nvme_tcp::spec::command::fabrics::{self, AUTHREQ_ASCR, AUTHREQ_ATR, CNTLID_D
 use nvme_tcp::spec::command::{Sqe, admin, nvm};
 use nvme_tcp::spec::completion::{Cqe, Status};
 use nvme_tcp::spec::property::{CAP, CC, CC_ENABLE, CC_FOR_FABRICS};
-use nvme_tcp_target::{Config, Hub, Namespace, Origin, SessionEnd, Subsystem};
+use nvme_tcp_target::{Channel, Config, Hub, Namespace, Origin, SessionEnd, Subsystem};
 use zerocopy::IntoBytes;
 
 use crate::support::{HOST, HOST_ID, Queue, SUBSYSTEM, Splits};
@@ -36,7 +36,8 @@ fn hub() -> Arc<Hub> {
 }
 
 fn opened(hub: &Arc<Hub>, concat: bool) -> Queue {
-    let origin = Origin { concat, ..Origin::default() };
+    let channel = if concat { Channel::Concat } else { Channel::Plain };
+    let origin = Origin { channel, ..Origin::default() };
     let mut queue = Queue::from(hub, origin, ConnectionConfig::default(), Splits::none(), false);
     queue.open();
     queue

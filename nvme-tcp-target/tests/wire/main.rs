@@ -2,6 +2,10 @@
 
 mod admin;
 mod authentication;
+mod bare;
+mod commands;
+mod events;
 mod hostile;
+mod queues;
 mod random;
 mod support;

@@ -62,6 +62,8 @@ pub(crate) struct Queue {
     pub(crate) host: Connection,
     pub(crate) target: Session,
     pub(crate) now: Instant,
+    /// What it names itself in Connect.
+    pub(crate) host_id: [u8; 16],
     /// Why the session ended.
     pub(crate) end: Option<SessionEnd>,
     /// Why the host's end did: its violation, or the target's TermReq.
@@ -90,6 +92,7 @@ impl Queue {
             host: Connection::new(config),
             target: Session::new(hub.clone(), origin, Waker::noop().clone()),
             now: Instant::now(),
+            host_id: HOST_ID,
             end: None,
             host_end: None,
             done: BTreeMap::new(),
@@ -202,9 +205,8 @@ impl Queue {
         let bytes: Vec<u8> = self.to_host.drain(..n).collect();
         let mut rest = &bytes[..];
         loop {
-            if self.doors
-                && let Door::InPlace(payload) = self.host.door()
-            {
+            let door = if self.doors { self.host.door() } else { Door::Consume };
+            if let Door::InPlace(payload) = door {
                 let n = rest.len().min(payload.len as usize);
                 let buffer = self.buffers.get_mut(&payload.slot).expect("a buffer");
                 buffer[payload.offset as usize..][..n].copy_from_slice(&rest[..n]);
@@ -250,7 +252,7 @@ impl Queue {
     /// Connects an I/O queue of `controller`.
     pub(crate) fn connect_io(&mut self, cntlid: u16, qid: u16, entries: u32, attributes: u8) -> Cqe {
         self.open();
-        let data = ConnectData::new(HOST_ID, cntlid, SUBSYSTEM, HOST).unwrap();
+        let data = ConnectData::new(self.host_id, cntlid, SUBSYSTEM, HOST).unwrap();
         self.command(&fabrics::connect(qid, entries, attributes, 0), data.as_bytes(), 0).0
     }
 }
@@ -283,7 +285,7 @@ fn gather<'a>(
 pub(crate) fn bring_up(mut queue: Queue, subsystem: &str) -> (Queue, u16) {
     let mut bring_up = BringUp::new(Settings {
         host_nqn: HOST.to_owned(),
-        host_id: HOST_ID,
+        host_id: queue.host_id,
         subsystem_nqn: subsystem.to_owned(),
         keep_alive: KATO,
         admin_entries: 32,

@@ -1,7 +1,10 @@
-//! Wakes a controller's housekeeping thread.
+//! Wakes a controller's housekeeping thread, which sleeps in poll(2).
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// What a [`Bell`] rings for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,25 +17,32 @@ pub(crate) struct Calls {
     pub(crate) look: bool,
 }
 
-/// One thread waits, others ring.
-#[derive(Debug, Default)]
+/// One thread waits for the descriptor, others ring.
+#[derive(Debug)]
 pub(crate) struct Bell {
     calls: Mutex<Calls>,
-    rung: Condvar,
+    fd: EventFd,
 }
 
 impl Bell {
-    /// Rings with the calls that `change` sets.
-    pub(crate) fn ring(&self, change: impl FnOnce(&mut Calls)) {
-        change(&mut self.lock());
-        self.rung.notify_all();
+    pub(crate) fn new() -> io::Result<Self> {
+        let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self { calls: Mutex::default(), fd })
     }
 
-    /// Waits for a call, at most for `limit`, and takes all there are. `stop` stays.
-    pub(crate) fn wait(&self, limit: Duration) -> Calls {
-        let quiet = |calls: &mut Calls| !(calls.stop || calls.budget_low || calls.look);
-        let waited = self.rung.wait_timeout_while(self.lock(), limit, quiet);
-        let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Rings with the calls that `change` sets.
+    pub(crate) fn ring(&self, change: impl FnOnce(&mut Calls)) {
+        let mut calls = self.lock();
+        change(&mut calls);
+        // It counts; a full counter rings all the same.
+        let _ = self.fd.write(1);
+    }
+
+    /// Takes all calls there are. `stop` stays.
+    pub(crate) fn take(&self) -> Calls {
+        let mut calls = self.lock();
+        // Nothing to read means that nobody rang.
+        let _ = self.fd.read();
         let taken = *calls;
         *calls = Calls { stop: taken.stop, ..Calls::default() };
         taken
@@ -40,5 +50,11 @@ impl Bell {
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Engine {
     finished: Vec<Finished>,
     /// The socket took no more at the last flush.
     blocked: bool,
-    /// Rung when a key's record budget runs low.
+    /// Rung when a key's record budget runs low, and for what the housekeeper must see.
     bell: Arc<Bell>,
 }
 
@@ -95,6 +95,11 @@ impl Engine {
 
     pub(crate) fn outlet_mut(&mut self) -> &mut Outlet {
         &mut self.outlet
+    }
+
+    /// Wakes the housekeeper.
+    pub(crate) fn ring(&self) {
+        self.bell.ring(|calls| calls.look = true);
     }
 
     pub(crate) fn room(&self) -> usize {
@@ -133,8 +138,8 @@ impl Engine {
         }
     }
 
-    /// Gives a read up: the memory that was lent to it is its owner's again, and what still comes is thrown away.
-    /// The command stays outstanding until its response.
+    /// Gives a read up: the memory that was lent to it is its owner's again, and what still comes is thrown
+    /// away. The command stays outstanding until its response.
     ///
     /// No thread may be inside [`Intake::receive`] for this queue.
     pub(crate) fn cancel_read(&mut self, id: CommandId) -> Loan {

@@ -73,8 +73,8 @@ impl Loan {
     /// A read into memory that only its owner knows.
     ///
     /// # Safety
-    /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them, until the
-    /// loan is dropped.
+    /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
+    /// until the loan is dropped.
     pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
         Self { len, memory: Memory::Into(memory) }
     }
@@ -82,7 +82,8 @@ impl Loan {
     /// A write from memory that only its owner knows.
     ///
     /// # Safety
-    /// The `len` bytes at `memory` (or `len` is 0) are valid to read, and nobody changes them, until the loan is dropped.
+    /// The `len` bytes at `memory` (or `len` is 0) are valid to read, and nobody changes them, until the loan
+    /// is dropped.
     pub(crate) unsafe fn write_raw(memory: *const u8, len: usize) -> Self {
         Self { len, memory: Memory::From(memory) }
     }
@@ -174,7 +175,8 @@ impl Loan {
         }
     }
 
-    /// The data at `at`, to receive into, as far as it lies in one piece; empty where the loan has no such bytes.
+    /// The data at `at`, to receive into, as far as it lies in one piece; empty where the loan has no such
+    /// bytes.
     pub(crate) fn bytes_mut(&mut self, at: Payload) -> &mut [u8] {
         let Some((offset, len)) = self.range(at) else { return &mut [] };
         match &mut self.memory {
@@ -190,8 +192,8 @@ impl Loan {
                 unsafe { std::slice::from_raw_parts_mut(first, len) }
             }
             Memory::IntoPieces(pieces) => match piece_at(pieces, offset) {
-                // SAFETY: `piece_at` gives only bytes inside one lent piece; the lender keeps it valid and to itself
-                // for as long as this loan lives, which the returned borrow of the loan ensures.
+                // SAFETY: `piece_at` gives only bytes inside one lent piece; the lender keeps it valid and to
+                // itself for as long as this loan lives, which the returned borrow of the loan ensures.
                 Some((start, left)) => unsafe { std::slice::from_raw_parts_mut(start, left.min(len)) },
                 None => &mut [],
             },
@@ -204,8 +206,8 @@ impl Loan {
         matches!(self.memory, Memory::IntoPieces(_) | Memory::FromPieces(_))
     }
 
-    /// The pieces of a scattered read at `at`, to receive into at once: as many as `room` holds, and how many that
-    /// are.
+    /// The pieces of a scattered read at `at`, to receive into at once: as many as `room` holds, and how many
+    /// that are.
     pub(crate) fn places<'a>(&'a mut self, at: Payload, room: &mut [IoSliceMut<'a>]) -> usize {
         let (Some((mut offset, len)), Memory::IntoPieces(pieces)) = (self.range(at), &mut self.memory) else {
             return 0;
@@ -215,8 +217,8 @@ impl Loan {
         for place in room {
             let Some((start, left)) = piece_at(pieces, offset).filter(|_| offset < end) else { break };
             let left = left.min(end - offset);
-            // SAFETY: as in `bytes_mut`. Several are given out under one borrow of the loan, but each `offset` lies in
-            // another piece, and `read_pieces` saw that no two pieces overlap.
+            // SAFETY: as in `bytes_mut`. Several are given out under one borrow of the loan, but each
+            // `offset` lies in another piece, and `read_pieces` saw that no two pieces overlap.
             *place = IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(start, left) });
             offset += left;
             count += 1;
@@ -293,7 +295,8 @@ fn piece_at(pieces: &[Piece], offset: usize) -> Option<(*mut u8, usize)> {
     let index = pieces.partition_point(|piece| piece.end <= offset);
     let piece = pieces.get(index)?;
     let begin = index.checked_sub(1).and_then(|before| pieces.get(before)).map_or(0, |before| before.end);
-    // SAFETY: `begin <= offset < piece.end`, so this lies inside the piece's memory, which is `piece.end - begin` long.
+    // SAFETY: `begin <= offset < piece.end`, so this lies inside the piece's memory, which is `piece.end -
+    // begin` long.
     let start = unsafe { piece.start.add(offset - begin) };
     Some((start, piece.end - offset))
 }

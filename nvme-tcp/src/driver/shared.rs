@@ -11,19 +11,23 @@
 //! receive or a poll.
 #![allow(unsafe_code)]
 
+mod background;
+mod fused;
+mod state;
+
 use std::collections::VecDeque;
-use std::iter::Peekable;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::engine::{Engine, Finished, Flush};
-use super::loan::Loan;
+use self::background::Background;
+pub(crate) use self::background::{Done, Task, Watch};
+use super::engine::{Engine, Flush};
 use super::transport::Wait;
 use super::wire::{Intake, Received};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::proto::DataFault;
 use crate::spec::command::Sqe;
 use crate::spec::completion::Cqe;
@@ -43,8 +47,29 @@ pub(crate) struct Request<'b> {
     pub(crate) buffer: Buffer<'b>,
 }
 
+impl Request<'_> {
+    /// The same once more, for as long as this one is not used.
+    pub(crate) fn again(&mut self) -> Request<'_> {
+        let buffer = match &mut self.buffer {
+            Buffer::None => Buffer::None,
+            Buffer::Read(memory) => Buffer::Read(memory),
+            Buffer::Write(memory) => Buffer::Write(memory),
+        };
+        Request { sqe: self.sqe, buffer }
+    }
+}
+
 /// What became of a command: its completion and what its data had to say, or why its queue died.
 pub(crate) type Outcome = Result<(Cqe, Option<DataFault>), Error>;
+
+/// Whose command is in a slot.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    /// A call's, which numbers its own.
+    Call { call: usize, number: usize },
+    /// The housekeeper's.
+    Task(Task),
+}
 
 #[derive(Debug)]
 pub(crate) struct SharedQueue {
@@ -58,13 +83,15 @@ struct State {
     /// The receiving role; `None` while somebody has it.
     intake: Option<Intake>,
     /// Whose command is in each slot.
-    owners: Vec<Option<usize>>,
+    owners: Vec<Option<Owner>>,
     calls: Vec<Call>,
     dead: Option<Error>,
-    /// Whether anything completed since [`SharedQueue::take_traffic`] was last asked.
+    /// Whether a caller's command completed since [`SharedQueue::take_traffic`] was last asked; what the
+    /// housekeeper sends is no sign of traffic.
     traffic: bool,
     /// When deadlines were last looked at.
     looked: Instant,
+    background: Background,
 }
 
 /// One call of [`SharedQueue::execute`].
@@ -75,7 +102,9 @@ struct Call {
     /// Waits with nothing outstanding: the next slot that comes free is for such a call.
     starved: bool,
     outstanding: usize,
-    results: VecDeque<Outcome>,
+    /// By the command's number among the call's own.
+    results: VecDeque<(usize, Outcome)>,
+    begun: usize,
     wake: Arc<Condvar>,
 }
 
@@ -90,6 +119,7 @@ impl SharedQueue {
             dead: None,
             traffic: false,
             looked: Instant::now(),
+            background: Background::default(),
         };
         Self { state: Mutex::new(state), timeout }
     }
@@ -110,7 +140,12 @@ impl SharedQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a command has completed since this was last asked.
+    /// How long a command may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether a caller's command has completed since this was last asked.
     pub(crate) fn take_traffic(&self) -> bool {
         std::mem::take(&mut self.lock().traffic)
     }
@@ -125,45 +160,48 @@ impl SharedQueue {
         self.lock().fail(error);
     }
 
-    /// Runs all of `requests`: see [`execute_while`](Self::execute_while).
+    /// Runs all of `requests`: see [`run`](Self::run).
     pub(crate) fn execute<'b>(
         &self,
         requests: impl IntoIterator<Item = Request<'b>>,
-        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
+        mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.execute_while(&mut requests.into_iter().peekable(), || true, done)
+        let done = |_, outcome: Outcome| outcome.and_then(|(cqe, fault)| done(&cqe, fault));
+        self.run(requests, || true, done).1
     }
 
     /// Runs one request that has `limit` to complete, instead of the queue's own time.
-    pub(crate) fn execute_within(
-        &self,
-        limit: Duration,
-        request: Request<'_>,
-        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.drive(&mut [request].into_iter().peekable(), || true, limit, done)
+    pub(crate) fn execute_within(&self, limit: Duration, request: Request<'_>) -> Outcome {
+        let mut answer = None;
+        let done = |_, outcome: Outcome| {
+            answer = Some(outcome?);
+            Ok(())
+        };
+        self.drive([request], || true, limit, done).1?;
+        answer.ok_or_else(|| Error::invalid("a command was not begun"))
     }
 
-    /// Runs `requests` with as many of them outstanding as the queue has room for, and gives each completion
-    /// to `done`. No more are begun after the first error, `done`'s or the queue's, and when `stay` says no,
-    /// which leaves the rest in `requests`. All that were begun are waited for, so no memory is in use any more
-    /// on return.
-    pub(crate) fn execute_while<'b>(
+    /// Runs `requests` with as many of them outstanding as the queue has room for, and gives what became of
+    /// each to `done`, with its number. No more are begun after the first error, `done`'s or the queue's, and
+    /// when `stay` says no. All that were begun are waited for, so no memory is in use any more on return. How
+    /// many were begun, and the first error.
+    pub(crate) fn run<'b>(
         &self,
-        requests: &mut Peekable<impl Iterator<Item = Request<'b>>>,
+        requests: impl IntoIterator<Item = Request<'b>>,
         stay: impl Fn() -> bool,
-        done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        done: impl FnMut(usize, Outcome) -> Result<(), Error>,
+    ) -> (usize, Result<(), Error>) {
         self.drive(requests, stay, self.timeout, done)
     }
 
     fn drive<'b>(
         &self,
-        requests: &mut Peekable<impl Iterator<Item = Request<'b>>>,
+        requests: impl IntoIterator<Item = Request<'b>>,
         stay: impl Fn() -> bool,
         limit: Duration,
-        mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        mut done: impl FnMut(usize, Outcome) -> Result<(), Error>,
+    ) -> (usize, Result<(), Error>) {
+        let mut requests = requests.into_iter().peekable();
         let mut failed = None;
         // Before `state`, so that on unwinding the lock is free when this is dropped.
         let guard = CallGuard { queue: self, call: self.lock().begin_call() };
@@ -182,9 +220,8 @@ impl SharedQueue {
                 }
             }
             let flushed = state.flush();
-            while let Some(outcome) = state.calls[call].results.pop_front() {
-                let result = outcome.and_then(|(cqe, fault)| done(&cqe, fault));
-                failed = failed.or(result.err());
+            while let Some((number, outcome)) = state.calls[call].results.pop_front() {
+                failed = failed.or(done(number, outcome).err());
             }
             let finished = failed.is_some() || requests.peek().is_none() || !stay();
             if finished && state.calls[call].outstanding == 0 {
@@ -194,9 +231,10 @@ impl SharedQueue {
                 state = self.wait(state, call, flushed);
             }
         }
+        let begun = state.calls[call].begun;
         drop(state);
         drop(guard);
-        failed.map_or(Ok(()), Err)
+        (begun, failed.map_or(Ok(()), Err))
     }
 
     /// Waits until something changes for `call`: as the receiver if the role is free.
@@ -310,163 +348,6 @@ fn wait_for(fd: std::os::fd::BorrowedFd<'_>, events: PollFlags, limit: Duration)
     let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     // Whatever it says, the socket is tried next.
     let _ = poll(&mut [PollFd::new(fd, events)], limit);
-}
-
-impl State {
-    fn begin_call(&mut self) -> usize {
-        let found = self.calls.iter().position(|call| !call.active);
-        let index = found.unwrap_or_else(|| {
-            self.calls.push(Call {
-                active: false,
-                waiting: false,
-                starved: false,
-                outstanding: 0,
-                results: VecDeque::new(),
-                wake: Arc::default(),
-            });
-            self.calls.len() - 1
-        });
-        self.calls[index].active = true;
-        index
-    }
-
-    fn end_call(&mut self, call: usize) {
-        let ended = &mut self.calls[call];
-        ended.active = false;
-        ended.waiting = false;
-        ended.starved = false;
-        ended.results.clear();
-        // The role, and the slots that this call had, are free for the others.
-        if self.intake.is_some() {
-            self.wake_one();
-        }
-    }
-
-    fn wake_one(&self) {
-        if let Some(call) = self.calls.iter().find(|call| call.waiting) {
-            call.wake.notify_one();
-        }
-    }
-
-    fn submit(&mut self, call: usize, request: Request<'_>, timeout: Duration) -> Result<(), Error> {
-        let loan = match request.buffer {
-            Buffer::None => Loan::default(),
-            // SAFETY: `execute`, which borrows the memory, returns only when the command is done and its loan
-            // dropped.
-            Buffer::Read(memory) => unsafe { Loan::read_into(memory) },
-            // SAFETY: the same.
-            Buffer::Write(memory) => unsafe { Loan::write_from(memory) },
-        };
-        let deadline = Instant::now().checked_add(timeout);
-        let id = self
-            .engine
-            .submit(&request.sqe, loan, deadline)
-            .map_err(|(e, _)| Error::invalid(e.to_string()))?;
-        self.owners[usize::from(id.slot())] = Some(call);
-        self.calls[call].outstanding += 1;
-        self.calls[call].starved = false;
-        Ok(())
-    }
-
-    /// How many commands `call` may begin now: it leaves a slot for each call that has none.
-    fn room_for(&self, call: usize) -> usize {
-        let room = self.engine.room();
-        if self.calls[call].outstanding == 0 {
-            return room;
-        }
-        room.saturating_sub(self.calls.iter().filter(|call| call.starved).count())
-    }
-
-    fn flush(&mut self) -> Flush {
-        if self.dead.is_some() {
-            return Flush::Done;
-        }
-        match self.engine.flush().and_then(|flush| self.engine.settle().map(|()| flush)) {
-            Ok(flush) => {
-                self.deliver();
-                flush
-            }
-            Err(error) => {
-                self.fail(error);
-                Flush::Done
-            }
-        }
-    }
-
-    /// Hands results to their calls.
-    fn deliver(&mut self) {
-        let Self { engine, owners, calls, traffic, .. } = self;
-        let mut freed = false;
-        for Finished { completion, loan } in engine.finished() {
-            drop(loan);
-            *traffic = true;
-            freed = true;
-            let owner = owners.get_mut(usize::from(completion.command.slot())).and_then(Option::take);
-            if let Some(call) = owner.and_then(|owner| calls.get_mut(owner)) {
-                call.outstanding -= 1;
-                call.results.push_back(Ok((completion.cqe, completion.fault)));
-                if call.waiting {
-                    call.wake.notify_one();
-                }
-            }
-        }
-        if freed {
-            // Calls that got no slot yet.
-            for call in calls.iter().filter(|call| call.waiting && call.outstanding == 0) {
-                call.wake.notify_one();
-            }
-        }
-    }
-
-    /// Looks at the deadlines when nothing came, and at every [`TICK`] when something always does.
-    fn check_deadlines(&mut self, timeout: Duration, idle: bool) -> Result<(), Error> {
-        let now = Instant::now();
-        if !idle && now < self.looked + TICK.min(timeout) {
-            return Ok(());
-        }
-        self.looked = now;
-        match self.engine.connection_mut().expired(now) {
-            Some(_) => Err(ErrorKind::Timeout { what: "a command", after: timeout }.into()),
-            None => Ok(()),
-        }
-    }
-
-    fn fail(&mut self, error: Error) {
-        if self.dead.is_none() {
-            // A TermReq may be waiting to tell the controller why; the connection ends either way.
-            drop(self.engine.flush());
-            self.dead = Some(error);
-            // With TLS an end without it is a truncation to the controller.
-            self.engine.outlet_mut().half_mut().close_notify();
-        }
-        self.engine.outlet().half().shutdown();
-        if self.intake.is_some() {
-            self.settle_dead();
-        }
-    }
-
-    /// Fails what is outstanding on a dead queue. Only with the receiving role free: whoever has it may be
-    /// receiving into the memory.
-    fn settle_dead(&mut self) {
-        let Some(error) = self.dead.clone() else { return };
-        self.deliver();
-        for (slot, loan) in self.engine.abandon() {
-            drop(loan);
-            let owner = self.owners.get_mut(usize::from(slot)).and_then(Option::take);
-            if let Some(call) = owner.and_then(|owner| self.calls.get_mut(owner)) {
-                call.outstanding -= 1;
-                call.results.push_back(Err(error.clone()));
-            }
-        }
-        for call in &mut self.calls {
-            // No slot has a loan any more. A panic halfway through a delivery may have left a count behind.
-            while call.outstanding > 0 {
-                call.outstanding -= 1;
-                call.results.push_back(Err(error.clone()));
-            }
-            call.wake.notify_one();
-        }
-    }
 }
 
 #[cfg(test)]

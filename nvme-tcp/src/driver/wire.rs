@@ -10,7 +10,7 @@ use crate::proto::{Payload, Segment};
 /// The most pieces that one system call gathers.
 const MAX_SEGMENTS: usize = 64;
 /// The receive ring: what does not go into place at once.
-const RING_LEN: usize = 32 * 1024;
+const RING_LEN: usize = 128 * 1024;
 /// How much is received past data that goes into place: the headers behind it, hardly their data.
 const LOOK_AHEAD: usize = 1024;
 /// The most places that one receive scatters to.

@@ -47,7 +47,14 @@ impl Error {
                 "the target stopped or the network failed: what was not flushed may not be written"
             }
             ErrorKind::Timeout { .. } => "the target is overloaded or gone; a longer --timeout waits longer",
-            ErrorKind::Protocol(_) => TARGET_AT_FAULT,
+            ErrorKind::UnknownFate { .. } => {
+                "read what stands there once the old controller is fenced, before writing to the same place again"
+            }
+            ErrorKind::Entry(_) => "connect with --tls and the key that both ends share",
+            ErrorKind::Unsupported(_) => {
+                "use another way, or another target: what is optional, Identify tells"
+            }
+            ErrorKind::Protocol(_) | ErrorKind::Malformed(_) => TARGET_AT_FAULT,
             ErrorKind::Terminated { .. } => {
                 "one of the two ends is at fault: report it with the target's log, name and version"
             }
@@ -73,6 +80,11 @@ fn handshake_hint(error: &ktls::Error) -> Option<&'static str> {
         }) => {
             "the target has no such key for this host and subsystem: compare the key, --hostnqn and the \
              subsystem's NQN with the target's"
+        }
+        // What SPDK v26.05 answers to every identity that it does not know, and to a wrong key.
+        ktls::Error::Handshake(handshake::Error::AlertReceived { alert: Alert::INTERNAL_ERROR, .. }) => {
+            "the target may have no such key for this host and subsystem (SPDK answers so): compare the key, \
+             --hostnqn and the subsystem's NQN with the target's, whose own log says more"
         }
         ktls::Error::Handshake(handshake::Error::Closed { answered: false, .. }) => UNANSWERED,
         ktls::Error::Io(error) => match error.kind() {
@@ -187,6 +199,13 @@ mod tests {
         let alert = Alert::UNKNOWN_PSK_IDENTITY;
         let received = handshake::Error::AlertReceived { alert, role: handshake::Role::Client };
         assert!(tls_hint(received.into()).contains("--hostnqn"));
+    }
+
+    #[test]
+    fn an_alert_that_names_no_cause_still_gets_a_mend() {
+        let alert = Alert::INTERNAL_ERROR;
+        let received = handshake::Error::AlertReceived { alert, role: handshake::Role::Client };
+        assert!(tls_hint(received.into()).contains("compare the key"));
     }
 
     #[test]

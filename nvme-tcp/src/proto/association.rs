@@ -5,71 +5,15 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::authentication::Exchange;
-use super::connection::ADMIN_IN_CAPSULE;
-use crate::auth::{Agreed, AuthError, Host, SecureChannel};
+use super::traits::{BringUpError, ControllerTraits, Settings};
+use crate::auth::{Agreed, Host, SecureChannel};
+use crate::spec::async_event::EVENTS_KNOWN;
 use crate::spec::command::fabrics::{self, ConnectData, InvalidParameter};
 use crate::spec::command::{Sqe, admin};
 use crate::spec::completion::{Cqe, Status};
 use crate::spec::identify::{self, IDENTIFY_LEN, IdentifyController};
 use crate::spec::property::{self, Capabilities};
 use crate::spec::text;
-
-/// What the host asks of an association.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// HOSTNQN.
-    pub host_nqn: String,
-    /// HOSTID.
-    pub host_id: [u8; 16],
-    /// SUBNQN.
-    pub subsystem_nqn: String,
-    /// KATO: the keep-alive timeout.
-    pub keep_alive: Duration,
-    /// Entries in the admin queue.
-    pub admin_entries: u32,
-    /// I/O queues wanted; none for a discovery controller.
-    pub io_queues: u16,
-    /// Entries wanted in each I/O queue.
-    pub io_entries: u32,
-}
-
-/// What the controller turned out to be, as far as queues and transfers need it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ControllerTraits {
-    /// CNTLID.
-    pub cntlid: u16,
-    /// VS: major in 31:16, minor in 15:8.
-    pub version: u32,
-    /// CNTRLTYPE: whether it is a discovery controller.
-    pub discovery: bool,
-    /// SUBNQN as the controller gives it.
-    pub subsystem_nqn: String,
-    /// SN.
-    pub serial_number: String,
-    /// MN.
-    pub model_number: String,
-    /// FR.
-    pub firmware_revision: String,
-    /// MDTS in bytes; `None` for no limit.
-    pub max_transfer: Option<u64>,
-    /// Data that goes along with an I/O command in its capsule, in bytes.
-    pub in_capsule: u32,
-    /// I/O queues granted.
-    pub io_queues: u16,
-    /// Entries in each I/O queue, what was wanted and MQES allows.
-    pub io_entries: u32,
-    /// ONCS: optional NVM commands.
-    pub optional_commands: u16,
-    /// VWC: a volatile write cache is present, so that a flush means something.
-    pub volatile_write_cache: bool,
-    /// CTRATT.TBKAS: any command counts as a keep-alive.
-    pub traffic_based_keep_alive: bool,
-    /// KAS is not zero: there is a keep-alive.
-    pub keep_alive: bool,
-    /// The highest namespace ID.
-    pub max_namespace: u32,
-}
 
 /// One admin command with its data.
 #[derive(Clone, Debug)]
@@ -99,59 +43,6 @@ pub enum Step {
     Ready,
 }
 
-/// Why a controller did not come up.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BringUpError {
-    /// Connect was refused.
-    #[error("Connect was refused: {status}{}", parameter.map(|p| format!(", {} is wrong", p.name())).unwrap_or_default())]
-    Refused {
-        /// What the controller said.
-        status: Status,
-        /// Which parameter it did not like.
-        parameter: Option<InvalidParameter>,
-    },
-    /// The controller wants authentication, which this connection was not told how to give.
-    #[error("the controller requires DH-HMAC-CHAP authentication")]
-    AuthenticationRequired,
-    /// The controller wants the secure channel that authentication makes, which this connection was not told to
-    /// make.
-    #[error("the controller requires secure channel concatenation")]
-    SecureChannelRequired,
-    /// Authentication failed.
-    #[error("DH-HMAC-CHAP failed: {0}")]
-    Authentication(#[from] AuthError),
-    /// Another command failed.
-    #[error("{command} failed: {status}")]
-    Failed {
-        /// Which command.
-        command: &'static str,
-        /// What the controller said.
-        status: Status,
-    },
-    /// CSTS.CFS was set.
-    #[error("the controller reports a fatal error (CSTS.CFS)")]
-    Fatal,
-    /// CSTS.RDY did not change in time.
-    #[error("the controller did not become {wanted} within {} ms", limit.as_millis())]
-    NotReady {
-        /// "ready" or "disabled".
-        wanted: &'static str,
-        /// CAP.TO.
-        limit: Duration,
-    },
-    /// The controller is something this host cannot use.
-    #[error("the controller's {field} is {got}, expected {expected}")]
-    Unusable {
-        /// Which field of which structure.
-        field: &'static str,
-        /// What it holds.
-        got: u64,
-        /// What it would have to hold.
-        expected: &'static str,
-    },
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Connect,
@@ -164,6 +55,8 @@ enum State {
     Enable,
     WaitReady { until: Instant },
     Identify,
+    Events,
+    Behavior,
     Queues,
     Ready,
 }
@@ -171,7 +64,7 @@ enum State {
 /// Brings one controller up (Base, section 3.5.2), without I/O:
 ///
 /// ```text
-/// Connect > [authentication] > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > ... > Ready
+/// Connect > [authentication] > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > [events] > [CRD] > [queues] > Ready
 ///                                           \-EN=1-> disable > RDY=0 -^
 /// ```
 ///
@@ -182,6 +75,7 @@ pub struct BringUp {
     state: State,
     cap: Capabilities,
     cc: u32,
+    oaes: u32,
     poll_at: Option<Instant>,
     traits: ControllerTraits,
     /// What authentication will be done with.
@@ -196,6 +90,12 @@ pub struct BringUp {
 const READY_POLL: Duration = Duration::from_millis(10);
 /// The longest that CAP.TO is believed.
 const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
+/// FID: Host Behavior Support.
+const FEATURE_HOST_BEHAVIOR: u8 = 0x16;
+/// The length of its data in bytes.
+const HOST_BEHAVIOR_LEN: usize = 512;
+/// The unit of CRDT1 to CRDT3.
+const CRDT_UNIT: Duration = Duration::from_millis(100);
 /// The fewest entries of a queue (Base, section 3.3.3.1).
 const MIN_ENTRIES: u32 = 2;
 
@@ -203,28 +103,12 @@ impl BringUp {
     /// Begins before Connect, on an admin queue whose ICReq and ICResp are exchanged.
     pub fn new(settings: Settings) -> Self {
         Self {
-            traits: ControllerTraits {
-                cntlid: 0,
-                version: 0,
-                discovery: false,
-                subsystem_nqn: String::new(),
-                serial_number: String::new(),
-                model_number: String::new(),
-                firmware_revision: String::new(),
-                max_transfer: None,
-                in_capsule: ADMIN_IN_CAPSULE,
-                io_queues: 0,
-                io_entries: settings.io_entries,
-                optional_commands: 0,
-                volatile_write_cache: false,
-                traffic_based_keep_alive: false,
-                keep_alive: false,
-                max_namespace: 0,
-            },
+            traits: ControllerTraits::unknown(&settings),
             settings,
             state: State::Connect,
             cap: Capabilities(0),
             cc: 0,
+            oaes: 0,
             poll_at: None,
             host: None,
             voluntary: false,
@@ -298,6 +182,14 @@ impl BringUp {
                 let sqe = admin::identify(identify::CNS_CONTROLLER, 0);
                 return Ok(Step::Admin(AdminCommand { sqe, write: Vec::new(), read: IDENTIFY_LEN as u32 }));
             }
+            State::Events => admin::set_features(admin::FEATURE_ASYNC_EVENTS, self.wanted_events()),
+            State::Behavior => {
+                let sqe = admin::set_features(FEATURE_HOST_BEHAVIOR, 0);
+                let mut write = vec![0; HOST_BEHAVIOR_LEN];
+                // ACRE, byte 0.
+                write[0] = 1;
+                return Ok(Step::Admin(AdminCommand { sqe, write, read: 0 }));
+            }
             State::Queues => admin::set_number_of_queues(self.settings.io_queues),
             State::Ready => return Ok(Step::Ready),
         };
@@ -309,7 +201,8 @@ impl BringUp {
         if let (State::Authenticate, Some(exchange)) = (self.state, &mut self.exchange) {
             return exchange.completed(cqe, data);
         }
-        if !cqe.status().is_success() {
+        let optional = matches!(self.state, State::Events | State::Behavior);
+        if !cqe.status().is_success() && !optional {
             return Err(self.failed(cqe));
         }
         let dw0 = cqe.dw0();
@@ -352,11 +245,18 @@ impl BringUp {
             }
             State::Identify => {
                 self.identified(data)?;
-                if self.traits.discovery || self.settings.io_queues == 0 {
-                    State::Ready
-                } else {
-                    State::Queues
+                if self.wanted_events() != 0 { State::Events } else { self.after_events() }
+            }
+            State::Events => {
+                // A controller that takes none of them is used without.
+                self.traits.events = if cqe.status().is_success() { self.wanted_events() } else { 0 };
+                self.after_events()
+            }
+            State::Behavior => {
+                if !cqe.status().is_success() {
+                    self.traits.retry_delays = [Duration::ZERO; 3];
                 }
+                self.queues_or_ready()
             }
             State::Queues => {
                 let granted = admin::granted_queues(dw0).min(self.settings.io_queues.into());
@@ -391,6 +291,21 @@ impl BringUp {
             _ => "Property Get",
         };
         BringUpError::Failed { command, status }
+    }
+
+    /// The optional events that the controller has and this library knows.
+    fn wanted_events(&self) -> u32 {
+        self.oaes & EVENTS_KNOWN
+    }
+
+    /// CRD in a status means something only to a host that said that it honours it.
+    fn after_events(&self) -> State {
+        let has_delays = self.traits.retry_delays.iter().any(|delay| !delay.is_zero());
+        if has_delays { State::Behavior } else { self.queues_or_ready() }
+    }
+
+    fn queues_or_ready(&self) -> State {
+        if self.traits.discovery || self.settings.io_queues == 0 { State::Ready } else { State::Queues }
     }
 
     fn ready_timeout(&self) -> Duration {
@@ -439,6 +354,10 @@ impl BringUp {
         traits.traffic_based_keep_alive = identify.ctratt.get() & identify::CTRATT_TBKAS != 0;
         traits.keep_alive = identify.kas.get() != 0;
         traits.max_namespace = identify.nn.get();
+        traits.event_requests = usize::from(identify.aerl) + 1;
+        traits.quiesce_time = Duration::from_millis(identify.cqt.get().into());
+        traits.retry_delays = identify.crdt.map(|units| CRDT_UNIT * u32::from(units.get()));
+        self.oaes = identify.oaes.get();
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Authentication as commands: a transaction's messages by Authentication Send and Authentication Receive.
 
-use super::association::{AdminCommand, BringUpError};
+use super::association::AdminCommand;
+use super::traits::BringUpError;
 use crate::auth::{Action, Agreed, Host};
 use crate::spec::command::fabrics;
 use crate::spec::completion::Cqe;

@@ -7,21 +7,29 @@
 mod association;
 mod authentication;
 mod connection;
+mod events;
 mod frame;
 mod keep_alive;
+mod recovery;
+mod shutdown;
 mod slots;
+mod traits;
 mod transmit;
 mod violation;
 
-pub use association::{AdminCommand, BringUp, BringUpError, ControllerTraits, Settings, Step};
+pub use association::{AdminCommand, BringUp, Step};
 pub(crate) use association::{authenticates, refused};
 pub use authentication::Exchange;
 pub use connection::{
     ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Negotiated,
     SubmitError, Transfer, Wants,
 };
+pub use events::{AsyncEvents, EventStep, MAX_EVENT_REQUESTS};
 pub use frame::{Frame, Framer, Pdu, Sender};
 pub use keep_alive::{KeepAlive, KeepAliveAction};
+pub use recovery::{Recoverer, Recovery, RecoveryStep, UnknownWrites};
+pub use shutdown::{Shutdown, ShutdownStep};
 pub use slots::CommandId;
+pub use traits::{BringUpError, ControllerTraits, Settings};
 pub use transmit::{Payload, Segment, Transmit};
 pub use violation::Violation;

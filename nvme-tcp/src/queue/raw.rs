@@ -10,12 +10,14 @@ use crate::spec::command::nvm;
 impl Queue {
     /// Reads `len` bytes from `offset` into `memory`, as [`submit_read`](Self::submit_read) does.
     ///
-    /// Nothing is copied where the kernel opens the records, or none are sealed. The completion has no buffer.
+    /// Nothing is copied where the kernel opens the records, or none are sealed. The completion has no
+    /// buffer.
     ///
     /// # Safety
-    /// The `len` bytes at `memory` are valid to read and write, and nobody else reads or writes them, from here until
-    /// the completion with this `cookie` came out of [`poll`](Self::poll), [`cancel`](Self::cancel) was `true` for
-    /// it, or this queue is dropped. Where this call fails, until it returns.
+    /// The `len` bytes at `memory` are valid to read and write, and nobody else reads or writes them, from
+    /// here until the completion with this `cookie` came out of [`poll`](Self::poll),
+    /// [`cancel`](Self::cancel) was `true` for it, or this queue is dropped. Where this call fails, until it
+    /// returns.
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
@@ -27,16 +29,17 @@ impl Queue {
         offset: u64,
         cookie: u64,
     ) -> Result<()> {
-        // SAFETY: this function's contract. The loan is dropped with the completion, or with the queue, and by `cancel`.
+        // SAFETY: this function's contract. The loan is dropped with the completion, or with the queue, and
+        // by `cancel`.
         self.read_loan(namespace, unsafe { Loan::read_raw(memory, len) }, offset, cookie)
     }
 
     /// Writes `len` bytes from `memory` to `offset`, as [`submit_write`](Self::submit_write) does.
     ///
     /// # Safety
-    /// The `len` bytes at `memory` are valid to read, and nobody writes them, from here until the completion with
-    /// this `cookie` came out of [`poll`](Self::poll) or this queue is dropped. Where this call fails, until it
-    /// returns.
+    /// The `len` bytes at `memory` are valid to read, and nobody writes them, from here until the completion
+    /// with this `cookie` came out of [`poll`](Self::poll) or this queue is dropped. Where this call fails,
+    /// until it returns.
     ///
     /// # Errors
     /// As [`submit_write`](Self::submit_write).
@@ -52,8 +55,8 @@ impl Queue {
         self.write_loan(namespace, unsafe { Loan::write_raw(memory, len) }, offset, cookie)
     }
 
-    /// Reads from `offset` into several pieces of memory, each an address and its length, one after the other: one
-    /// command, whose whole blocks the pieces may cut anywhere.
+    /// Reads from `offset` into several pieces of memory, each an address and its length, one after the
+    /// other: one command, whose whole blocks the pieces may cut anywhere.
     ///
     /// # Safety
     /// As [`submit_read_raw`](Self::submit_read_raw), for each piece.

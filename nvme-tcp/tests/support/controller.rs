@@ -56,6 +56,15 @@ pub(crate) struct Script {
     pub(crate) blocks: u64,
     /// MAXCMD.
     pub(crate) max_commands: u16,
+    /// What else it says of itself, and of its namespace.
+    pub(crate) controller: fn(&mut IdentifyController),
+    pub(crate) namespace: fn(&mut IdentifyNamespace),
+    /// MDTS, by CNTLID.
+    pub(crate) mdts: fn(u16) -> u8,
+    /// OAES.
+    pub(crate) events: u32,
+    /// AERL.
+    pub(crate) event_limit: u8,
 }
 
 impl Default for Script {
@@ -69,6 +78,11 @@ impl Default for Script {
             receive_buffer: None,
             blocks: 16_384,
             max_commands: 0,
+            controller: |_| {},
+            namespace: |_| {},
+            mdts: |_| 5,
+            events: 0,
+            event_limit: 0,
         }
     }
 }
@@ -150,6 +164,22 @@ impl Target {
         self.shared.journal.lock().unwrap().clone()
     }
 
+    /// The commands of this opcode that came on the admin queue, or on I/O queues.
+    pub(crate) fn sent(&self, io: bool, opcode: u8) -> Vec<Sqe> {
+        let command = |entry: Entry| match entry.what {
+            What::Command(sqe) if (entry.qid > 0) == io && sqe.opcode == opcode => Some(sqe),
+            _ => None,
+        };
+        self.journal().into_iter().filter_map(command).collect()
+    }
+
+    /// Ends every connection there is; new ones are taken.
+    pub(crate) fn cut(&self) {
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
     /// Waits until `found` finds in the journal what it looks for.
     pub(crate) fn wait_for<T>(&self, what: &str, found: impl Fn(&[Entry]) -> Option<T>) -> T {
         let until = Instant::now() + LIMIT;
@@ -223,6 +253,10 @@ pub(crate) struct Link {
     pub(crate) pdus: Pdus,
     pub(crate) cntlid: u16,
     pub(crate) qid: u16,
+    /// The subsystem that the host connected to.
+    pub(crate) nqn: String,
+    /// What came along with the command that the hook sees.
+    pub(crate) data: Vec<u8>,
     shared: Arc<Shared>,
     writing: HashMap<u16, Writing>,
 }
@@ -234,6 +268,8 @@ fn serve(stream: TcpStream, shared: Arc<Shared>) {
         pdus: Pdus::default(),
         cntlid: 0,
         qid: 0,
+        nqn: String::new(),
+        data: Vec::new(),
         shared,
         writing: HashMap::new(),
     };
@@ -299,6 +335,7 @@ impl Link {
                         self.connected(&sqe, &data);
                     }
                     self.note(What::Command(sqe));
+                    self.data.clone_from(&data);
                     match (shared.script.hook)(self, &sqe) {
                         Reply::Serve => self.command(&sqe, data),
                         Reply::Nothing => {}
@@ -330,6 +367,7 @@ impl Link {
 
     fn connected(&mut self, sqe: &Sqe, data: &[u8]) {
         self.qid = ConnectFields::read(sqe).qid;
+        self.nqn = nvme_tcp::spec::text::from_field(&data[256..512]);
         self.cntlid = match self.qid {
             0 => self.shared.next_cntlid.fetch_add(1, Ordering::SeqCst),
             _ => u16::from_le_bytes([data[16], data[17]]),
@@ -348,6 +386,8 @@ impl Link {
                 let data = self.identify(sqe);
                 self.give(sqe, &data);
             }
+            // Outstanding until a test completes it.
+            (0, admin::ASYNC_EVENT_REQUEST) => {}
             (0, admin::SET_FEATURES) => {
                 self.complete(sqe, Status::SUCCESS, sqe.get_cdw(11).into());
             }
@@ -411,7 +451,9 @@ impl Link {
             identify::CNS_CONTROLLER => {
                 let mut data = IdentifyController::zeroed();
                 data.cntrltype = identify::CONTROLLER_IO;
-                data.mdts = 5;
+                data.mdts = (script.mdts)(self.cntlid);
+                data.oaes = script.events.into();
+                data.aerl = script.event_limit;
                 data.cntlid = self.cntlid.into();
                 data.kas = 1.into();
                 data.maxcmd = script.max_commands.into();
@@ -419,12 +461,14 @@ impl Link {
                 data.sgls = identify::SGLS_SUPPORTED.into();
                 data.ioccsz = script.ioccsz.into();
                 data.iorcsz = 1.into();
+                (script.controller)(&mut data);
                 data.as_bytes().to_vec()
             }
             identify::CNS_NAMESPACE => {
                 let mut data = IdentifyNamespace::zeroed();
                 data.nsze = script.blocks.into();
                 data.lbaf[0] = LbaFormat { metadata: script.metadata, data_shift: 9 }.to_raw().into();
+                (script.namespace)(&mut data);
                 data.as_bytes().to_vec()
             }
             _ => vec![0; identify::IDENTIFY_LEN],

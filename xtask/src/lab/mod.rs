@@ -1,5 +1,6 @@
 //! The labs: other kernels, run here, for tests that this machine's kernel cannot run.
 
+mod debian;
 mod uml;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,24 @@ struct Step {
     reading: Reading,
 }
 
-/// Boots User-Mode Linux, runs every step in it and adds what they said.
+/// Programs of a newer suite that tests use inside, with the libraries that they need.
+const NEWER_PROGRAMS: [&str; 10] = [
+    "openssl",
+    "nginx",
+    "nginx-common",
+    "libc6",
+    "libcrypt1",
+    "libpcre2-8-0",
+    "libssl3t64",
+    "libzstd1",
+    "zlib1g",
+    "openssl-provider-legacy",
+];
+
+/// Test programs that a newer kernel changes nothing for: they do no I/O, or are run at length elsewhere.
+const ONLY_ONCE: [&str; 5] = ["handshake_interop", "handshake_pair", "memory", "allocations", "examples"];
+
+/// Boots User-Mode Linux kernels, runs the steps in them and adds what they said.
 pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let mut steps = programs(workspace);
     match test_programs(workspace)? {
@@ -45,28 +63,63 @@ pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
             return Ok(());
         }
     }
-    let Some(machine) = uml::Machine::find() else {
-        let why = "no linux.uml here (package user-mode-linux)";
-        tally.skipped.extend(steps.iter().map(|step| format!("uml:{}: {why}", step.name)));
-        return Ok(());
+    let programs = debian::Tree::fetch(workspace, "programs", &NEWER_PROGRAMS);
+    let runner = match &programs {
+        Ok(tree) => Some(tree.runner()),
+        Err(error) => {
+            println!("lab: no programs of a newer suite, their tests will be skipped: {error}");
+            None
+        }
     };
-    let results = match machine.run(workspace, &steps) {
+    let all: Vec<&Step> = steps.iter().collect();
+    let of_ktls: Vec<&Step> = steps.iter().filter(|step| step.runs_on_newer()).collect();
+    let machines = [
+        (uml::INSTALLED, uml::Machine::installed(), all),
+        (uml::NEWER, uml::Machine::newer(workspace), of_ktls),
+    ];
+    for (name, machine, steps) in machines {
+        match machine {
+            Ok(machine) => boot(workspace, &machine, &steps, runner.as_deref(), tally)?,
+            Err(why) => tally.skipped.extend(steps.iter().map(|step| format!("{name}:{}: {why}", step.name))),
+        }
+    }
+    Ok(())
+}
+
+fn boot(
+    workspace: &Workspace,
+    machine: &uml::Machine,
+    steps: &[&Step],
+    newer_programs: Option<&Path>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let name = machine.name;
+    let results = match machine.run(workspace, steps, newer_programs) {
         Ok(results) => results,
         Err(error) => {
-            tally.failed.push(format!("uml: {error}"));
+            tally.failed.push(format!("{name}: {error}"));
             return Ok(());
         }
     };
     let mut report = TestReport::default();
-    for step in &steps {
-        read_step(&results, step, &mut report)?;
+    for step in steps {
+        read_step(name, &results, step, &mut report)?;
     }
-    tally.add_tests("uml:", report, &read_file(&results.join(uml::SKIPPED_FILE))?);
+    tally.add_tests(&format!("{name}:"), report, &read_file(&results.join(uml::SKIPPED_FILE))?);
     print_counters(
+        name,
         &read_file(&results.join("tls_stat.before"))?,
         &read_file(&results.join("tls_stat.after"))?,
     );
     Ok(())
+}
+
+impl Step {
+    /// Whether it says something new on a kernel that can change keys.
+    fn runs_on_newer(&self) -> bool {
+        let test = self.name.strip_prefix("linux-ktls.");
+        test.is_none_or(|test| !ONLY_ONCE.contains(&test)) && !self.name.starts_with("system-tests.")
+    }
 }
 
 /// Programs that are no test programs. Their exit code tells.
@@ -120,7 +173,7 @@ fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
 }
 
 /// Reads what a step left in the results folder, and shows it if it failed.
-fn read_step(results: &Path, step: &Step, report: &mut TestReport) -> Result<()> {
+fn read_step(machine: &str, results: &Path, step: &Step, report: &mut TestReport) -> Result<()> {
     let output = read_file(&results.join(format!("{}.out", step.name)))?;
     let code = read_file(&results.join(format!("{}.code", step.name)))?;
     let well = code.trim() == "0";
@@ -139,17 +192,22 @@ fn read_step(results: &Path, step: &Step, report: &mut TestReport) -> Result<()>
             "137" => "killed: by its deadline, or by the lab's kernel for want of memory".to_owned(),
             code => format!("exit code {code}"),
         };
-        println!("{output}\numl:{}: {end}", step.name);
+        println!("{output}\n{machine}:{}: {end}", step.name);
         if report.failed.len() == failed {
             report.failed.push(format!("{}: {end}", step.name));
         }
     }
-    println!("uml:{}: {} passed, {} failed", step.name, report.passed - passed, report.failed.len() - failed);
+    println!(
+        "{machine}:{}: {} passed, {} failed",
+        step.name,
+        report.passed - passed,
+        report.failed.len() - failed
+    );
     Ok(())
 }
 
 /// What the kernel counted during the steps: proof that it sealed and opened records.
-fn print_counters(before: &str, after: &str) {
+fn print_counters(machine: &str, before: &str, after: &str) {
     let read = |text: &str| -> BTreeMap<String, u64> {
         text.lines()
             .filter_map(|line| {
@@ -162,7 +220,7 @@ fn print_counters(before: &str, after: &str) {
     for (name, value) in read(after) {
         let grown = value - before.get(&name).copied().unwrap_or(0).min(value);
         if grown > 0 {
-            println!("uml: {name} +{grown}");
+            println!("{machine}: {name} +{grown}");
         }
     }
 }

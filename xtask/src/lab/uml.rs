@@ -1,7 +1,8 @@
 //! User-Mode Linux: a Linux kernel as a process, with this machine's file system as its root, read-only.
 //!
 //! It needs no root and no virtualization. Debian's package `user-mode-linux` brings the kernel and its
-//! modules; all else is this machine's own.
+//! modules; all else is this machine's own. Two kernels are used: the one installed here, and a newer suite's, which
+//! can change keys.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use super::Step;
+use super::debian::Tree;
 use crate::process;
 use crate::workspace::Workspace;
 use crate::{Result, suite};
@@ -23,31 +25,56 @@ const DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// In the results folder: what tests wrote into the file named by `NVME_TCP_SKIPPED`.
 pub(super) const SKIPPED_FILE: &str = "skipped";
 
+/// Names the script that runs programs of a newer suite, for tests; empty where there are none.
+const NEWER_PROGRAMS: &str = "NVME_TCP_NEWER_PROGRAMS";
+
 const MEMORY_MIB: u64 = 1024;
 const MODULES: &str = "/usr/lib/uml/modules";
 /// The kernel cannot load modules by itself from where they lie, so all are loaded: also the parts that the
 /// ciphers' templates are made of. The last two are for sock_diag.
-const LOAD: &str = "tls gcm ccm ctr ghash_generic chacha20poly1305 chacha_generic poly1305_generic cryptd \
+const LOAD: &str = "tls gcm ccm ctr ghash_generic chacha20poly1305 chacha chacha_generic poly1305_generic cryptd \
                     inet_diag tcp_diag";
 /// Where a fresh file system may be mounted: the first that is there and hides nothing that is needed.
 const SCRATCH: [&str; 5] = ["/tmp", "/mnt", "/media", "/srv", "/opt"];
 
-/// A User-Mode Linux kernel that is installed here.
+/// A User-Mode Linux kernel.
 pub(super) struct Machine {
+    /// Goes before the names of what ran on it.
+    pub(super) name: &'static str,
     kernel: PathBuf,
+    modules: PathBuf,
 }
 
+/// The name of the kernel that is installed here.
+pub(super) const INSTALLED: &str = "uml";
+/// The name of the newer one.
+pub(super) const NEWER: &str = "uml-newer";
+
 impl Machine {
-    /// The kernel of the distribution's package, if it is installed.
-    pub(super) fn find() -> Option<Self> {
-        process::find_program("linux.uml").map(|kernel| Self { kernel })
+    /// The kernel of the distribution's package.
+    pub(super) fn installed() -> Result<Self> {
+        let kernel =
+            process::find_program("linux.uml").ok_or("no linux.uml here (package user-mode-linux)")?;
+        Ok(Self { name: INSTALLED, kernel, modules: MODULES.into() })
+    }
+
+    /// A kernel that can change keys (Linux 6.14), from a newer suite.
+    pub(super) fn newer(workspace: &Workspace) -> Result<Self> {
+        let tree = Tree::fetch(workspace, "kernel", &["user-mode-linux", "libc6"])?;
+        let kernel = tree.patched("usr/bin/linux.uml")?;
+        Ok(Self { name: NEWER, kernel, modules: tree.path(MODULES.trim_start_matches('/')) })
     }
 
     /// Boots, runs the steps and powers off. Gives the folder with the results: for each step its output
     /// (`NAME.out`) and exit code (`NAME.code`, absent if it was not run to its end), and the kernel's
-    /// counters before and after.
-    pub(super) fn run(&self, workspace: &Workspace, steps: &[Step]) -> Result<PathBuf> {
-        let folder = workspace.target.join("lab/uml");
+    /// counters before and after. `newer_programs` runs those of a newer suite.
+    pub(super) fn run(
+        &self,
+        workspace: &Workspace,
+        steps: &[&Step],
+        newer_programs: Option<&Path>,
+    ) -> Result<PathBuf> {
+        let folder = workspace.target.join("lab").join(self.name);
         let results = folder.join("results");
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -62,7 +89,7 @@ impl Machine {
         }
         let modules = self.modules(&folder)?;
         let script = folder.join("init");
-        fs::write(&script, init_script(workspace, &modules, &results, steps)?)?;
+        fs::write(&script, init_script(workspace, &modules, &results, steps, newer_programs)?)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
 
         let mut command = Command::new(&self.kernel);
@@ -77,7 +104,7 @@ impl Machine {
         let mut console = Vec::new();
         let ended = process::lines(&command, DEADLINE, |line| {
             if line.starts_with("lab: ") {
-                println!("{line}");
+                println!("{}: {line}", self.name);
             }
             let _ = writeln!(console, "{line}");
         })?;
@@ -97,9 +124,9 @@ impl Machine {
         let (_, version) =
             process::kept(Command::new(&self.kernel).arg("--version"), Duration::from_secs(10))?;
         let version = version.lines().last().unwrap_or_default().trim().to_owned();
-        let installed = Path::new(MODULES).join(&version);
+        let installed = self.modules.join(&version);
         if version.is_empty() || !installed.join("modules.dep").exists() {
-            return Err(format!("no modules of linux.uml {version:?} in {MODULES}").into());
+            return Err(format!("no modules of linux.uml {version:?} in {}", self.modules.display()).into());
         }
         let root = folder.join("modules");
         fs::create_dir_all(root.join("lib/modules"))?;
@@ -130,7 +157,13 @@ fn memory_folder(folder: &Path) -> Result<PathBuf> {
 }
 
 /// What the kernel runs as its first process.
-fn init_script(workspace: &Workspace, modules: &Path, results: &Path, steps: &[Step]) -> Result<String> {
+fn init_script(
+    workspace: &Workspace,
+    modules: &Path,
+    results: &Path,
+    steps: &[&Step],
+    newer_programs: Option<&Path>,
+) -> Result<String> {
     let needed = [workspace.root.canonicalize()?, workspace.target.canonicalize()?];
     let hides = |folder: &str| needed.iter().any(|path| path.starts_with(folder));
     let scratch =
@@ -145,6 +178,7 @@ fn init_script(workspace: &Workspace, modules: &Path, results: &Path, steps: &[S
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME={scratch} TMPDIR={scratch} RUST_BACKTRACE=1
 export NVME_TCP_LAB=uml {tool_variable}={tool} {skipped_variable}={results}/{SKIPPED_FILE}
+export {NEWER_PROGRAMS}={newer_programs}
 results={results}
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -175,6 +209,7 @@ cat /proc/net/tls_stat >"$results/tls_stat.before"
         tool = quoted(&workspace.tool().to_string_lossy()),
         skipped_variable = suite::SKIPPED,
         modules = quoted(&modules.to_string_lossy()),
+        newer_programs = quoted(&newer_programs.unwrap_or(Path::new("")).to_string_lossy()),
         step_seconds = STEP_DEADLINE.as_secs(),
     );
     for step in steps {

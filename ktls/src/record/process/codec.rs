@@ -12,7 +12,7 @@ use crate::cipher::{TAG_LEN, Version};
 use crate::crypto::{CryptoError, Nonce, RecordKey};
 use crate::error::Error;
 use crate::event::Flow;
-use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
+use crate::handshake::{MAX_CIPHERTEXT_LEN, RECORD_HEADER_LEN};
 use crate::keys::{DirectionKey, TrafficSecret};
 use crate::record::{BadRecord, ContentType};
 use crate::socket::Why;
@@ -152,10 +152,11 @@ impl Codec {
         Ok(len)
     }
 
-    /// Opens `body` in place, and says where in it the content is.
+    /// Opens `body` in place, and says where in it the content is, of which there may be `max` bytes.
     pub(super) fn open(
         &self,
         sequence: u64,
+        max: usize,
         header: &[u8; RECORD_HEADER_LEN],
         body: &mut [u8],
     ) -> Result<(ContentType, Range<usize>), BadRecord> {
@@ -169,7 +170,8 @@ impl Codec {
             None => Nonce::Sequence(sequence),
         };
         let inner = self.key.open_with(nonce, aad.as_bytes(), sealed).map_err(|_| not_authentic)?;
-        let max = MAX_FRAGMENT_LEN + usize::from(self.is_tls13());
+        // Of TLS 1.3 the content type counts, and padding (RFC 8446, section 5.4; RFC 8449, section 4).
+        let max = max + usize::from(self.is_tls13());
         if inner.len() > max {
             return Err(BadRecord::TooLong { len: inner.len(), max });
         }

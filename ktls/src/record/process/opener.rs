@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::codec::Codec;
 use crate::error::Error;
 use crate::event::Flow;
-use crate::handshake::{MAX_CIPHERTEXT_LEN, RECORD_HEADER_LEN};
+use crate::handshake::{MAX_CIPHERTEXT_LEN, MAX_FRAGMENT_LEN, RECORD_HEADER_LEN};
 use crate::keys::{DirectionKey, TrafficSecret};
 use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
@@ -32,6 +32,7 @@ pub struct Opener {
     open: Range<usize>,
     idle: u32,
     meter: Meter,
+    max_fragment: usize,
 }
 
 impl Opener {
@@ -51,7 +52,24 @@ impl Opener {
     fn with_codec(codec: Codec, mut meter: Meter) -> Self {
         let sequence = codec.key().sequence();
         meter.set(sequence);
-        Self { codec, sequence, buf: Box::default(), wire: 0..0, open: 0..0, idle: 0, meter }
+        Self {
+            codec,
+            sequence,
+            buf: Box::default(),
+            wire: 0..0,
+            open: 0..0,
+            idle: 0,
+            meter,
+            max_fragment: MAX_FRAGMENT_LEN,
+        }
+    }
+
+    /// Sets the most plaintext that a record may have, in bytes: less than 16,384 where this end has announced
+    /// so (RFC 8449).
+    #[must_use]
+    pub fn max_fragment(mut self, bytes: usize) -> Self {
+        self.max_fragment = bytes.clamp(1, MAX_FRAGMENT_LEN);
+        self
     }
 
     /// The count of records under this key.
@@ -134,7 +152,7 @@ impl Opener {
             // The number of the record after it would be 0 again (RFC 8446, section 5.3).
             return Err(Error::BudgetExhausted { direction: Flow::Receive, limit: u64::MAX });
         }
-        let (content_type, content) = self.codec.open(self.sequence, header, body)?;
+        let (content_type, content) = self.codec.open(self.sequence, self.max_fragment, header, body)?;
         if content_type == ContentType::ApplicationData {
             // Beyond the limit only what ends or renews the key is taken: of that there is little.
             self.meter.check()?;

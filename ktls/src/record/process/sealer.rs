@@ -28,6 +28,8 @@ pub struct Sealer {
     /// Without memory until it is needed, and after [`release`](Self::release).
     out: Vec<u8>,
     start: usize,
+    /// The plaintext of a record to which more may come; memory only for who uses it.
+    open: Vec<u8>,
     meter: Meter,
 }
 
@@ -55,6 +57,7 @@ impl Sealer {
             fragment: max_fragment.clamp(1, MAX_FRAGMENT_LEN),
             out: Vec::new(),
             start: 0,
+            open: Vec::new(),
             meter,
         }
     }
@@ -75,20 +78,88 @@ impl Sealer {
     /// # Errors
     /// [`Error::BudgetExhausted`] when the key may seal nothing more.
     pub fn seal(&mut self, bufs: &[IoSlice<'_>], skip: usize) -> Result<usize, Error> {
+        self.take(bufs, skip, false)
+    }
+
+    /// The same, but the last record, if it is not full, stays open: what comes next goes into it too, if it is
+    /// application data. Until then, or [`close_record`](Self::close_record), it is not among what is
+    /// [`pending`](Self::pending).
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn seal_more(&mut self, bufs: &[IoSlice<'_>], skip: usize) -> Result<usize, Error> {
+        self.take(bufs, skip, true)
+    }
+
+    fn take(&mut self, bufs: &[IoSlice<'_>], skip: usize, more: bool) -> Result<usize, Error> {
         let mut cursor = Cursor::new(bufs, skip);
         let mut taken = 0;
+        if !self.open.is_empty() && !cursor.is_empty() {
+            let part = cursor.left_at_most(self.fragment - self.open.len());
+            let len = self.open.len() + part;
+            let closes = !more || len == self.fragment;
+            if closes && self.room(MAX_PENDING, len) < OVERHEAD + len {
+                return Ok(0);
+            }
+            cursor.take(part, &mut self.open);
+            taken = part;
+            if closes {
+                self.close_record()?;
+            }
+        }
         while !cursor.is_empty() {
             let want = cursor.left_at_most(self.fragment);
-            if self.room(MAX_PENDING, want) < OVERHEAD + want {
+            let stays_open = more && want < self.fragment;
+            if !stays_open && self.room(MAX_PENDING, want) < OVERHEAD + want {
                 break;
             }
             if let Err(error) = self.meter.check() {
                 return if taken > 0 { Ok(taken) } else { Err(error) };
             }
-            self.record(ContentType::ApplicationData, want, &mut cursor)?;
+            if stays_open {
+                self.open.reserve_exact(self.fragment);
+                cursor.take(want, &mut self.open);
+            } else {
+                self.record(ContentType::ApplicationData, want, &mut cursor)?;
+            }
             taken += want;
         }
         Ok(taken)
+    }
+
+    /// Whether a record is open.
+    pub fn has_open_record(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Seals the open record, if there is one, and says whether there was room. The key's limit was checked when
+    /// it was opened.
+    ///
+    /// # Errors
+    /// [`Error::SealingFailed`].
+    pub fn close_record(&mut self) -> Result<bool, Error> {
+        let len = self.open.len();
+        if len == 0 {
+            return Ok(true);
+        }
+        if self.room(MAX_PENDING, len) < OVERHEAD + len {
+            return Ok(false);
+        }
+        let mut open = std::mem::take(&mut self.open);
+        let bufs = [IoSlice::new(&open)];
+        let result = self.record(ContentType::ApplicationData, len, &mut Cursor::new(&bufs, 0));
+        open.clear();
+        self.open = open;
+        result.map(|()| true)
+    }
+
+    /// How much application data [`seal`](Self::seal) takes for certain, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        let room = MAX_PENDING.saturating_sub(self.pending().len()) / (OVERHEAD + self.fragment);
+        let budget = self.meter.budget();
+        let left = usize::try_from(budget.limit.saturating_sub(budget.used)).unwrap_or(usize::MAX);
+        // One record may be open, another begun.
+        room.min(left).saturating_sub(usize::from(self.has_open_record())).saturating_mul(self.fragment)
     }
 
     /// Seals `content` as one record of its own, and says whether there was room. A key past its limit
@@ -103,6 +174,9 @@ impl Sealer {
         };
         if content.len() > self.fragment {
             return Err(Error::RecordSize { len: content.len(), max: self.fragment });
+        }
+        if !self.close_record()? {
+            return Ok(false);
         }
         if self.room(limit, content.len()) < OVERHEAD + content.len() {
             return Ok(false);
@@ -152,9 +226,9 @@ impl Sealer {
     /// Gives the buffer back, if nothing is pending, and says whether it did. The next record makes a new
     /// one.
     pub fn release(&mut self) -> bool {
-        let unused = self.pending().is_empty();
+        let unused = self.pending().is_empty() && self.open.is_empty();
         if unused {
-            (self.out, self.start) = (Vec::new(), 0);
+            (self.out, self.start, self.open) = (Vec::new(), 0, Vec::new());
         }
         unused
     }

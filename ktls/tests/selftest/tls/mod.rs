@@ -2,8 +2,10 @@
 
 mod control;
 mod files;
+mod more;
 mod poll;
 mod receiving;
 mod rekey;
 mod sending;
 mod sharing;
+mod splice;

@@ -2,6 +2,8 @@
 
 mod receive;
 
+pub(crate) use receive::is_write;
+
 use std::collections::VecDeque;
 
 use nvme_tcp::proto::{ADMIN_IN_CAPSULE, Framer, Payload, Segment, Sender, Transmit, Violation};

@@ -251,9 +251,8 @@ impl Connection {
 
 /// How many bytes of write data the command has, of which `data` follow in the capsule.
 fn checked_len(sqe: &Sqe, data: u32) -> Result<u32, Status> {
-    const FUSE: u8 = 0b11;
     const PSDT: u8 = 0b11 << 6;
-    if sqe.flags & FUSE != 0 || sqe.flags & PSDT != PSDT_SGL {
+    if sqe.flags & PSDT != PSDT_SGL {
         return Err(Status::INVALID_FIELD);
     }
     let sgl = &sqe.sgl;
@@ -270,7 +269,7 @@ fn checked_len(sqe: &Sqe, data: u32) -> Result<u32, Status> {
 
 /// Whether data goes from host to controller: bits 1:0 of the opcode, or of FCTYPE, are 01b (Base, section
 /// 4.1, and Fabrics, section 6).
-fn is_write(sqe: &Sqe) -> bool {
+pub(crate) fn is_write(sqe: &Sqe) -> bool {
     let code = if sqe.opcode == fabrics::OPCODE { fabrics::kind(sqe) } else { sqe.opcode };
     code & 0b11 == 0b01
 }

@@ -32,7 +32,7 @@ fn queue() -> (SharedQueue, TcpStream) {
     peer.set_nodelay(true).unwrap();
     let (send, recv) = transport::plain(stream);
     let connection = Connection::new(ConnectionConfig { depth: DEPTH, ..ConnectionConfig::default() });
-    let mut engine = Engine::new(connection, DEPTH, Outlet::new(send), Arc::new(Bell::default()));
+    let mut engine = Engine::new(connection, DEPTH, Outlet::new(send), Arc::new(Bell::new().unwrap()));
     let mut intake = Intake::new(recv);
     engine.flush().unwrap();
     peer.read_exact(&mut [0; 128]).unwrap();

@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod fabrics;
+pub mod maintenance;
 pub mod nvm;
+pub mod reservation;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -11,6 +13,11 @@ use super::sgl::Sgl;
 
 /// FLAGS of every fabrics command: PSDT 01b, an SGL.
 pub const PSDT_SGL: u8 = 0x40;
+
+/// FUSE in FLAGS: the first command of a fused operation.
+pub const FUSE_FIRST: u8 = 0b01;
+/// FUSE in FLAGS: the second, which follows the first at once.
+pub const FUSE_SECOND: u8 = 0b10;
 
 /// Submission queue entry, 64 bytes. CID and SGL1 are filled in by the connection that sends it.
 #[derive(
@@ -44,6 +51,12 @@ impl Sqe {
     /// A command with this opcode for this namespace, everything else zero.
     pub fn new(opcode: u8, nsid: u32) -> Self {
         Self { opcode, flags: PSDT_SGL, nsid: nsid.into(), ..Self::default() }
+    }
+
+    /// Sets FUSE, [`FUSE_FIRST`] or [`FUSE_SECOND`].
+    #[must_use]
+    pub fn fused(self, fuse: u8) -> Self {
+        Self { flags: self.flags | fuse, ..self }
     }
 
     /// Sets CDW`n`, `n` from 10 to 15.

@@ -1,0 +1,294 @@
+//! One connection's work: its commands carried out, still without I/O.
+
+mod execute;
+mod fused;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use nvme_tcp::auth::AuthError;
+use nvme_tcp::proto::{Door, Payload, Segment, Violation};
+use nvme_tcp::spec::digest::crc32c;
+
+use crate::channel::Channel;
+use crate::controller::{Answer, AssociationEnd, Controller, QueueToken};
+use crate::hub::Hub;
+use crate::login::Login;
+use crate::memory::Memory;
+use crate::proto::{Connection, Event, is_write};
+use fused::Fused;
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The host broke the protocol; it is told by a C2HTermReq that is still to be sent.
+    #[error("the host broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The host says that this end broke the protocol.
+    #[error("the host gave the connection up: FES {fes}, FEI {fei}")]
+    Terminated {
+        /// FES of its H2CTermReq.
+        fes: u16,
+        /// FEI of its H2CTermReq.
+        fei: u32,
+    },
+    /// The association that the queue belongs to is over.
+    #[error(transparent)]
+    Association(#[from] AssociationEnd),
+    /// The host did not authenticate itself; where it is to be told, it still will be.
+    #[error("authentication failed: {0}")]
+    Authentication(#[from] AuthError),
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The address of this end, as the host reached it.
+    pub local: Option<IpAddr>,
+    /// Which of the target's ports it came in by: listeners are counted from 0.
+    pub port: u16,
+    /// What secures it.
+    pub channel: Channel,
+}
+
+#[derive(Debug)]
+enum Role {
+    /// No Connect yet.
+    New,
+    Queue {
+        controller: Arc<Controller>,
+        qid: u16,
+        /// Which of the queues it is that had this number.
+        token: QueueToken,
+        login: Box<Login>,
+    },
+}
+
+/// One queue's connection with the memory of its commands, which it carries out where they arrive.
+///
+/// The call contract is that of [`Connection`], with the events dealt with:
+/// 1. [`consume`](Self::consume) what was received, or receive into [`memory_mut`](Self::memory_mut) where
+///    [`door`](Self::door) says so, and [`advance`](Self::advance).
+/// 2. [`poll`](Self::poll), also when the waker that it was made with is woken, and at
+///    [`deadline`](Self::deadline).
+/// 3. [`fill_digests`](Self::fill_digests), send [`segments`](Self::segments) with
+///    [`memory`](Self::memory) behind them, [`sent`](Self::sent).
+///
+/// After an `Err` what is to be sent is sent as far as it goes, and the connection closed.
+#[derive(Debug)]
+pub struct Session {
+    hub: Arc<Hub>,
+    connection: Connection,
+    memory: Memory,
+    origin: Origin,
+    waker: Waker,
+    role: Role,
+    /// The slots of held Asynchronous Event Requests, with their command IDs.
+    event_requests: Vec<(u16, u16)>,
+    fused: Fused,
+    end: Option<SessionEnd>,
+}
+
+impl Session {
+    /// A connection that awaits ICReq. `waker` is woken, from other threads, when [`poll`](Self::poll) has
+    /// something to do.
+    pub fn new(hub: Arc<Hub>, origin: Origin, waker: Waker) -> Self {
+        Self {
+            connection: Connection::new(hub.config.connection.clone()),
+            hub,
+            memory: Memory::new(),
+            origin,
+            waker,
+            role: Role::New,
+            event_requests: Vec::new(),
+            fused: Fused::default(),
+            end: None,
+        }
+    }
+
+    /// QID, once the queue is connected.
+    pub fn qid(&self) -> Option<u16> {
+        match self.role {
+            Role::New => None,
+            Role::Queue { qid, .. } => Some(qid),
+        }
+    }
+
+    /// Whether the queue is connected, and authenticated where it has to be. A connection that is there to agree on a
+    /// TLS PSK never is.
+    pub fn is_set_up(&self) -> bool {
+        matches!(&self.role, Role::Queue { login, .. } if login.is_open())
+    }
+
+    /// The host's NQN, once the queue is connected.
+    pub fn host_nqn(&self) -> Option<&str> {
+        match &self.role {
+            Role::New => None,
+            Role::Queue { controller, .. } => Some(&controller.host_nqn),
+        }
+    }
+
+    /// Which door the next received bytes best come in by.
+    pub fn door(&mut self) -> Door {
+        self.connection.door()
+    }
+
+    /// The memory behind a payload.
+    pub fn memory(&self, payload: Payload) -> &[u8] {
+        self.memory.bytes(payload)
+    }
+
+    /// The memory behind a payload, to be received into.
+    pub fn memory_mut(&mut self, payload: Payload) -> &mut [u8] {
+        self.memory.bytes_mut(payload)
+    }
+
+    /// `n` bytes were received where [`door`](Self::door) said.
+    pub fn advance(&mut self, n: usize, now: Instant) -> Result<(), SessionEnd> {
+        self.connection.advance(n);
+        self.drain(now)
+    }
+
+    /// Takes all of `input` and carries out the commands in it.
+    pub fn consume(&mut self, mut input: &[u8], now: Instant) -> Result<(), SessionEnd> {
+        loop {
+            self.ended()?;
+            match self.connection.consume(&mut input) {
+                Ok(Some(event)) => self.handle(event, now),
+                Ok(None) => return self.ended(),
+                Err(violation) => {
+                    self.hub.counters.violations.add(1);
+                    self.end = Some(violation.into());
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        while let Some(event) = self.connection.next_event() {
+            self.handle(event, now);
+        }
+        self.ended()
+    }
+
+    fn ended(&self) -> Result<(), SessionEnd> {
+        self.end.clone().map_or(Ok(()), Err)
+    }
+
+    /// Does what is due without new bytes: answers held commands, notices that the association is over.
+    pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        self.drain(now)?;
+        let Role::Queue { controller, qid, token, .. } = &self.role else { return Ok(()) };
+        let controller = controller.clone();
+        if let Err(end) = controller.check(*qid, *token, now) {
+            self.end = Some(end.into());
+        }
+        while !self.event_requests.is_empty() {
+            let Some(event) = controller.take_event() else { break };
+            let (slot, _) = self.event_requests.remove(0);
+            self.answer(slot, Answer::result(event.into()));
+        }
+        self.drain(now)
+    }
+
+    /// When [`poll`](Self::poll) has something to do, whatever else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Queue { controller, qid: 0, .. } => controller.deadline(),
+            _ => None,
+        }
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn backlog(&self) -> usize {
+        self.connection.backlog()
+    }
+
+    /// Whether something is to be sent.
+    pub fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    /// Fills in the data digests of what is to be sent.
+    pub fn fill_digests(&mut self) {
+        let memory = &self.memory;
+        self.connection.fill_digests(|payload| crc32c(memory.bytes(payload)));
+    }
+
+    /// What to send, in order.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.connection.segments()
+    }
+
+    /// The first `n` bytes of [`segments`](Self::segments) were sent.
+    pub fn sent(&mut self, n: usize) {
+        self.connection.sent(n);
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::Open(_) => {}
+            Event::Want { slot, sqe, len } => {
+                let may_have = self.arrived(slot, &sqe).and_then(|()| self.may_have(&sqe, len));
+                match may_have {
+                    Ok(()) => {
+                        self.memory.prepare(slot, len as usize);
+                        self.connection.grant(slot);
+                    }
+                    Err(status) => {
+                        self.refuse(slot, &sqe, status);
+                        self.over(slot);
+                    }
+                }
+            }
+            Event::Data { to, bytes } => {
+                let room = self.memory.bytes_mut(to);
+                debug_assert_eq!(room.len(), bytes.len(), "granted data has memory");
+                if room.len() == bytes.len() {
+                    room.copy_from_slice(bytes);
+                }
+            }
+            Event::CheckDigest { of, digest } => {
+                if crc32c(self.memory.bytes(of)) != digest {
+                    self.hub.counters.digest_errors.add(1);
+                    self.connection.digest_mismatch(of.slot);
+                }
+            }
+            Event::Command { slot, sqe } => {
+                let wanted = is_write(&sqe) && sqe.sgl.length.get() > 0;
+                let arrived = if wanted { Ok(()) } else { self.arrived(slot, &sqe) };
+                match arrived {
+                    Ok(()) if self.fused.contains(slot) => self.execute_fused(slot, &sqe, now),
+                    Ok(()) => self.execute(slot, &sqe, now),
+                    Err(status) => self.refuse(slot, &sqe, status),
+                }
+            }
+            Event::Free(slot) => {
+                self.memory.free(slot);
+                self.over(slot);
+            }
+            Event::Terminated(fes, fei) => self.end = Some(SessionEnd::Terminated { fes, fei }),
+        }
+    }
+
+    fn answer(&mut self, slot: u16, answer: Answer) {
+        if !answer.status.is_success() {
+            self.hub.counters.failed_commands.add(1);
+        }
+        self.connection.respond(slot, answer.status, answer.result, answer.data);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Role::Queue { controller, qid, token, .. } = &self.role {
+            controller.disconnected(*qid, *token);
+            if *qid == 0 {
+                self.hub.remove_controller(controller);
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A controller: generations of associations behind one handle. One file for each family of admin commands.
+
+mod erase;
+mod feature;
+mod firmware;
+mod identify;
+mod log;
+mod manage;
+mod passthrough;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::auth::Agreed;
+use crate::connector::TlsFacts;
+use crate::driver::shared::{Buffer, Request};
+use crate::error::{ErrorKind, NamespaceRefusal, Result};
+use crate::events::{Events, Replacement};
+use crate::generations::Generations;
+use crate::housekeeping;
+use crate::namespace::Namespace;
+use crate::options::Options;
+use crate::proto::{ControllerTraits, DataFault, Negotiated};
+use crate::queue::Queue;
+use crate::spec::command::Sqe;
+use crate::spec::completion::{Cqe, Status};
+
+pub use erase::{EraseConsent, FormatOptions};
+pub use feature::{AsyncEvents, HostBehavior, NumberOfQueues, PowerManagement};
+pub use firmware::{Activation, FirmwareCommit};
+pub use identify::NamespaceIds;
+pub use manage::NewNamespace;
+pub use passthrough::{RawCommand, RawCompletion, RawData};
+
+/// A connected controller. It may be shared between threads; one thread of its own sends keep-alives and
+/// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+#[derive(Debug)]
+pub struct Controller {
+    generations: Arc<Generations>,
+    housekeeper: Option<JoinHandle<()>>,
+}
+
+/// What a controller and the connections to it turned out to be, as of its present association.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ControllerInfo {
+    /// What the controller says of itself.
+    pub traits: ControllerTraits,
+    /// What ICReq and ICResp agreed.
+    pub negotiated: Negotiated,
+    /// What TLS is, on a connection that has it.
+    pub tls: Option<TlsFacts>,
+    /// What DH-HMAC-CHAP came to on the admin queue, if there was any.
+    pub authentication: Option<Agreed>,
+    /// How many associations there were before this one.
+    pub generation: u64,
+}
+
+impl Controller {
+    fn connect(options: Options) -> Result<Self> {
+        let generations = Arc::new(Generations::begin(options)?);
+        let housekeeper = Some(housekeeping::start(generations.clone())?);
+        Ok(Self { generations, housekeeper })
+    }
+
+    /// What the controller and the connections to it turned out to be.
+    pub fn info(&self) -> ControllerInfo {
+        let association = self.generations.current();
+        ControllerInfo {
+            traits: association.traits.clone(),
+            negotiated: association.negotiated,
+            tls: association.tls.clone(),
+            authentication: association.agreed(),
+            generation: association.generation,
+        }
+    }
+
+    /// A namespace, to read and write.
+    ///
+    /// # Errors
+    /// There is none of this ID, or it has metadata or protection information, which would be misread.
+    pub fn namespace(&self, nsid: u32) -> Result<Namespace> {
+        let identify = self.identify_namespace(nsid).map_err(|error| match error.status() {
+            Some(status) if status.is(Status::INVALID_NAMESPACE) => {
+                ErrorKind::Namespace { nsid, refusal: NamespaceRefusal::Missing }.into()
+            }
+            _ => error,
+        })?;
+        Namespace::new(self.generations.clone(), nsid, &identify)
+    }
+
+    /// A queue of its own for one thread, on one of the I/O queues that
+    /// [`Options::owned_queues`] reserved.
+    ///
+    /// # Errors
+    /// All of them are in use, or the connection failed.
+    pub fn queue(&self) -> Result<Queue> {
+        Queue::open(self.generations.clone())
+    }
+
+    /// Brings up a new association with new keys, sends new commands there and shuts the old one down when
+    /// its last command is done. A dead association is replaced in the same way.
+    ///
+    /// # Errors
+    /// The new one did not come up; the old one is still used.
+    pub fn reconnect(&self) -> Result<()> {
+        self.generations.replace(Replacement::Asked)
+    }
+
+    /// Authenticates both ends of the admin queue once more by DH-HMAC-CHAP, with the secrets that
+    /// [`Options::authentication`] gave. It works while the queues are in use.
+    ///
+    /// # Errors
+    /// There is no secret, or authentication failed: then the association is over, and every command on it fails.
+    pub fn reauthenticate(&self) -> Result<()> {
+        self.generations.current().authenticate_again(&self.generations.connector)
+    }
+
+    /// Whether the controller is there, as far as is known: its keep-alives are answered, and no queue that
+    /// is shared is lost. It asks nobody and waits for nothing, so whoever waits for something else can look
+    /// from time to time.
+    ///
+    /// # Errors
+    /// Why its association was lost.
+    pub fn check(&self) -> Result<()> {
+        self.generations.current().death().map_or(Ok(()), Err)
+    }
+
+    /// What happens to the controller from now on: what it reports by itself, and what becomes of the association
+    /// with it. Each receiver gets every event.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::events::{AsyncEvent, Event};
+    ///
+    /// let events = controller.events()?;
+    /// while let Some(event) = events.recv() {
+    ///     if let Event::Reported(AsyncEvent::NamespacesChanged(which)) = event {
+    ///         println!("changed: {which:?}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// This process has no descriptor left.
+    pub fn events(&self) -> Result<Events> {
+        self.generations.bulletin.listen()
+    }
+
+    /// Shuts the controller down in good order and closes every connection, as dropping it does. Associations that
+    /// still drain are closed at once; the present one is given 5 s to say that its shutdown is complete, and less
+    /// where it answers. Commands that are outstanding then fail with [`ErrorKind::ShutDown`]. An association that
+    /// is just being brought up is closed when it is up, without being waited for.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.generations.end();
+        self.generations.ring(|calls| calls.stop = true);
+        if let Some(housekeeper) = self.housekeeper.take() {
+            // It does not panic; if it did, the connections are closed all the same.
+            drop(housekeeper.join());
+        }
+        self.generations.current().close(&ErrorKind::ShutDown.into());
+        self.generations.bulletin.end();
+    }
+}
+
+/// What became of an admin command, whatever its status says.
+pub(crate) type Answer = (Cqe, Option<DataFault>);
+
+/// The most data of one admin command where the controller sets no limit, in bytes.
+const MAX_ADMIN_TRANSFER: u64 = 1 << 20;
+
+/// The most data that one admin command moves, in bytes: MDTS, a multiple of 4 KiB.
+pub(crate) fn max_admin_transfer(generations: &Generations) -> usize {
+    let limit = generations.current().traits.max_transfer.unwrap_or(MAX_ADMIN_TRANSFER);
+    limit.clamp(4096, MAX_ADMIN_TRANSFER) as usize & !4095
+}
+
+/// Runs an admin command, in the time that every command has; an unsuccessful status is an error.
+pub(crate) fn admin(
+    generations: &Generations,
+    name: &'static str,
+    sqe: Sqe,
+    buffer: Buffer<'_>,
+) -> Result<Cqe> {
+    generations.current().admin(name, sqe, buffer)
+}
+
+/// Runs an admin command that may take `limit`, and gives back what became of it, whatever its status says.
+pub(crate) fn admin_within(
+    generations: &Generations,
+    limit: Duration,
+    sqe: Sqe,
+    buffer: Buffer<'_>,
+) -> Result<Answer> {
+    generations.current().admin.execute_within(limit, Request { sqe, buffer })
+}
+
+/// Runs an admin command that fills `buffer` and changes nothing: where the association is lost meanwhile, it is
+/// sent again to the next, as [`Options::recovery`] says.
+pub(crate) fn admin_read(
+    generations: &Generations,
+    name: &'static str,
+    sqe: Sqe,
+    buffer: &mut [u8],
+) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        let association = generations.current();
+        let Err(error) = association.admin(name, sqe, Buffer::Read(&mut *buffer)) else { return Ok(()) };
+        let policy = generations.connector.options().recovery;
+        let again = policy.is_some_and(|policy| tries < policy.retries) && association.death().is_some();
+        if !again {
+            return Err(error);
+        }
+        tries += 1;
+        generations.wait_for_next(&association)?;
+    }
+}
+
+/// Runs an admin command without data, for its result.
+pub(crate) fn admin_value(generations: &Generations, name: &'static str, sqe: Sqe) -> Result<u64> {
+    admin(generations, name, sqe, Buffer::None).map(|cqe| cqe.result.get())
+}
+
+impl Options {
+    /// Connects: brings up a controller with its I/O queues.
+    ///
+    /// # Errors
+    /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
+    /// subsystem, or did not come up.
+    pub fn connect(self) -> Result<Controller> {
+        self.check()?;
+        Controller::connect(self)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if self.housekeeper.is_some() {
+            self.end();
+        }
+    }
+}

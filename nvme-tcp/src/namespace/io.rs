@@ -1,0 +1,182 @@
+//! Reading, writing, comparing and verifying: data and blocks are split into commands.
+
+use super::run::{Cut, split};
+use super::{Namespace, pieces};
+use crate::association::Association;
+use crate::driver::shared::{Buffer, Request};
+use crate::error::{Error, Result};
+use crate::spec::command::Sqe;
+use crate::spec::command::nvm::{self, IoFlags};
+use crate::spec::completion::Status;
+use crate::spec::identify::{ONCS_COMPARE, ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES};
+
+impl Namespace {
+    /// Fills `buffer` with what stands at `offset`.
+    ///
+    /// # Errors
+    /// Not whole blocks, outside the namespace, a command failed, or the association is lost. What `buffer`
+    /// holds then is not defined.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.read_with(buffer, offset, IoFlags::empty())
+    }
+
+    /// As [`read_at`](Self::read_at), with force unit access or limited retry.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and flags that are not for reads.
+    pub fn read_with(&self, buffer: &mut [u8], offset: u64, flags: IoFlags) -> Result<()> {
+        no_deallocate(flags)?;
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        self.transfer("Read", buffer.len(), self.cut(offset), |pieces, queue| {
+            let requests = split(buffer, pieces).map(|(at, piece)| {
+                let (slba, count) = self.blocks_of(slba, at, piece.len());
+                let sqe = flagged(nvm::read(self.nsid, slba, count), flags);
+                Request { sqe, buffer: Buffer::Read(piece) }
+            });
+            queue.attempt(requests)
+        })
+    }
+
+    /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). What stands in the range then is not defined, block by block the old or
+    /// the new.
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
+        self.write_with(buffer, offset, IoFlags::empty())
+    }
+
+    /// As [`write_at`](Self::write_at), with force unit access (the data is on stable media on return) or
+    /// limited retry.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at), and flags that are not for writes.
+    pub fn write_with(&self, buffer: &[u8], offset: u64, flags: IoFlags) -> Result<()> {
+        no_deallocate(flags)?;
+        self.send("Write", buffer, offset, |nsid, at, count| flagged(nvm::write(nsid, at, count), flags))
+    }
+
+    /// Compares `expected` with what stands at `offset`, at the controller: whether they are the same.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and where the controller has no Compare.
+    pub fn compare(&self, expected: &[u8], offset: u64) -> Result<bool> {
+        self.require(ONCS_COMPARE, "Compare")?;
+        match self.send("Compare", expected, offset, nvm::compare) {
+            Err(error) if error.status().is_some_and(|status| status.is(Status::COMPARE_FAILURE)) => {
+                Ok(false)
+            }
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
+    /// write cache.
+    ///
+    /// # Errors
+    /// The command failed, or the association is lost.
+    pub fn flush(&self) -> Result<()> {
+        if !self.generations.current().traits.volatile_write_cache {
+            return Ok(());
+        }
+        self.run_bare("Flush", [nvm::flush(self.nsid)])
+    }
+
+    /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
+    /// no such command.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
+        self.write_zeroes_with(offset, len, IoFlags::empty())
+    }
+
+    /// As [`write_zeroes`](Self::write_zeroes); with [`IoFlags::DEALLOCATE`] the controller may deallocate the
+    /// blocks as well, if they read as zeros then.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn write_zeroes_with(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
+        let (slba, count) = self.blocks_at(offset, len)?;
+        if self.generations.current().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
+            return self.write_zero_blocks(offset, len, flags - IoFlags::DEALLOCATE);
+        }
+        let commands = pieces(slba, count, self.limits()?.write_zeroes, 0)
+            .map(|(at, count)| flagged(nvm::write_zeroes(self.nsid, at, count), flags));
+        self.run_bare("Write Zeroes", commands)
+    }
+
+    fn write_zero_blocks(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
+        let zeros = vec![0; self.max_transfer().min(len as usize)];
+        let mut at = 0;
+        while at < len {
+            let piece = (len - at).min(zeros.len() as u64);
+            self.write_with(&zeros[..piece as usize], offset + at, flags)?;
+            at += piece;
+        }
+        Ok(())
+    }
+
+    /// Has the controller read `len` bytes at `offset` and check them, without sending them.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at): what cannot be read is told by a status of the media. The controller has no
+    /// Verify.
+    pub fn verify(&self, offset: u64, len: u64) -> Result<()> {
+        self.require(ONCS_VERIFY, "Verify")?;
+        let (slba, count) = self.blocks_at(offset, len)?;
+        let commands = pieces(slba, count, self.limits()?.verify, 0)
+            .map(|(at, count)| nvm::verify(self.nsid, at, count));
+        self.run_bare("Verify", commands)
+    }
+
+    /// Marks `len` bytes at `offset` so that reading them fails until they are written again.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at), and where the controller has no Write Uncorrectable.
+    pub fn write_uncorrectable(&self, offset: u64, len: u64) -> Result<()> {
+        self.require(ONCS_WRITE_UNCORRECTABLE, "Write Uncorrectable")?;
+        let (slba, count) = self.blocks_at(offset, len)?;
+        let commands = pieces(slba, count, self.limits()?.write_uncorrectable, 0)
+            .map(|(at, count)| nvm::write_uncorrectable(self.nsid, at, count));
+        self.run_bare("Write Uncorrectable", commands)
+    }
+
+    /// Sends `buffer` along with commands that `make` makes.
+    fn send(
+        &self,
+        name: &'static str,
+        buffer: &[u8],
+        offset: u64,
+        make: impl Fn(u32, u64, u32) -> Sqe,
+    ) -> Result<()> {
+        let (slba, _) = self.blocks_at(offset, buffer.len() as u64)?;
+        self.transfer(name, buffer.len(), self.cut(offset), |pieces, queue| {
+            let requests = pieces.map(|piece| {
+                let (slba, count) = self.blocks_of(slba, piece.start, piece.len());
+                Request { sqe: make(self.nsid, slba, count), buffer: Buffer::Write(&buffer[piece]) }
+            });
+            queue.attempt(requests)
+        })
+    }
+
+    /// How data from `offset` on is cut into commands: at most MDTS each, none across NOIOB.
+    fn cut(&self, offset: u64) -> impl Fn(&Association) -> Cut + '_ {
+        move |association| Cut {
+            most: self.max_transfer_on(association),
+            boundary: self.info.optimal_boundary,
+            offset,
+        }
+    }
+}
+
+fn flagged(sqe: Sqe, flags: IoFlags) -> Sqe {
+    sqe.cdw(12, sqe.get_cdw(12) | flags.bits())
+}
+
+fn no_deallocate(flags: IoFlags) -> Result<()> {
+    match flags.contains(IoFlags::DEALLOCATE) {
+        true => Err(Error::invalid("only Write Zeroes and Dataset Management deallocate")),
+        false => Ok(()),
+    }
+}
