@@ -6,8 +6,9 @@ python numpy_array.py
 from __future__ import annotations
 
 import numpy as np
-import nvme_tcp
 from numpy.typing import NDArray
+
+import nvme_tcp
 
 
 def load(namespace: nvme_tcp.Namespace, offset: int, count: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::{Failure, Outcome};
+use crate::events::Events;
 use crate::namespace::Namespace;
 use crate::options::Wanted;
 use crate::queue::Queue;
@@ -89,6 +90,9 @@ impl Controller {
 /// `io_queues` connections are made (1 by default), each with `queue_size` entries (128); a thread stays with one of
 /// them. `header_digest` and `data_digest` ask for CRC-32C. Seconds: `timeout` for a command (30), `connect_timeout`
 /// for a connection to come up (10), `keep_alive` (10; 0 for none). Raises `NvmeError` or one of its subclasses.
+///
+/// `recovery=True` brings a lost association up again by itself (after 0.1 s, then every 10 s, for 10 minutes) and
+/// holds the commands meanwhile; without it they fail, and `Controller.reconnect` is the caller's to call.
 #[pyfunction]
 #[pyo3(signature = (uri, **options))]
 pub(crate) fn connect(
@@ -226,6 +230,11 @@ impl Controller {
             .field("flushes", of(&self.counters.flushes))?
             .field("errors", of(&self.counters.errors))?
             .make()
+    }
+
+    /// What the controller reports from now on, and what becomes of the association with it: an `Events`.
+    fn events(&self) -> PyResult<Events> {
+        Ok(Events::new(self.get()?.events().map_err(Failure::from)?))
     }
 
     /// Raises what the association was lost for, if it was. It asks nobody and waits for nothing.

@@ -5,6 +5,7 @@ mod buffer;
 mod controller;
 mod discovery;
 mod error;
+mod events;
 mod key;
 mod measure;
 mod namespace;
@@ -23,6 +24,8 @@ mod _native {
     use crate::controller::{Controller, connect};
     #[pymodule_export]
     use crate::discovery::discover;
+    #[pymodule_export]
+    use crate::events::Events;
     #[pymodule_export]
     use crate::key::Key;
     #[pymodule_export]

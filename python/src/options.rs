@@ -89,6 +89,9 @@ impl Wanted {
         if let Some(size) = arguments.take("queue_size")? {
             options = options.queue_size(size);
         }
+        if arguments.take("recovery")?.unwrap_or(false) {
+            options = options.recovery(nvme_tcp::Recovery::default());
+        }
         let header = arguments.take("header_digest")?.unwrap_or(false);
         let data = arguments.take("data_digest")?.unwrap_or(false);
         options = options.digests(header, data);

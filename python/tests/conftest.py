@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import nvme_tcp
 import pytest
+
+import nvme_tcp
 from nvme_tcp.testing import Target
 
 SIZE = 1 << 20

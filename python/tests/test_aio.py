@@ -7,9 +7,10 @@ import errno
 import os
 import threading
 
-import nvme_tcp
 import pytest
 from conftest import SIZE
+
+import nvme_tcp
 from nvme_tcp import aio
 from nvme_tcp.testing import Target
 

@@ -8,9 +8,10 @@ import signal
 import threading
 from pathlib import Path
 
-import nvme_tcp
 import pytest
 from conftest import SIZE
+
+import nvme_tcp
 
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 100_000, SIZE])

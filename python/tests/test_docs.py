@@ -7,8 +7,9 @@ import importlib
 import inspect
 from pathlib import Path
 
-import nvme_tcp
 import pytest
+
+import nvme_tcp
 from nvme_tcp import _native
 
 MODULES = [

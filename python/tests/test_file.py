@@ -6,11 +6,12 @@ import io
 import shutil
 import tarfile
 
-import nvme_tcp
 import pytest
 from conftest import SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import nvme_tcp
 from nvme_tcp.testing import Target
 
 

@@ -8,10 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-import nvme_tcp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import nvme_tcp
 from nvme_tcp import keys
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import nvme_tcp
 import pytest
+
+import nvme_tcp
 from nvme_tcp import ktls
 
 KEY = bytes(range(32))

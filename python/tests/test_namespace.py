@@ -9,11 +9,12 @@ import os
 import threading
 from pathlib import Path
 
-import nvme_tcp
 import pytest
 from conftest import SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import nvme_tcp
 from nvme_tcp.testing import Target
 
 PIECE = bytes(range(256)) * 2

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nvme_tcp
 import pytest
+
+import nvme_tcp
 
 ROOT = Path(__file__).parent.parent
 

@@ -26,10 +26,11 @@ from ._errors import (
     TlsTimeoutError,
 )
 from ._file import NamespaceFile
-from ._native import Controller, Namespace, __version__, connect, discover
+from ._native import Controller, Events, Namespace, __version__, connect, discover
 from ._types import (
     ControllerIdentity,
     DiscoveryEntry,
+    Event,
     NamespaceIdentity,
     RecordLayer,
     Statistics,
@@ -42,6 +43,8 @@ __all__ = [
     "Controller",
     "ControllerIdentity",
     "DiscoveryEntry",
+    "Event",
+    "Events",
     "KtlsUnsupportedError",
     "Namespace",
     "NamespaceFile",

@@ -15,6 +15,7 @@ from ._types import (
     ControllerIdentity,
     DerivedKey,
     DiscoveryEntry,
+    Event,
     NamespaceIdentity,
     Probe,
     RecordLayer,
@@ -25,6 +26,7 @@ from ._types import (
 
 __all__ = [
     "Controller",
+    "Events",
     "Key",
     "Namespace",
     "Queue",
@@ -76,6 +78,7 @@ def connect(
     dhchap_secret: str | None = None,
     dhchap_ctrl_secret: str | None = None,
     concat: bool | None = None,
+    recovery: bool | None = None,
 ) -> Controller: ...
 def discover(
     uri: str,
@@ -98,6 +101,7 @@ def discover(
     dhchap_secret: str | None = None,
     dhchap_ctrl_secret: str | None = None,
     concat: bool | None = None,
+    recovery: bool | None = None,
 ) -> list[DiscoveryEntry]: ...
 
 @final
@@ -117,6 +121,7 @@ class Controller:
     @property
     def generation(self) -> int: ...
     def statistics(self) -> Statistics: ...
+    def events(self) -> Events: ...
     def check(self) -> None: ...
     def reconnect(self) -> None: ...
     def reauthenticate(self) -> None: ...
@@ -205,6 +210,14 @@ class Key:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__ = None  # type: ignore[assignment]
+
+@final
+class Events:
+    def recv(self, timeout: float | None = None) -> Event | None: ...
+    def _poll(self) -> tuple[Event | None, bool]: ...
+    def fileno(self) -> int: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
 
 @final
 class Queue:

@@ -10,6 +10,7 @@ __all__ = [
     "ControllerIdentity",
     "DerivedKey",
     "DiscoveryEntry",
+    "Event",
     "NamespaceIdentity",
     "Probe",
     "RecordLayer",
@@ -86,6 +87,42 @@ class DiscoveryEntry:
     def uri(self) -> str:
         """What ``connect`` takes."""
         return f"nvme+tcp://{self.address}/{self.subsystem_nqn}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that a controller reported, or that became of the association with it."""
+
+    kind: Literal[
+        "namespaces-changed",
+        "ana-changed",
+        "firmware-activation",
+        "discovery-changed",
+        "health",
+        "error",
+        "up",
+        "lost",
+        "reconnecting",
+        "replaced",
+        "record-budget-low",
+        "gone",
+        "missed",
+        "other",
+    ]
+    #: How many associations there were before the one that it is about.
+    generation: int | None = None
+    #: Which attempt to connect again it is, since the association was lost.
+    attempt: int | None = None
+    #: How many seconds until that attempt.
+    delay: float | None = None
+    #: How many events were dropped, because nobody came for them.
+    missed: int | None = None
+    #: The IDs of the namespaces that changed; ``None`` where any may have.
+    namespaces: tuple[int, ...] | None = None
+    #: What the association was lost for.
+    error: OSError | None = None
+    #: What else there is to say.
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

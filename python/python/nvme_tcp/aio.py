@@ -24,13 +24,13 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _native
 from ._errors import NvmeError
-from ._types import ControllerIdentity, NamespaceIdentity, Statistics, TlsFacts
+from ._types import ControllerIdentity, Event, NamespaceIdentity, Statistics, TlsFacts
 
 if TYPE_CHECKING:
     from ._native import _Buffer
@@ -125,6 +125,25 @@ class Controller:
     def check(self) -> None:
         """Raises what the association was lost for, if it was; asks nobody."""
         self._native.check()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What the controller reports from the first step on, and what becomes of the association; ends with it."""
+        events = self._native.events()
+        arrived = asyncio.Event()
+        self._loop.add_reader(events.fileno(), arrived.set)
+        try:
+            while True:
+                event, ended = events._poll()
+                if event is not None:
+                    yield event
+                elif ended:
+                    return
+                else:
+                    # It is watched until it is readable, and polled until it is not: nothing falls between.
+                    arrived.clear()
+                    await arrived.wait()
+        finally:
+            self._loop.remove_reader(events.fileno())
 
     async def reconnect(self) -> None:
         """Brings up a new association with new keys; commands that are outstanding are finished on the old one."""
