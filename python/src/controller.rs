@@ -298,9 +298,7 @@ impl Drop for Controller {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if open.is_some() {
             // The shutdown waits for the controller's answer: not with the interpreter held.
-            match Python::try_attach(|py| py.detach(|| drop(open))) {
-                Some(()) | None => {}
-            }
+            let _ = Python::try_attach(|py| py.detach(|| drop(open)));
         }
     }
 }
