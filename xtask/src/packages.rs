@@ -20,7 +20,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 10] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -35,6 +35,11 @@ const PACKAGES: [Package; 9] = [
         wanted_by: "the User-Mode Linux lab, network namespaces",
     },
     Package { name: "kmod", sign: Sign::Program("depmod"), wanted_by: "the User-Mode Linux lab" },
+    Package {
+        name: "debian-archive-keyring",
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        wanted_by: "the QEMU lab: all tests with the Linux kernel's NVMe target and initiator",
+    },
     Package { name: "gcc", sign: Sign::Program("gcc"), wanted_by: "comparison with the system's headers" },
     Package {
         name: "libc6-dev",

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
+use crate::lab::qemu::Lab;
 use crate::process;
 use crate::tally::{Tally, TestReport};
 use crate::workspace::Workspace;
@@ -33,19 +34,27 @@ pub(crate) fn build_tool(workspace: &Workspace, tally: &mut Tally) -> Result<()>
 
 /// Tests that sit beside the code they test; quick.
 pub(crate) fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], tally)
+    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], None, tally)
 }
 
 /// Every test there is.
-pub(crate) fn all_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    tests(workspace, &["test", "--workspace", "--no-fail-fast"], tally)
+pub(crate) fn all_tests(workspace: &Workspace, lab: &Lab, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast"], Some(lab), tally)
 }
 
-fn tests(workspace: &Workspace, arguments: &[&str], tally: &mut Tally) -> Result<()> {
+/// The tests that are for the QEMU lab alone.
+pub(crate) fn qemu_tests(workspace: &Workspace, lab: &Lab, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--test", "qemu_*"], Some(lab), tally)
+}
+
+fn tests(workspace: &Workspace, arguments: &[&str], lab: Option<&Lab>, tally: &mut Tally) -> Result<()> {
     let skipped = workspace.target.join("xtask-skipped");
     remove_file(&skipped)?;
     let mut command: Command = workspace.cargo(arguments);
     command.env(SKIPPED, &skipped).env(TOOL, workspace.tool());
+    if let Some(lab) = lab {
+        lab.tell(&mut command);
+    }
 
     let mut report = TestReport::default();
     let ended = process::lines(&command, TEST_DEADLINE, |line| {
