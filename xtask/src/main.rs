@@ -24,7 +24,7 @@ usage: cargo xtask COMMAND
   test       everything: distribution packages, check, all tests, both labs
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
   lab qemu   the tests with the Linux kernel's own NVMe target and initiator, in a guest under QEMU; --write puts
-             the table of peers into docs/
+             the table of peers into docs/, --hold boots the guest and waits, for tests by hand
   bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
   packages   the Debian packages that the tests use, installed where that is allowed";
 
@@ -62,6 +62,12 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let workspace = Workspace::find()?;
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["lab", "qemu", "--hold"] => {
+            let workspace = Workspace::find()?;
+            let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
+            lab.hold()?;
+            return Ok(ExitCode::SUCCESS);
         }
         ["lab", "qemu", rest @ ..] if matches!(rest, [] | ["--write"]) => {
             let workspace = Workspace::find()?;

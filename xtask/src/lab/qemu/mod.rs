@@ -60,12 +60,13 @@ impl Lab {
             return Ok(Self { folder, guest: Err("the guest is made for x86-64".to_owned()), failure });
         }
         for suite in SUITES.into_iter().filter(|suite| only.as_deref().is_none_or(|only| only == *suite)) {
-            let folder = folder.join(suite);
-            let made = timed(&format!("qemu: packages of {suite}"), || Packages::of(suite, &folder))
-                .and_then(|packages| {
-                    let image = timed("qemu: image", || Image::make(&packages, &folder, workspace))?;
+            let own = folder.join(suite);
+            let made = timed(&format!("qemu: packages of {suite}"), || Packages::of(suite, &own)).and_then(
+                |packages| {
+                    let image = timed("qemu: image", || Image::make(&packages, &own, workspace))?;
                     Ok((packages, image))
-                });
+                },
+            );
             let (packages, image) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -74,12 +75,12 @@ impl Lab {
                     continue;
                 }
             };
-            match timed("qemu: boot", || Machine::boot(&packages, &image, &folder)) {
+            match timed("qemu: boot", || Machine::boot(&packages, &image, &own)) {
                 Ok(machine) => {
                     let peers = table::Peers::of(suite, &packages, &image);
                     println!("qemu: {peers}");
                     let guest = Guest { machine, peers };
-                    guest.describe(&folder.join("lab.json"))?;
+                    guest.describe(&own.join("lab.json"))?;
                     return Ok(Self { folder, guest: Ok(guest), failure: None });
                 }
                 Err(error) => {
@@ -95,10 +96,22 @@ impl Lab {
     /// Tells a test run where the guest is, or why there is none.
     pub(crate) fn tell(&self, tests: &mut Command) {
         match &self.guest {
-            Ok(guest) => tests.env(LAB, self.folder.join(&guest.peers.suite).join("lab.json")),
+            Ok(guest) => tests.env(LAB, self.description(guest)),
             Err(why) => tests.env(MISSING, why).env_remove(LAB),
         };
         tests.env(CELLS, self.cells());
+    }
+
+    /// Keeps the guest until standard input ends.
+    pub(crate) fn hold(self) -> Result<()> {
+        match &self.guest {
+            Err(why) => Err(why.as_str().into()),
+            Ok(guest) => {
+                println!("{LAB}={} until this input ends", self.description(guest).display());
+                std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+                Ok(())
+            }
+        }
     }
 
     /// Ends the guest and writes the table of what the tests found: peer by feature by result. Gives where it is.
@@ -115,6 +128,11 @@ impl Lab {
         let path = self.folder.join("peers.md");
         fs::write(&path, table::render(&guest.peers, guest.machine.accelerator == Accelerator::Kvm, &cells))?;
         Ok(Some(path))
+    }
+
+    /// The file that describes the guest.
+    fn description(&self, guest: &Guest) -> PathBuf {
+        self.folder.join(&guest.peers.suite).join("lab.json")
     }
 
     fn cells(&self) -> PathBuf {
