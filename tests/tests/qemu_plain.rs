@@ -105,6 +105,9 @@ fn nvmet_discovery() {
 #[test]
 fn nvmet_discovery_with_a_referral() {
     cell("nvmet_discovery_with_a_referral", NVMET, "discovery: a referral is told of", |lab| {
+        let export = lab.export("referring", &[512]);
+        // A port listens once it has a subsystem.
+        lab.ask(&format!("offer {} 4", export.nqn));
         lab.ask(
             "cd $NVMET/ports/4; mkdir referrals/there; cd referrals/there; echo ipv4 >addr_adrfam; echo tcp >addr_trtype
              echo 10.0.2.15 >addr_traddr; echo 4424 >addr_trsvcid; echo 5 >addr_portid 2>/dev/null || true; echo 1 >enable",

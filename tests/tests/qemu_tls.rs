@@ -174,16 +174,3 @@ fn nvmet_tls_wrong_key() {
         said(&log, include_str!("fixtures/tlshd-wrong-key.txt"));
     });
 }
-
-#[test]
-fn nvmet_tls_revoked_key() {
-    newer("nvmet_tls_revoked_key", NVMET, "TLS, a key that was revoked", RFC, |lab| {
-        let export = lab.export("revoked", &[512]);
-        let key = KeyFile::generate("sha256");
-        let serial = lab.insert_key(&key.text(), 1, HOST_NQN, &export.nqn, "");
-        let list = || Tool::new(["list", &export.uri(Port::Tls, None)]).args(key.flags()).run();
-        drop(list().succeeded());
-        lab.ask(&format!("keyctl session - sh -c 'keyctl link %:.nvme @s && keyctl revoke 0x{serial}' 2>&1"));
-        list().failed(4, "closed the connection during the TLS handshake", "does not know the key");
-    });
-}
