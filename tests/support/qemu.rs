@@ -220,6 +220,16 @@ impl Lab {
         run.stderr
     }
 
+    /// What tlshd and the guest's kernel log while `act` runs, perhaps with what other tests have them log.
+    pub fn logged(&self, act: impl FnOnce()) -> String {
+        let before = self.ask("wc -c </tmp/tlshd.log; dmesg | wc -l");
+        let mut before = before.lines().map(|count| count.trim().parse::<u64>().expect("a count"));
+        let mut from = || before.next().expect("two counts") + 1;
+        let (tlshd, kernel) = (from(), from());
+        act();
+        self.ask(&format!("tail -c +{tlshd} /tmp/tlshd.log; dmesg | tail -n +{kernel}"))
+    }
+
     /// How the guest's kernel counts TLS connections, by the names of /proc/net/tls_stat.
     pub fn tls_stat(&self) -> BTreeMap<String, u64> {
         let text = self.ask("cat /proc/net/tls_stat");
@@ -295,6 +305,17 @@ impl Drop for Connected<'_> {
 /// A DH-HMAC-CHAP secret, made by the tool; `hmac` as in nvme-cli: 0 to 3.
 pub fn secret(hmac: &str) -> String {
     Tool::new(["key", "generate-dhchap", "-m", hmac]).run().succeeded().text().trim().to_owned()
+}
+
+/// That a log holds every line of a fixture; the fixture's own words begin with `#`.
+///
+/// # Panics
+/// It does not.
+#[track_caller]
+pub fn said(log: &str, fixture: &str) {
+    for line in fixture.lines().filter(|line| !line.starts_with('#')) {
+        assert!(log.contains(line), "no {line:?} in:\n{log}");
+    }
 }
 
 /// SHA-256 of these bytes, in hexadecimal.

@@ -1,6 +1,6 @@
 //! Our initiator on this machine and the Linux kernel's target in the QEMU lab: TLS through tlshd.
 
-use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, NVMET, Port, cell, newer, sha256};
+use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, NVMET, Port, cell, newer, said, sha256};
 use system_tests::{HOST_NQN, KeyFile, Run, Tool, image};
 
 const BYTES: u64 = 2 << 20;
@@ -131,27 +131,12 @@ fn nvmet_plain_port_met_with_tls() {
     });
 }
 
-/// What tlshd says while `act` runs.
-fn tlshd(lab: &Lab, act: impl FnOnce()) -> String {
-    let before = lab.ask("wc -c </tmp/tlshd.log");
-    act();
-    lab.ask(&format!("tail -c +{before} /tmp/tlshd.log"))
-}
-
-/// That a log holds the lines of a fixture, with anything for what differs from run to run.
-#[track_caller]
-fn said(log: &str, fixture: &str) {
-    for line in fixture.lines().filter(|line| !line.starts_with('#')) {
-        assert!(log.contains(line), "no {line:?} in:\n{log}");
-    }
-}
-
 #[test]
 fn nvmet_tls_unknown_identity() {
     cell("nvmet_tls_unknown_identity", NVMET, "TLS, an identity that the target does not know", |lab| {
         let export = lab.export("unknown", &[512]);
         let key = KeyFile::generate("sha256");
-        let log = tlshd(lab, || {
+        let log = lab.logged(|| {
             let run =
                 Tool::new(["list", &export.uri(Port::Tls, None), "--identity", "1"]).args(key.flags()).run();
             run.failed(4, "closed the connection during the TLS handshake", "does not know the key");
@@ -166,7 +151,7 @@ fn nvmet_tls_wrong_key() {
         let export = lab.export("wrongkey", &[512]);
         let (ours, theirs) = (KeyFile::generate("sha256"), KeyFile::generate("sha256"));
         lab.insert_key(&theirs.text(), 0, HOST_NQN, &export.nqn, "");
-        let log = tlshd(lab, || {
+        let log = lab.logged(|| {
             let run =
                 Tool::new(["list", &export.uri(Port::Tls, None), "--identity", "0"]).args(ours.flags()).run();
             run.failed(4, "closed the connection during the TLS handshake", "compare it at both ends");
