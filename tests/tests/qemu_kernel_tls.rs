@@ -1,7 +1,4 @@
-//! TLS whose records kernels seal, at both ends, in the QEMU lab: and the kernel's own count of it. One test after
-//! another: the counters are those of the whole guest.
-
-use std::sync::{Mutex, PoisonError};
+//! TLS whose records kernels seal, at both ends, in the QEMU lab: and the kernel's own count of it.
 
 use system_tests::qemu::{KERNEL_HOST, KERNEL_TLS, Lab, Port, newer};
 use system_tests::{HOST_NQN, KeyFile, Server, Tool, image};
@@ -10,8 +7,6 @@ const RFC: &str = "Debian 13's nvme-cli knows only the older derivation";
 /// What a connection's two directions are counted as.
 const COUNTED: [&str; 2] = ["TlsTxSw", "TlsRxSw"];
 
-static ONE: Mutex<()> = Mutex::new(());
-
 /// How the guest's counters grow while `act` runs, and that nothing failed to decrypt.
 fn grown(lab: &Lab, act: impl FnOnce()) -> [u64; 2] {
     let before = lab.tls_stat();
@@ -19,13 +14,6 @@ fn grown(lab: &Lab, act: impl FnOnce()) -> [u64; 2] {
     let after = lab.tls_stat();
     assert_eq!(before["TlsDecryptError"], after["TlsDecryptError"]);
     COUNTED.map(|name| after[name] - before[name])
-}
-
-fn one_at_a_time(test: &str, peer: &str, feature: &str, body: impl FnOnce(&Lab)) {
-    newer(test, peer, feature, RFC, |lab| {
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        body(lab);
-    });
 }
 
 /// A key in the guest, where its programs find it.
@@ -50,7 +38,7 @@ fn copy_in_guest(lab: &Lab, uri: &str, key: &str) -> String {
 #[test]
 fn our_initiator_and_nvmet_sealed_by_kernels() {
     let feature = "our initiator and nvmet, both ends of each connection in tls_stat";
-    one_at_a_time("our_initiator_and_nvmet_sealed_by_kernels", KERNEL_TLS, feature, |lab| {
+    newer("our_initiator_and_nvmet_sealed_by_kernels", KERNEL_TLS, feature, RFC, |lab| {
         let export = lab.export("sealed", &[4096]);
         let (key, path) = key_in_guest(lab, "sealed");
         lab.insert_key(&key.text(), 1, HOST_NQN, &export.nqn, "");
@@ -66,7 +54,7 @@ fn our_initiator_and_nvmet_sealed_by_kernels() {
 #[test]
 fn our_initiator_and_our_target_sealed_by_kernels() {
     let feature = "our initiator and our target, both ends of each connection in tls_stat";
-    one_at_a_time("our_initiator_and_our_target_sealed_by_kernels", KERNEL_TLS, feature, |lab| {
+    newer("our_initiator_and_our_target_sealed_by_kernels", KERNEL_TLS, feature, RFC, |lab| {
         let (_, path) = key_in_guest(lab, "ours");
         let counted = grown(lab, || {
             lab.ask(&format!(
@@ -85,7 +73,7 @@ fn our_initiator_and_our_target_sealed_by_kernels() {
 #[test]
 fn kernel_initiator_counts_its_tls() {
     let feature = "TLS in the kernel's tls_stat: an admin queue and its I/O queues";
-    one_at_a_time("kernel_initiator_counts_its_tls", KERNEL_HOST, feature, |lab| {
+    newer("kernel_initiator_counts_its_tls", KERNEL_HOST, feature, RFC, |lab| {
         let key = KeyFile::generate("sha256");
         let nqn = "nqn.2024-01.org.example:counted";
         let server = Server::named(nqn, ["ram:8M"], &["--keyfile", key.path()]);
@@ -103,7 +91,7 @@ fn kernel_initiator_counts_its_tls() {
 #[test]
 fn the_operators_recipe() {
     let feature = "the operator's recipe: key, list, stage an image, verify from the other side, rotate the key, statistics";
-    one_at_a_time("the_operators_recipe", KERNEL_TLS, feature, |lab| {
+    newer("the_operators_recipe", KERNEL_TLS, feature, RFC, |lab| {
         let export = lab.export("recipe", &[4096]);
         let [old, new] = [0, 1].map(|_| KeyFile::generate("sha256"));
         let serial = lab.insert_key(&old.text(), 1, HOST_NQN, &export.nqn, "");

@@ -124,6 +124,8 @@ fn nvmet_discovery_with_a_referral() {
 #[test]
 fn nvmet_unknown_subsystem() {
     cell("nvmet_unknown_subsystem", NVMET, "a subsystem that is not there", |lab| {
+        // A port listens while it has any.
+        let _other = lab.export("other", &[512]);
         let uri = format!("nvme+tcp://{}/nqn.2024-01.org.example:none", lab.address(Port::Plain));
         let run = Tool::new(["list", &uri, "--hostnqn", HOST_NQN]).run();
         run.failed(1, "SUBNQN is wrong", "`nvme-tcp list` shows those it has");

@@ -18,7 +18,7 @@ pub(crate) const SKIPPED: &str = "NVME_TCP_SKIPPED";
 pub(crate) const TOOL: &str = "NVME_TCP_TOOL";
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(15 * 60);
-const TEST_DEADLINE: Duration = Duration::from_secs(20 * 60);
+const TEST_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// Builds the tool as its users get it.
 pub(crate) fn build_tool(workspace: &Workspace, tally: &mut Tally) -> Result<()> {

@@ -53,11 +53,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Boots, with KVM where that works. `folder` keeps the console and what is known of KVM.
+    /// Boots, with KVM where that works. `folder` keeps the console, and the one above it what is known of KVM.
     pub(super) fn boot(packages: &Packages, image: &Image, folder: &Path) -> Result<Self> {
         // KVM may work after the next start of this machine.
         let here = read_file(Path::new("/proc/sys/kernel/random/boot_id"))?;
-        let stalled = folder.join("kvm-stalls");
+        let stalled = folder.with_file_name("kvm-stalls");
         let may = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         if may && read_file(&stalled)? != here {
             match Self::start(packages, image, folder, Accelerator::Kvm) {
