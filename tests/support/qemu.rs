@@ -234,6 +234,19 @@ impl Lab {
         self.ask(&format!("tail -c +{tlshd} /tmp/tlshd.log; dmesg | tail -n +{kernel}"))
     }
 
+    /// That a log holds every line of the fixture of this suite's peers; the fixture's own words begin with `#`.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn said(&self, log: &str, fixture: &str) {
+        let path = format!("{}/tests/fixtures/{}/{fixture}.txt", env!("CARGO_MANIFEST_DIR"), self.suite);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            assert!(log.contains(line), "no {line:?} in:\n{log}");
+        }
+    }
+
     /// How the guest's kernel counts TLS connections, by the names of /proc/net/tls_stat.
     pub fn tls_stat(&self) -> BTreeMap<String, u64> {
         let text = self.ask("cat /proc/net/tls_stat");
@@ -309,17 +322,6 @@ impl Drop for Connected<'_> {
 /// A DH-HMAC-CHAP secret, made by the tool; `hmac` as in nvme-cli: 0 to 3.
 pub fn secret(hmac: &str) -> String {
     Tool::new(["key", "generate-dhchap", "-m", hmac]).run().succeeded().text().trim().to_owned()
-}
-
-/// That a log holds every line of a fixture; the fixture's own words begin with `#`.
-///
-/// # Panics
-/// It does not.
-#[track_caller]
-pub fn said(log: &str, fixture: &str) {
-    for line in fixture.lines().filter(|line| !line.starts_with('#')) {
-        assert!(log.contains(line), "no {line:?} in:\n{log}");
-    }
 }
 
 /// SHA-256 of these bytes, in hexadecimal.

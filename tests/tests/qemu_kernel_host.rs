@@ -1,6 +1,6 @@
 //! The Linux kernel's initiator in the QEMU lab, by nvme-cli, and our target on this machine.
 
-use system_tests::qemu::{Connected, KERNEL_HOST, Lab, arguments, cell, newer, said, secret};
+use system_tests::qemu::{Connected, KERNEL_HOST, Lab, arguments, cell, newer, secret};
 use system_tests::{HOST_NQN, KeyFile, Server};
 
 const RFC: &str = "Debian 13's nvme-cli knows only the older derivation, and our target only the present one";
@@ -109,7 +109,7 @@ fn kernel_host_wrong_key() {
         lab.insert_key(&theirs.text(), 0, HOST_NQN, &nqn, "");
         let mut words = String::new();
         let log = lab.logged(|| words = lab.refused(server.address, &nqn, HOST_NQN, "--tls"));
-        said(&format!("{words}{log}"), include_str!("fixtures/kernel-host-wrong-key.txt"));
+        lab.said(&format!("{words}{log}"), "kernel-host-wrong-key");
     });
 }
 
@@ -120,7 +120,7 @@ fn kernel_host_plain_at_a_tls_port() {
         let (server, nqn) = serve("kneedstls", &["--keyfile", key.path()]);
         let mut words = String::new();
         let log = lab.logged(|| words = lab.refused(server.address, &nqn, HOST_NQN, ""));
-        said(&format!("{words}{log}"), include_str!("fixtures/kernel-host-plain-at-tls.txt"));
+        lab.said(&format!("{words}{log}"), "kernel-host-plain-at-tls");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Our initiator on this machine and the Linux kernel's target in the QEMU lab: TLS through tlshd.
 
-use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, NVMET, Port, cell, newer, said, sha256};
+use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, NVMET, Port, cell, newer, sha256};
 use system_tests::{HOST_NQN, KeyFile, Run, Tool, image};
 
 const BYTES: u64 = 2 << 20;
@@ -141,7 +141,7 @@ fn nvmet_tls_unknown_identity() {
                 Tool::new(["list", &export.uri(Port::Tls, None), "--identity", "1"]).args(key.flags()).run();
             run.failed(4, "closed the connection during the TLS handshake", "does not know the key");
         });
-        said(&log, include_str!("fixtures/tlshd-unknown-identity.txt"));
+        lab.said(&log, "tlshd-unknown-identity");
     });
 }
 
@@ -156,6 +156,6 @@ fn nvmet_tls_wrong_key() {
                 Tool::new(["list", &export.uri(Port::Tls, None), "--identity", "0"]).args(ours.flags()).run();
             run.failed(4, "closed the connection during the TLS handshake", "compare it at both ends");
         });
-        said(&log, include_str!("fixtures/tlshd-wrong-key.txt"));
+        lab.said(&log, "tlshd-wrong-key");
     });
 }
