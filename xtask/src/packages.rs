@@ -20,7 +20,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 19] = [
+const PACKAGES: [Package; 20] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -46,6 +46,11 @@ const PACKAGES: [Package; 19] = [
         wanted_by: "the User-Mode Linux lab on a kernel that can change keys",
     },
     Package { name: "wrk", sign: Sign::Program("wrk"), wanted_by: "load on the example HTTPS server" },
+    Package {
+        name: "debian-archive-keyring",
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        wanted_by: "the QEMU lab: all tests with the Linux kernel's NVMe target and initiator",
+    },
     Package { name: "gcc", sign: Sign::Program("gcc"), wanted_by: "comparison with the system's headers" },
     Package {
         name: "libc6-dev",
