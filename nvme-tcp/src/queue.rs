@@ -11,6 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zerocopy::IntoBytes;
 
 use crate::association::{Association, check};
+use crate::driver::shared::TICK;
+use crate::driver::transport::Wait;
 use crate::driver::wire::Intake;
 use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
@@ -250,26 +252,34 @@ impl Queue {
     /// call or the next.
     pub fn poll(&mut self, completions: &mut Vec<QueueCompletion>, wait: Duration) -> Result<usize> {
         let before = completions.len();
-        let until = Instant::now().checked_add(wait);
+        let mut now = Instant::now();
+        let until = now.checked_add(wait);
         loop {
-            let result = self.lane.progress(completions);
+            let ends = [until, self.lane.engine.next_deadline()].into_iter().flatten().min();
+            let left = ends.map(|at| at.saturating_duration_since(now));
+            // A receive that waits saves poll(2), but it ends only with the socket's own time, a tick.
+            let patience = if left.is_none_or(|left| left >= TICK) { Wait::Block } else { Wait::Now };
+            let result = self.lane.progress(completions, patience);
             let done = completions.len() - before;
             if done > 0 {
                 return Ok(done);
             }
-            result?;
+            let waited = result?;
             if self.outstanding() == 0 {
                 return Ok(0);
             }
             if self.lane.check_deadline(self.generations.connector.options().timeout) {
                 continue;
             }
-            let now = Instant::now();
-            let ends = [until, self.lane.engine.next_deadline()].into_iter().flatten().min();
+            now = Instant::now();
             if until.is_some_and(|until| until <= now) {
                 return Ok(0);
             }
-            self.lane.wait(ends.map(|at| at.saturating_duration_since(now)));
+            if !waited {
+                let ends = [until, self.lane.engine.next_deadline()].into_iter().flatten().min();
+                self.lane.wait(ends.map(|at| at.saturating_duration_since(now)));
+                now = Instant::now();
+            }
         }
     }
 
@@ -358,11 +368,12 @@ impl Lane {
         overdue
     }
 
-    /// Sends and receives until the socket would block.
-    fn progress(&mut self, completions: &mut Vec<QueueCompletion>) -> Result<()> {
+    /// Sends and receives until something is done or the socket would block, or, with patience, until something is
+    /// done or nothing came for a tick; whether it waited.
+    fn progress(&mut self, completions: &mut Vec<QueueCompletion>, patience: Wait) -> Result<bool> {
         let result = match &self.dead {
             Some(error) => Err(error.clone()),
-            None => self.pump(),
+            None => self.pump(patience),
         };
         completions.append(&mut self.cancelled);
         for finished in self.engine.finished() {
@@ -385,12 +396,21 @@ impl Lane {
         result
     }
 
-    fn pump(&mut self) -> Result<()> {
+    fn pump(&mut self, patience: Wait) -> Result<bool> {
         loop {
             self.engine.flush()?;
             self.engine.settle()?;
-            if !self.engine.receive(&mut self.intake)? {
-                return Ok(());
+            let has_buffered = self.intake.half().has_buffered();
+            // What the descriptor does not show is taken before its owner waits for it.
+            let done = self.engine.has_finished() || !self.cancelled.is_empty();
+            if done && !has_buffered {
+                return Ok(false);
+            }
+            let may_wait =
+                !has_buffered && !done && !self.engine.wants_write() && self.engine.outstanding() > 0;
+            let wait = if may_wait { patience } else { Wait::Now };
+            if !self.engine.receive(&mut self.intake, wait)? {
+                return Ok(wait == Wait::Block);
             }
         }
     }

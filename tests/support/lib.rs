@@ -4,6 +4,7 @@
 mod embedded;
 mod image;
 mod process;
+pub mod qemu;
 mod server;
 mod tool;
 
@@ -35,9 +36,13 @@ pub fn scaled(here: u64, lab: u64) -> u64 {
 /// The file cannot be written: then the test would count as passed.
 pub fn skip(name: &str, why: &str) {
     eprintln!("SKIPPED {name}: {why}");
-    if let Some(path) = std::env::var_os("NVME_TCP_SKIPPED") {
+    append("NVME_TCP_SKIPPED", &format!("{name}: {why}\n"));
+}
+
+/// Adds a line to the file that a variable names, if it names one.
+fn append(variable: &str, line: &str) {
+    if let Some(path) = std::env::var_os(variable) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(format!("{name}: {why}\n").as_bytes()))
-            .expect("the list of skipped tests is writable");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("xtask's lists are writable");
     }
 }

@@ -21,6 +21,7 @@ pub fn uri(address: SocketAddr, nsid: u32) -> String {
 #[derive(Debug)]
 pub struct Server {
     process: Process,
+    nqn: String,
     /// Its first line.
     pub line: String,
     /// Where it listens.
@@ -39,11 +40,16 @@ impl Server {
     }
 
     /// Serves these namespaces, with more flags of `serve`.
+    pub fn start<S: AsRef<str>>(namespaces: impl IntoIterator<Item = S>, flags: &[&str]) -> Self {
+        Self::named(SUBSYSTEM_NQN, namespaces, flags)
+    }
+
+    /// The same for a subsystem of another name.
     ///
     /// # Panics
     /// It does not start.
-    pub fn start<S: AsRef<str>>(namespaces: impl IntoIterator<Item = S>, flags: &[&str]) -> Self {
-        let mut tool = Tool::new(["serve", "--listen", "127.0.0.1:0", "--subsysnqn", SUBSYSTEM_NQN]);
+    pub fn named<S: AsRef<str>>(nqn: &str, namespaces: impl IntoIterator<Item = S>, flags: &[&str]) -> Self {
+        let mut tool = Tool::new(["serve", "--listen", "127.0.0.1:0", "--subsysnqn", nqn]);
         for namespace in namespaces {
             tool = tool.args(["--namespace", namespace.as_ref()]);
         }
@@ -52,12 +58,12 @@ impl Server {
         let address = line.strip_prefix("listening on ").and_then(|rest| rest.split(' ').next());
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { process, line, address }
+        Self { process, nqn: nqn.to_owned(), line, address }
     }
 
     /// Where a namespace of it is.
     pub fn uri(&self, nsid: u32) -> String {
-        uri(self.address, nsid)
+        format!("nvme+tcp://{}/{}/{nsid}", self.address, self.nqn)
     }
 
     /// Its process ID.

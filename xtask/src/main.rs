@@ -23,8 +23,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
-  test       everything: distribution packages, check, all tests, those of Python, the User-Mode Linux lab
+  test       everything: distribution packages, check, all tests, those of Python, both labs
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
+  lab qemu   the tests with the Linux kernel's own NVMe target and initiator, in a guest under QEMU; --write puts
+             the table of peers into docs/, --hold boots the guest and waits, for tests by hand
   python     the Python wheel, built, installed and tested in an environment below target/
   bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
   install    the C library: --prefix P (--libdir L, --destdir D, --from FOLDER with a built libnvme_tcp_c.a)
@@ -54,7 +56,10 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             timed("packages", packages::ensure);
             checks::run(&workspace, &mut tally);
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
-            timed("tests", || suite::all_tests(&workspace, &mut tally))?;
+            let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
+            timed("tests", || suite::all_tests(&workspace, &lab, &mut tally))?;
+            tally.failed.extend(lab.failure.clone());
+            lab.finish()?;
             timed("python", || python::run(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
         }
@@ -66,6 +71,25 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let workspace = Workspace::find()?;
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["lab", "qemu", "--hold"] => {
+            let workspace = Workspace::find()?;
+            let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
+            lab.hold()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        ["lab", "qemu", rest @ ..] if matches!(rest, [] | ["--write"]) => {
+            let workspace = Workspace::find()?;
+            timed("tool", || suite::build_tool(&workspace, &mut tally))?;
+            let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
+            timed("tests", || suite::qemu_tests(&workspace, &lab, &mut tally))?;
+            tally.failed.extend(lab.failure.clone());
+            if let Some(table) = lab.finish()? {
+                println!("the table of peers is in {}", table.display());
+                if !rest.is_empty() {
+                    std::fs::copy(table, workspace.root.join("docs/peers.md"))?;
+                }
+            }
         }
         ["bench", options @ ..] => return bench(options),
         ["install", options @ ..] => {

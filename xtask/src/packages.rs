@@ -22,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 21] = [
+const PACKAGES: [Package; 22] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -48,6 +48,11 @@ const PACKAGES: [Package; 21] = [
         wanted_by: "the User-Mode Linux lab on a kernel that can change keys",
     },
     Package { name: "wrk", sign: Sign::Program("wrk"), wanted_by: "load on the example HTTPS server" },
+    Package {
+        name: "debian-archive-keyring",
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        wanted_by: "the QEMU lab: all tests with the Linux kernel's NVMe target and initiator",
+    },
     Package { name: "gcc", sign: Sign::Program("gcc"), wanted_by: "comparison with the system's headers" },
     Package {
         name: "libc6-dev",

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
+use crate::lab::qemu::Lab;
 use crate::process;
 use crate::tally::{Tally, TestReport};
 use crate::workspace::Workspace;
@@ -17,7 +18,7 @@ pub(crate) const SKIPPED: &str = "NVME_TCP_SKIPPED";
 pub(crate) const TOOL: &str = "NVME_TCP_TOOL";
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);
-const TEST_DEADLINE: Duration = Duration::from_secs(20 * 60);
+const TEST_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// Builds the tool as its users get it.
 pub(crate) fn build_tool(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
@@ -33,15 +34,20 @@ pub(crate) fn build_tool(workspace: &Workspace, tally: &mut Tally) -> Result<()>
 
 /// Tests that sit beside the code they test; quick.
 pub(crate) fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], tally)
+    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], None, tally)
 }
 
 /// Every test there is.
-pub(crate) fn all_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
-    tests(workspace, &["test", "--workspace", "--no-fail-fast"], tally)
+pub(crate) fn all_tests(workspace: &Workspace, lab: &Lab, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast"], Some(lab), tally)
 }
 
-fn tests(workspace: &Workspace, arguments: &[&str], tally: &mut Tally) -> Result<()> {
+/// The tests that are for the QEMU lab alone.
+pub(crate) fn qemu_tests(workspace: &Workspace, lab: &Lab, tally: &mut Tally) -> Result<()> {
+    tests(workspace, &["test", "--workspace", "--no-fail-fast", "--test", "qemu_*"], Some(lab), tally)
+}
+
+fn tests(workspace: &Workspace, arguments: &[&str], lab: Option<&Lab>, tally: &mut Tally) -> Result<()> {
     // First by itself: how long a machine compiles says nothing about the tests' own time.
     let ended = process::shown(&workspace.cargo(&[arguments, &["--no-run"]].concat()), BUILD_DEADLINE)?;
     if !ended.success() {
@@ -52,6 +58,9 @@ fn tests(workspace: &Workspace, arguments: &[&str], tally: &mut Tally) -> Result
     remove_file(&skipped)?;
     let mut command: Command = workspace.cargo(arguments);
     command.env(SKIPPED, &skipped).env(TOOL, workspace.tool());
+    if let Some(lab) = lab {
+        lab.tell(&mut command);
+    }
 
     let mut report = TestReport::default();
     let ended = process::lines(&command, TEST_DEADLINE, |line| {

@@ -390,6 +390,20 @@ fn io_commands_that_cannot_be_are_refused_by_name() {
 }
 
 #[test]
+fn linux_deallocates_one_range_with_a_whole_page_of_data() {
+    let hub = hub(Config::default(), Namespace::ram(1 << 20));
+    let (_admin, cntlid) = admin(&hub);
+    let mut queue = io(&hub, cntlid);
+    assert_is(queue.status(&nvm::write(1, 0, 2), &[7; 1024], 0), Status::SUCCESS);
+    // nvme_setup_discard of host/core.c: always 256 ranges' room, of which NR says how many count.
+    let mut page = [0xff; 4096];
+    page[..16].copy_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_is(queue.status(&nvm::deallocate(1, 1), &page, 0), Status::SUCCESS);
+    let (_, data) = queue.command(&nvm::read(1, 0, 2), &[], 1024);
+    assert!(data[..512].iter().all(|byte| *byte == 0) && data[512..].iter().all(|byte| *byte == 7));
+}
+
+#[test]
 fn sqhd_goes_round_with_the_queue() {
     let hub = served();
     let (_admin, cntlid) = admin(&hub);

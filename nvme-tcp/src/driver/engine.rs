@@ -180,8 +180,8 @@ impl Engine {
         }
     }
 
-    /// Receives what has come, for an owner of both ends; whether anything had.
-    pub(crate) fn receive(&mut self, intake: &mut Intake) -> Result<bool, Error> {
+    /// Receives what has come, for an owner of both ends, or waits for it; whether anything had.
+    pub(crate) fn receive(&mut self, intake: &mut Intake, wait: Wait) -> Result<bool, Error> {
         let received = match self.connection.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
                 match self.loans.get_mut(usize::from(at.slot)) {
@@ -189,12 +189,12 @@ impl Engine {
                         let mut places: [IoSliceMut<'_>; MAX_PLACES] =
                             std::array::from_fn(|_| IoSliceMut::new(&mut []));
                         let count = loan.places(at, &mut places);
-                        intake.receive_scattered(&mut places[..count], at.len as usize, Wait::Now)?
+                        intake.receive_scattered(&mut places[..count], at.len as usize, wait)?
                     }
-                    loan => intake.receive(loan.map(|loan| loan.bytes_mut(at)), Wait::Now)?,
+                    loan => intake.receive(loan.map(|loan| loan.bytes_mut(at)), wait)?,
                 }
             }
-            _ => intake.receive(None, Wait::Now)?,
+            _ => intake.receive(None, wait)?,
         };
         self.received(received, intake)?;
         Ok(received != Received::Nothing)
@@ -255,6 +255,11 @@ impl Engine {
             Event::Terminated(fes, fei) => return Err(ErrorKind::Terminated { fes, fei }.into()),
         }
         Ok(())
+    }
+
+    /// Whether [`finished`](Self::finished) has any.
+    pub(crate) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// Commands that are done since the last call.

@@ -1,6 +1,7 @@
 //! The labs: other kernels, run here, for tests that this machine's kernel cannot run.
 
 mod debian;
+pub(crate) mod qemu;
 mod uml;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use crate::{Result, process};
 
 /// Packages whose tests are about the kernel.
 const PACKAGES: [&str; 2] = ["linux-ktls", "system-tests"];
+/// How the names of the test programs begin that are for the QEMU lab alone.
+const QEMU: &str = "qemu_";
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
@@ -161,11 +164,12 @@ fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
     }
     let executable = message["executable"].as_str()?;
     let package = workspace.packages.get(message["package_id"].as_str()?)?;
-    if !PACKAGES.contains(&package.name.as_str()) {
+    let name = message["target"]["name"].as_str()?;
+    if !PACKAGES.contains(&package.name.as_str()) || name.starts_with(QEMU) {
         return None;
     }
     Some(Step {
-        name: format!("{}.{}", package.name, message["target"]["name"].as_str()?),
+        name: format!("{}.{name}", package.name),
         folder: package.folder.clone(),
         command: vec![executable.to_owned()],
         reading: Reading::Tests,

@@ -299,7 +299,8 @@ fn deallocate<'a>(
 ) -> Result<(), Status> {
     let count = (sqe.get_cdw(10) & 0xff) as usize + 1;
     let len = count * size_of::<DsmRange>();
-    if sqe.sgl.length.get() as usize != len {
+    // More data than ranges is right: Linux always sends a whole page (nvme_setup_discard, host/core.c).
+    if (sqe.sgl.length.get() as usize) < len {
         return Err(Status::SGL_LENGTH_INVALID);
     }
     let ranges = <[DsmRange]>::ref_from_bytes(memory(len)).map_err(|_| Status::SGL_LENGTH_INVALID)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Outcome, Owner, SharedQueue};
 use crate::driver::engine::Flush;
 use crate::driver::loan::Loan;
+use crate::driver::transport::Wait;
 use crate::error::Error;
 use crate::spec::command::Sqe;
 
@@ -133,7 +134,7 @@ impl SharedQueue {
             let state = &mut *state;
             if let Some(intake) = &mut state.intake {
                 for turn in 0..TURN {
-                    match state.engine.receive(intake) {
+                    match state.engine.receive(intake, Wait::Now) {
                         Ok(true) => (idle, watch.again) = (false, turn + 1 == TURN),
                         Ok(false) => break,
                         Err(error) => {
