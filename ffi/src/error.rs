@@ -1,15 +1,12 @@
-//! What a thread's last failure was, and how causes become numbers of <errno.h>.
+//! What a thread's last failure was.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
 use std::io;
 use std::ptr;
 
-use nvme_tcp::driver::transport::TransportError;
-use nvme_tcp::proto::{BringUpError, DataFault};
-use nvme_tcp::psk::KeyFileError;
 use nvme_tcp::spec::completion::Status;
-use nvme_tcp::{Blame, ErrorKind, NamespaceRefusal, Scope};
+use nvme_tcp::{Blame, Scope};
 
 use crate::text;
 
@@ -66,7 +63,7 @@ impl Failure {
 impl From<nvme_tcp::Error> for Failure {
     fn from(error: nvme_tcp::Error) -> Self {
         Self {
-            errno: errno(&error),
+            errno: error.errno(),
             scope: error.scope(),
             blame: error.blame(),
             status: error.status(),
@@ -80,7 +77,7 @@ impl From<nvme_tcp::Error> for Failure {
 /// A failure of a TLS connection of the caller's own.
 pub(crate) fn tls(error: &ktls::Error) -> Failure {
     Failure {
-        errno: tls_errno(error),
+        errno: error.errno(),
         scope: Scope::Queue,
         blame: match error {
             ktls::Error::KernelTlsUnavailable { .. }
@@ -101,117 +98,7 @@ pub(crate) fn tls(error: &ktls::Error) -> Failure {
 
 /// A failed system call.
 pub(crate) fn system(error: &io::Error, what: &str) -> Failure {
-    Failure::here(io_errno(error, libc::EIO), format!("{what}: {error}"))
-}
-
-fn io_errno(error: &io::Error, otherwise: i32) -> i32 {
-    error.raw_os_error().unwrap_or_else(|| match error.kind() {
-        io::ErrorKind::WouldBlock => libc::EAGAIN,
-        io::ErrorKind::TimedOut => libc::ETIMEDOUT,
-        io::ErrorKind::Interrupted => libc::EINTR,
-        io::ErrorKind::NotFound => libc::ENOENT,
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => libc::ECONNRESET,
-        io::ErrorKind::InvalidInput => libc::EINVAL,
-        _ => otherwise,
-    })
-}
-
-/// The number that `man 3 nvme_tcp_errors` lists for this cause.
-fn errno(error: &nvme_tcp::Error) -> i32 {
-    match error.kind() {
-        ErrorKind::KeyFile(KeyFileError::Io { source, .. }) => io_errno(source, libc::EIO),
-        ErrorKind::KeyFile(KeyFileError::Permissions { .. }) => libc::EACCES,
-        ErrorKind::KeyFile(KeyFileError::Exists { .. }) => libc::EEXIST,
-        ErrorKind::InvalidArgument(_)
-        | ErrorKind::Host(_)
-        | ErrorKind::Key(_)
-        | ErrorKind::KeyFile(_)
-        | ErrorKind::OutOfRange { .. }
-        | ErrorKind::Unaligned { .. } => libc::EINVAL,
-        ErrorKind::Connect { source, .. } => io_errno(source, libc::EHOSTUNREACH),
-        ErrorKind::Tls { source, .. } => tls_errno(source),
-        ErrorKind::PeerSpeaksTls { .. } => libc::EPROTONOSUPPORT,
-        ErrorKind::NoIcResp { .. } => libc::ECONNRESET,
-        ErrorKind::BringUp(error) => match error {
-            BringUpError::Refused { status, .. } if status.is(Status::CONNECT_INVALID_HOST) => libc::EACCES,
-            BringUpError::Refused { .. } => libc::ECONNREFUSED,
-            BringUpError::AuthenticationRequired
-            | BringUpError::SecureChannelRequired
-            | BringUpError::Authentication(_) => libc::EACCES,
-            BringUpError::Failed { status, .. } => status_errno(*status),
-            BringUpError::NotReady { .. } => libc::ETIMEDOUT,
-            BringUpError::Unusable { .. } => libc::EOPNOTSUPP,
-            _ => libc::EPROTO,
-        },
-        ErrorKind::Status { status, .. } => status_errno(*status),
-        ErrorKind::Data { fault: DataFault::Digest, .. } => libc::EBADMSG,
-        ErrorKind::Protocol(_) => libc::EPROTO,
-        ErrorKind::Terminated { .. } => libc::ECONNABORTED,
-        ErrorKind::Lost(TransportError::Tls(source)) => tls_errno(source),
-        ErrorKind::Lost(_) => libc::ECONNRESET,
-        ErrorKind::Timeout { .. } => libc::ETIMEDOUT,
-        ErrorKind::Namespace { refusal: NamespaceRefusal::Missing, .. } => libc::ENOENT,
-        ErrorKind::Namespace { .. } => libc::EOPNOTSUPP,
-        ErrorKind::Entry(_) | ErrorKind::TooLong { .. } => libc::EINVAL,
-        ErrorKind::Unsupported(_) => libc::EOPNOTSUPP,
-        ErrorKind::Malformed(_) => libc::EPROTO,
-        ErrorKind::UnknownFate { cause, .. } => errno(cause),
-        ErrorKind::Cancelled => libc::ECANCELED,
-        ErrorKind::ShutDown => libc::ESHUTDOWN,
-        _ => libc::EIO,
-    }
-}
-
-/// What Linux makes of a status (nvme_error_status in drivers/nvme/host/core.c), and a little more.
-fn status_errno(status: Status) -> i32 {
-    let known = [
-        (Status::INVALID_OPCODE, libc::EOPNOTSUPP),
-        (Status::INVALID_FIELD, libc::EOPNOTSUPP),
-        (Status::INVALID_NAMESPACE, libc::ENOENT),
-        (Status::LBA_OUT_OF_RANGE, libc::EINVAL),
-        (Status::CAPACITY_EXCEEDED, libc::ENOSPC),
-        (Status::NAMESPACE_NOT_READY, libc::EAGAIN),
-        (Status::RESERVATION_CONFLICT, libc::EBADE),
-        (Status::WRITE_PROTECTED, libc::EROFS),
-        (Status::CONNECT_INVALID_PARAMETERS, libc::EROFS),
-        (Status::UNRECOVERED_READ, libc::ENODATA),
-        (Status::WRITE_FAULT, libc::ENODATA),
-        (Status::GUARD_CHECK, libc::EILSEQ),
-        (Status::APPLICATION_TAG_CHECK, libc::EILSEQ),
-        (Status::REFERENCE_TAG_CHECK, libc::EILSEQ),
-        (Status::COMPARE_FAILURE, libc::EILSEQ),
-        (Status::ACCESS_DENIED, libc::EACCES),
-        (Status::AUTHENTICATION_REQUIRED, libc::EACCES),
-        (Status::ABORT_REQUESTED, libc::ECANCELED),
-    ];
-    known.into_iter().find(|(known, _)| status.is(*known)).map_or(libc::EIO, |(_, errno)| errno)
-}
-
-fn tls_errno(error: &ktls::Error) -> i32 {
-    use ktls::handshake::Error as Handshake;
-    match error {
-        ktls::Error::Io(error) => io_errno(error, libc::EIO),
-        ktls::Error::Handshake(
-            Handshake::AlertReceived { .. }
-            | Handshake::Closed { .. }
-            | Handshake::FinishedMismatch
-            | Handshake::BadRecordMac
-            | Handshake::BinderMismatch { .. }
-            | Handshake::UnknownIdentity { .. },
-        ) => libc::EKEYREJECTED,
-        ktls::Error::Handshake(Handshake::Config(_)) => libc::EINVAL,
-        ktls::Error::Handshake(_) => libc::EPROTO,
-        ktls::Error::Alert(_) | ktls::Error::PeerAtFault(_) => libc::ECONNABORTED,
-        ktls::Error::Truncated => libc::ECONNRESET,
-        ktls::Error::BadRecord(_) => libc::EBADMSG,
-        ktls::Error::BudgetExhausted { .. } | ktls::Error::NoNextKey { .. } => libc::EKEYEXPIRED,
-        ktls::Error::RekeyUnsupported { .. }
-        | ktls::Error::KernelOnly { .. }
-        | ktls::Error::KernelTlsUnavailable { .. } => libc::EOPNOTSUPP,
-        ktls::Error::RecordSize { .. } => libc::EMSGSIZE,
-        ktls::Error::SendClosed => libc::EPIPE,
-        _ => libc::EIO,
-    }
+    Failure::here(ktls::Error::errno_of(error, libc::EIO), format!("{what}: {error}"))
 }
 
 pub(crate) fn scope_code(scope: Scope) -> c_int {

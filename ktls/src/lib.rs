@@ -38,6 +38,7 @@ pub mod alert;
 pub mod cipher;
 pub mod cmsg;
 pub mod crypto;
+mod errno;
 mod error;
 mod event;
 pub mod handshake;

@@ -1,5 +1,6 @@
 //! What can go wrong, whose turn it then is, and what would mend it.
 
+mod errno;
 mod hint;
 
 use std::fmt;

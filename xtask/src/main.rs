@@ -5,6 +5,7 @@ mod install;
 mod lab;
 mod packages;
 mod process;
+mod python;
 mod suite;
 mod tally;
 mod workspace;
@@ -22,10 +23,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
-  test       everything: distribution packages, check, all tests, both labs
+  test       everything: distribution packages, check, all tests, those of Python, both labs
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
   lab qemu   the tests with the Linux kernel's own NVMe target and initiator, in a guest under QEMU; --write puts
              the table of peers into docs/, --hold boots the guest and waits, for tests by hand
+  python     the Python wheel, built, installed and tested in an environment below target/
   bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
   install    the C library: --prefix P (--libdir L, --destdir D, --from FOLDER with a built libnvme_tcp_c.a)
   packages   the Debian packages that the tests use, installed where that is allowed";
@@ -58,7 +60,12 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             timed("tests", || suite::all_tests(&workspace, &lab, &mut tally))?;
             tally.failed.extend(lab.failure.clone());
             lab.finish()?;
+            timed("python", || python::run(&workspace, &mut tally))?;
             timed("lab uml", || lab::uml(&workspace, &mut tally))?;
+        }
+        ["python"] => {
+            let workspace = Workspace::find()?;
+            timed("python", || python::run(&workspace, &mut tally))?;
         }
         ["lab", "uml"] => {
             let workspace = Workspace::find()?;

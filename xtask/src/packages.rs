@@ -10,6 +10,8 @@ use crate::process;
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// What `python3 -c` runs without an error.
+    Python(&'static str),
 }
 
 struct Package {
@@ -20,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 20] = [
+const PACKAGES: [Package; 22] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -69,6 +71,12 @@ const PACKAGES: [Package; 20] = [
     Package { name: "pkgconf", sign: Sign::Program("pkg-config"), wanted_by: "the installed C library" },
     Package { name: "cmake", sign: Sign::Program("cmake"), wanted_by: "the installed C library from CMake" },
     Package { name: "meson", sign: Sign::Program("meson"), wanted_by: "the installed C library from Meson" },
+    Package { name: "python3", sign: Sign::Program("python3"), wanted_by: "the Python suite" },
+    Package {
+        name: "python3-venv",
+        sign: Sign::Python("import venv, ensurepip"),
+        wanted_by: "the Python suite",
+    },
 ];
 
 impl Package {
@@ -76,6 +84,12 @@ impl Package {
         match self.sign {
             Sign::Program(name) => process::find_program(name).is_some(),
             Sign::File(path) => Path::new(path).exists(),
+            Sign::Python(script) => {
+                let mut python = Command::new("python3");
+                python.args(["-c", script]);
+                let kept = process::kept(&python, Duration::from_secs(60));
+                kept.is_ok_and(|(ended, _)| ended.success())
+            }
         }
     }
 }

@@ -1,0 +1,99 @@
+"""A namespace as a file object."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+
+import pytest
+from conftest import SIZE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nvme_tcp
+from nvme_tcp.testing import Target
+
+
+def test_it_is_a_raw_file(namespace: nvme_tcp.Namespace) -> None:
+    with namespace.open() as file:
+        assert isinstance(file, io.RawIOBase)
+        assert file.readable() and file.writable() and file.seekable()
+        assert file.seek(0, io.SEEK_END) == SIZE and file.read(1) == b""
+        assert file.seek(-3, io.SEEK_END) == SIZE - 3 and file.write(b"abcdef") == 3
+        with pytest.raises(OSError, match="No space"):
+            file.write(b"d")
+        assert file.seek(-3, io.SEEK_CUR) == file.tell() == SIZE - 3
+        assert file.readall() == b"abc"
+        with pytest.raises(ValueError, match="negative"):
+            file.seek(-1)
+        with pytest.raises(ValueError, match="whence"):
+            file.seek(0, 7)
+        assert file.truncate(10) == 10
+        with pytest.raises(OSError, match="has 1048576 bytes"):
+            file.truncate(SIZE + 1)
+        assert file.name == "<namespace 1>"
+    with pytest.raises(ValueError, match="closed"):
+        file.tell()
+    assert namespace.read(SIZE - 512, 512)[-3:] == b"abc"
+
+
+@pytest.mark.parametrize(("mode", "reads", "writes"), [("rb", True, False), ("wb", False, True), ("r+b", True, True)])
+def test_modes(namespace: nvme_tcp.Namespace, mode: str, reads: bool, writes: bool) -> None:
+    for buffering in (0, -1, 4096):
+        with namespace.open(mode, buffering) as file:
+            assert (file.readable(), file.writable()) == (reads, writes)
+            if reads:
+                assert file.read(3) == bytes(3)
+            else:
+                with pytest.raises(io.UnsupportedOperation):
+                    file.read(3)
+            if not writes:
+                with pytest.raises(io.UnsupportedOperation):
+                    file.write(b"x")
+    with pytest.raises(ValueError, match="mode"):
+        namespace.open("a")
+
+
+def test_copyfileobj_and_archives(namespace: nvme_tcp.Namespace) -> None:
+    content = bytes(range(256)) * 300
+    with namespace.open("wb") as raw:
+        shutil.copyfileobj(io.BytesIO(content), raw, 1000)
+    with namespace.open("rb", -1) as file:
+        assert file.read(len(content)) == content
+    with namespace.open() as raw:
+        with tarfile.open(fileobj=raw, mode="w") as archive:
+            entry = tarfile.TarInfo("image")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        raw.seek(0)
+        with tarfile.open(fileobj=raw) as archive:
+            found = archive.extractfile("image")
+            assert found is not None and found.read() == content
+
+
+_OPERATION = st.one_of(
+    st.tuples(st.just("seek"), st.integers(0, 5000), st.just(b"")),
+    st.tuples(st.just("read"), st.integers(0, 3000), st.just(b"")),
+    st.tuples(st.just("write"), st.just(0), st.binary(max_size=2000)),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(operations=st.lists(_OPERATION, max_size=20), buffering=st.sampled_from([0, 700]))
+def test_it_does_what_a_file_does(operations: list[tuple[str, int, bytes]], buffering: int) -> None:
+    # 4,096 bytes are eight blocks, so that edges are met often.
+    with Target(4096) as target, nvme_tcp.connect(**target.connect_args) as controller:
+        model = io.BytesIO(bytes(4096))
+        with controller.namespace().open("r+b", buffering=buffering) as file:
+            for kind, number, data in operations:
+                if kind == "seek":
+                    assert file.seek(number) == model.seek(number)
+                elif kind == "read":
+                    expected = model.read(number)
+                    assert file.read(number) == expected
+                else:
+                    data = data[: max(4096 - model.tell(), 0)]
+                    if data:
+                        assert file.write(data) == model.write(data)
+        assert controller.namespace().read(0, 4096) == model.getvalue()
