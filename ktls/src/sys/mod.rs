@@ -6,6 +6,8 @@
 
 pub(crate) mod msg;
 pub(crate) mod netlink;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod splice;
 pub(crate) mod tls;
 

@@ -1,10 +1,6 @@
 //! A socket's place on tokio's reactor.
 
-// The reactor wants a promise that the descriptor stays open.
-#![allow(unsafe_code)]
-
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -13,16 +9,7 @@ use ::tokio::io::unix::AsyncFd;
 use crate::error::Error;
 use crate::event::Flow;
 use crate::socket::shared::Shared;
-
-/// Keeps the descriptor open for as long as the reactor knows it.
-#[derive(Debug)]
-struct Descriptor(Arc<Shared>);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.fd().as_fd().as_raw_fd()
-    }
-}
+use crate::sys::reactor::{self, Descriptor};
 
 /// One registration, shared by both halves: each waits for its own direction.
 #[derive(Clone, Debug)]
@@ -30,11 +17,7 @@ pub(super) struct Registered(Arc<AsyncFd<Descriptor>>);
 
 impl Registered {
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Self> {
-        let descriptor = Descriptor(Arc::clone(shared));
-        // SAFETY: the descriptor is that of the TcpStream inside of `Shared`, which is never replaced and lives
-        // as long as the Arc that `descriptor` holds.
-        let registered = unsafe { AsyncFd::register(descriptor) }.map_err(io::Error::from)?;
-        Ok(Self(Arc::new(registered)))
+        Ok(Self(Arc::new(reactor::register(shared)?)))
     }
 
     /// Calls `operation`, which never waits, until it gives something else than `WouldBlock`; `Pending` means
