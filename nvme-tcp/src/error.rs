@@ -79,6 +79,9 @@ pub enum ErrorKind {
     /// A key file cannot be used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    /// The source of the keys gives none.
+    #[error("no key from the key source: {0}")]
+    KeySource(crate::key_source::KeySourceError),
     /// No TCP connection.
     #[error("cannot connect to {address}: {source}")]
     Connect {
@@ -253,6 +256,7 @@ impl Error {
             | Host(_)
             | Key(_)
             | KeyFile(_)
+            | KeySource(_)
             | OutOfRange { .. }
             | Unaligned { .. }
             | Entry(_)
@@ -274,6 +278,7 @@ impl Error {
             | Host(_)
             | Key(_)
             | KeyFile(_)
+            | KeySource(_)
             | OutOfRange { .. }
             | Unaligned { .. }
             | TooLong { .. } => Blame::Caller,

@@ -51,6 +51,7 @@ mod generations;
 pub mod host;
 mod housekeeping;
 mod key_file;
+mod key_source;
 mod key_text;
 mod namespace;
 pub mod nqn;
@@ -58,6 +59,7 @@ mod options;
 pub mod proto;
 pub mod psk;
 mod queue;
+mod rotation;
 pub mod spec;
 
 pub use connector::TlsFacts;
@@ -68,9 +70,11 @@ pub use controller::{
 };
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
 pub use events::{Event, Events};
+pub use key_source::{KeySource, KeySourceError, KeyringKey};
 pub use namespace::{
     Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
 };
 pub use options::{Options, Security};
 pub use proto::{Recovery, UnknownWrites};
 pub use queue::{Queue, QueueCompletion, Rejected};
+pub use rotation::Rotation;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -63,6 +64,11 @@ impl fmt::Debug for Rejected {
 /// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
 /// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
 /// to the old one.) Ask for the descriptor again after each submission.
+///
+/// A connection that is lost alone, while the association lives, fails what was outstanding on it; the next command
+/// goes to a new connection. The controller may still be carrying out a write that failed so, and nothing says until
+/// when, since its keep-alive goes on: before writing to the same place again, replace the association
+/// ([`Controller::reconnect`](crate::Controller::reconnect)), or read back what stands there.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
@@ -79,6 +85,8 @@ struct Lane {
     /// By slot: the caller's cookie, and the command's name.
     cookies: Vec<(u64, &'static str)>,
     dead: Option<Error>,
+    /// Whether the association counts it among its busy ones.
+    busy: bool,
 }
 
 impl Queue {
@@ -92,6 +100,9 @@ impl Queue {
         match (self.generations.is_current(&self.lane.association), self.outstanding()) {
             (false, 0) => self.lane.cookies.len(),
             (false, _) => 0,
+            (true, 0) if self.lane.dead.is_some() && self.lane.association.death().is_none() => {
+                self.lane.cookies.len()
+            }
             (true, _) if self.lane.dead.is_some() => 0,
             (true, _) => self.lane.engine.room(),
         }
@@ -165,16 +176,34 @@ impl Queue {
         if let Err(error) = self.follow() {
             return Err(Rejected { error, buffer: loan.into_owned() });
         }
+        // Before the last look: an association that ends before the next one begins waits for it.
+        self.lane.occupy();
+        if self.outstanding() == 0 && self.is_stale() {
+            self.lane.vacate();
+            if let Err(error) = self.follow() {
+                return Err(Rejected { error, buffer: loan.into_owned() });
+            }
+            self.lane.occupy();
+        }
         self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
     }
 
-    /// Goes over to the controller's present association, once nothing is outstanding on the one before. A
-    /// caller that saw room just before the change is still served by the old one, which is alive until then.
+    /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another
+    /// connection, where this one was lost and the association was not. A caller that saw room just before the
+    /// change is still served by the old one, which is alive until then.
     fn follow(&mut self) -> Result<()> {
-        if self.outstanding() == 0 && !self.generations.is_current(&self.lane.association) {
+        if self.outstanding() == 0 && (self.is_stale() || self.lane.dead.is_some()) {
+            if let (false, Some(error)) = (self.is_stale(), self.lane.association.death()) {
+                // There is no other association yet.
+                return Err(error);
+            }
             self.lane = Lane::open(&self.generations)?;
         }
         Ok(())
+    }
+
+    fn is_stale(&self) -> bool {
+        !self.generations.is_current(&self.lane.association)
     }
 
     /// Sends and receives what can be now, and adds what is done to `completions`; how many that were. Where
@@ -227,11 +256,11 @@ impl AsFd for Queue {
 
 impl Lane {
     fn open(generations: &Generations) -> Result<Self> {
-        let association = generations.current();
+        let association = generations.for_commands()?;
         let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
-        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None })
+        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None, busy: false })
     }
 
     fn submit(
@@ -256,6 +285,20 @@ impl Lane {
             Err((error, loan)) => {
                 Err(Rejected { error: Error::invalid(error.to_string()), buffer: loan.into_owned() })
             }
+        }
+    }
+
+    /// Says that a command is about to be outstanding.
+    fn occupy(&mut self) {
+        if !std::mem::replace(&mut self.busy, true) {
+            self.association.busy_lanes.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Says that none is outstanding any more.
+    fn vacate(&mut self) {
+        if std::mem::take(&mut self.busy) {
+            self.association.busy_lanes.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -302,6 +345,9 @@ impl Lane {
                 completions.push(QueueCompletion { cookie, result, buffer: loan.into_owned() });
             }
         }
+        if self.engine.outstanding() == 0 {
+            self.vacate();
+        }
         result
     }
 
@@ -323,6 +369,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        self.vacate();
         self.engine.outlet_mut().half_mut().close_notify();
         self.engine.outlet().half().shutdown();
         self.association.give_back(self.qid);
