@@ -220,6 +220,20 @@ pub enum ErrorKind {
         /// overwritten. `None` where nothing says, since there is no keep-alive.
         fenced_in: Option<Duration>,
     },
+    /// No path leads to the namespace.
+    #[error("no path leads to namespace {nsid}: {why}")]
+    NoPath {
+        /// Which namespace.
+        nsid: u32,
+        /// Since when, or why not.
+        why: &'static str,
+    },
+    /// A namespace with several paths has no name that says that they lead to the same.
+    #[error("namespace {nsid} has neither UUID nor NGUID nor EUI64: nothing says whether two paths lead to it")]
+    NamespaceId {
+        /// Which namespace.
+        nsid: u32,
+    },
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -261,7 +275,7 @@ impl Error {
             | Unaligned { .. }
             | Entry(_)
             | TooLong { .. } => Scope::Configuration,
-            Status { .. } | Data { .. } | Namespace { .. } => Scope::Command,
+            Status { .. } | Data { .. } | Namespace { .. } | NamespaceId { .. } | NoPath { .. } => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
@@ -284,7 +298,7 @@ impl Error {
             | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
-            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
+            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } | NoPath { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller

@@ -160,6 +160,13 @@ impl Events {
     }
 }
 
+impl Events {
+    /// Has this receiver, and no other, receive `event`.
+    pub(crate) fn inject(&self, event: Event) {
+        self.0.put(|state| state.events.push_back(event));
+    }
+}
+
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.readable.as_fd()

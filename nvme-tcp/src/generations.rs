@@ -28,6 +28,8 @@ impl Drop for Held<'_> {
         // Under the lock that they wait with, so that none is missed.
         let _waiting = generations.unheld.lock().unwrap_or_else(PoisonError::into_inner);
         generations.changed.notify_all();
+        // The association may be lost, with no other in its place.
+        generations.ring(|calls| calls.look = true);
     }
 }
 

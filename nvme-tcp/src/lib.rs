@@ -53,6 +53,7 @@ mod housekeeping;
 mod key_file;
 mod key_source;
 mod key_text;
+pub mod multipath;
 mod namespace;
 pub mod nqn;
 mod options;

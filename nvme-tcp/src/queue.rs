@@ -185,7 +185,12 @@ impl Queue {
             }
             self.lane.occupy();
         }
-        self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
+        let timeout = self.generations.connector.options().timeout;
+        let submitted = self.lane.submit(name, &sqe, loan, cookie, timeout);
+        if self.outstanding() == 0 {
+            self.lane.vacate();
+        }
+        submitted
     }
 
     /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another

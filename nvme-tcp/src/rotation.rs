@@ -85,22 +85,19 @@ impl Generations {
 
     fn next_association(&self, why: Replacement) -> Result<(u64, Option<Duration>)> {
         let generation = self.next_generation();
+        let old = self.current();
         let establish = || Association::establish(&self.connector, generation);
         let (next, held) = match establish() {
-            Err(error) if is_one_too_many(&error) && self.current().death().is_none() => {
+            Err(error) if is_one_too_many(&error) && old.death().is_none() => {
                 let since = Instant::now();
                 let hold = self.hold_commands();
-                let next = self.end_and_establish(since, establish)?;
-                self.take_over(next, || {
-                    let generation = generation - 1;
-                    Some(Event::Replaced { generation, why })
-                })?;
+                let next = self.end_and_establish(&old, since, establish)?;
+                self.take_over(next, || Some(Event::Replaced { generation: old.generation, why }))?;
                 drop(hold);
                 return Ok((generation, Some(since.elapsed())));
             }
             result => (result?, None),
         };
-        let old = self.current();
         self.take_over(next, || {
             let generation = old.generation;
             old.death().is_none().then_some(Event::Replaced { generation, why })
@@ -112,10 +109,11 @@ impl Generations {
     /// association, then brings up the next.
     fn end_and_establish(
         &self,
+        old: &Association,
         since: Instant,
         establish: impl Fn() -> Result<Association>,
     ) -> Result<Association> {
-        let (old, options) = (self.current(), self.connector.options());
+        let options = self.connector.options();
         while !old.is_idle() {
             if since.elapsed() > options.timeout {
                 let after = options.timeout;
@@ -126,7 +124,7 @@ impl Generations {
             }
             thread::sleep(DRAINING);
         }
-        shut_down(&old);
+        shut_down(old);
         old.close(&ErrorKind::Lost(TransportError::Closed).into());
         let until = Instant::now() + options.connect_timeout;
         loop {

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::events::{Events, Replacement};
 use crate::generations::Generations;
 use crate::housekeeping;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, Route};
 use crate::options::{Options, Security};
 use crate::proto::{ControllerTraits, DataFault, Negotiated};
 use crate::queue::Queue;
@@ -65,6 +65,11 @@ impl Controller {
         Ok(Self { generations, housekeeper })
     }
 
+    /// What its namespaces share.
+    pub(crate) fn generations(&self) -> &Arc<Generations> {
+        &self.generations
+    }
+
     /// What the controller and the connections to it turned out to be.
     pub fn info(&self) -> ControllerInfo {
         let association = self.generations.current();
@@ -88,7 +93,7 @@ impl Controller {
             }
             _ => error,
         })?;
-        Namespace::new(self.generations.clone(), nsid, &identify)
+        Namespace::new(Route::Controller(self.generations.clone()), nsid, &identify)
     }
 
     /// A queue of its own for one thread, on one of the I/O queues that
