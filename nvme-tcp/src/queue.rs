@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::association::{Association, check};
+use crate::driver::transport::TransportError;
 use crate::driver::wire::Intake;
 use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,7 @@ struct Lane {
     dead: Option<Error>,
     /// Whether the association counts it among its busy ones.
     busy: bool,
+    closed: bool,
 }
 
 impl Queue {
@@ -202,6 +204,8 @@ impl Queue {
                 // There is no other association yet.
                 return Err(error);
             }
+            // Its queue ID is free again for the next.
+            self.lane.close();
             self.lane = Lane::open(&self.generations)?;
         }
         Ok(())
@@ -265,7 +269,7 @@ impl Lane {
         let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
-        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None, busy: false })
+        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None, busy: false, closed: false })
     }
 
     fn submit(
@@ -304,6 +308,17 @@ impl Lane {
     fn vacate(&mut self) {
         if std::mem::take(&mut self.busy) {
             self.association.busy_lanes.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends the connection, and gives its queue ID back.
+    fn close(&mut self) {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.vacate();
+            self.engine.outlet_mut().half_mut().close_notify();
+            self.engine.outlet().half().shutdown();
+            self.association.give_back(self.qid);
+            self.dead.get_or_insert(ErrorKind::Lost(TransportError::Closed).into());
         }
     }
 
@@ -374,9 +389,6 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.vacate();
-        self.engine.outlet_mut().half_mut().close_notify();
-        self.engine.outlet().half().shutdown();
-        self.association.give_back(self.qid);
+        self.close();
     }
 }

@@ -189,9 +189,14 @@ impl Subsystem {
     /// so that nothing says that they lead to the same.
     pub fn namespace(&self, nsid: u32) -> Result<Namespace> {
         let shared = &self.shared;
-        let controllers = shared.entries.iter().filter_map(Entry::controller);
+        let entries = shared.entries.iter().enumerate();
+        let controllers = entries.filter_map(|(path, entry)| Some((path, entry.controller()?)));
         let mut missing: Error = ErrorKind::NoPath { nsid, why: "none is connected" }.into();
-        for controller in controllers {
+        for (path, controller) in controllers {
+            if let Err(error) = controller.check() {
+                missing = error;
+                continue;
+            }
             let identify = match controller.namespace(nsid).and_then(|_| controller.identify_namespace(nsid)) {
                 Ok(identify) => identify,
                 Err(error) => {
@@ -205,9 +210,9 @@ impl Subsystem {
             }
             let group = Group::new(shared, controller.generations(), nsid, identity, identify.anagrpid.get());
             let group = shared.lock_groups().entry(nsid).or_insert(group).clone();
-            for path in 0..shared.entries.len() {
-                monitor::refresh(shared, path, true);
-            }
+            monitor::refresh(shared, path, true);
+            // The others join when they can: one whose association is just lost is not waited for.
+            shared.wake_monitors();
             return Namespace::new(Route::Paths(group), nsid, &identify);
         }
         Err(missing)
@@ -256,12 +261,11 @@ impl Drop for Subsystem {
         for group in shared.lock_groups().values() {
             group.end();
         }
-        for entry in &shared.entries {
-            if let Some(link) = entry.link.get() {
-                // Wakes its monitor.
-                link.events.inject(Event::Missed(0));
-            }
+        for link in shared.entries.iter().filter_map(|entry| entry.link.get()) {
+            // Whatever waits for another association waits no longer.
+            link.generations.end();
         }
+        shared.wake_monitors();
         for monitor in self.monitors.drain(..) {
             // A panic there was reported when it happened.
             drop(monitor.join());
@@ -290,6 +294,13 @@ impl Shared {
 
     fn groups(&self) -> Vec<Arc<Group>> {
         self.lock_groups().values().cloned().collect()
+    }
+
+    /// Has each monitor look at its path.
+    fn wake_monitors(&self) {
+        for link in self.entries.iter().filter_map(|entry| entry.link.get()) {
+            link.events.inject(Event::Missed(0));
+        }
     }
 
     fn is_ended(&self) -> bool {

@@ -28,6 +28,7 @@ pub(super) fn run(shared: &Shared, path: usize) {
             Some(at) => link.events.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match event {
+            _ if shared.is_ended() => return,
             Err(NoEvent::Ever) => return,
             Err(NoEvent::Yet) => {
                 looked = Instant::now();
@@ -85,7 +86,13 @@ fn connect(shared: &Shared, path: usize) -> bool {
 pub(super) fn refresh(shared: &Shared, path: usize, whole: bool) {
     let Some(entry) = shared.entries.get(path) else { return };
     let (Some(link), Some(controller)) = (entry.link.get(), entry.controller()) else { return };
-    let generation = link.generations.current().generation;
+    let association = link.generations.current();
+    if association.death().is_some() {
+        // The next one brings what there is to know.
+        return;
+    }
+    let generation = association.generation;
+    drop(association);
     let log = match link.anatt.map(|_| controller.ana_log()) {
         None => None,
         Some(Ok(log)) => Some(log),
