@@ -229,7 +229,9 @@ pub enum ErrorKind {
         why: &'static str,
     },
     /// A namespace with several paths has no name that says that they lead to the same.
-    #[error("namespace {nsid} has neither UUID nor NGUID nor EUI64: nothing says whether two paths lead to it")]
+    #[error(
+        "namespace {nsid} has neither UUID nor NGUID nor EUI64: nothing says whether two paths lead to it"
+    )]
     NamespaceId {
         /// Which namespace.
         nsid: u32,
@@ -275,7 +277,9 @@ impl Error {
             | Unaligned { .. }
             | Entry(_)
             | TooLong { .. } => Scope::Configuration,
-            Status { .. } | Data { .. } | Namespace { .. } | NamespaceId { .. } | NoPath { .. } => Scope::Command,
+            Status { .. } | Data { .. } | Namespace { .. } | NamespaceId { .. } | NoPath { .. } => {
+                Scope::Command
+            }
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {

@@ -114,11 +114,7 @@ impl Generations {
     }
 
     /// Sends new commands to `next`, and lets the present association drain; `told` is what is to be told of it.
-    pub(crate) fn take_over(
-        &self,
-        next: Association,
-        told: impl FnOnce() -> Option<Event>,
-    ) -> Result<()> {
+    pub(crate) fn take_over(&self, next: Association, told: impl FnOnce() -> Option<Event>) -> Result<()> {
         let generation = next.generation;
         {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);

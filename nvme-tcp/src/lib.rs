@@ -37,7 +37,14 @@
 //!
 //! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
 //!
-//! Not here yet: multipath, tokio and io_uring.
+//! - [`KeySource`] gives keys that change while a controller is used, and [`Controller::rotate_keys`] goes over to
+//!   them with no failed and no repeated I/O.
+//!
+//! - [`multipath`] makes one of several controllers of a subsystem.
+//!
+//! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
+//!
+//! Not here yet: tokio and io_uring.
 
 mod association;
 pub mod auth;

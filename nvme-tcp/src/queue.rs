@@ -269,7 +269,16 @@ impl Lane {
         let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
-        Ok(Self { association, qid, engine, intake, cookies: vec![(0, ""); depth], dead: None, busy: false, closed: false })
+        Ok(Self {
+            association,
+            qid,
+            engine,
+            intake,
+            cookies: vec![(0, ""); depth],
+            dead: None,
+            busy: false,
+            closed: false,
+        })
     }
 
     fn submit(

@@ -91,9 +91,8 @@ impl KeyringKey {
         let id = self.find()?;
         let mut payload = Zeroizing::new(vec![0; MAX_PAYLOAD]);
         // SAFETY: the buffer is writable and as long as is said.
-        let result = unsafe {
-            libc::syscall(libc::SYS_keyctl, KEYCTL_READ, id, payload.as_mut_ptr(), payload.len())
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_READ, id, payload.as_mut_ptr(), payload.len()) };
         let len = checked(result)? as usize;
         if len > payload.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its payload is longer than 4096 bytes"));

@@ -46,8 +46,8 @@ use crate::rotation::Rotation;
 use crate::spec::log_page::AnaState;
 
 pub use crate::proto::PathPolicy;
-pub(crate) use group::{Group, Turn};
 use group::Identity;
+pub(crate) use group::{Group, Turn};
 
 /// How the paths of a subsystem are used.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,8 +144,7 @@ impl Subsystem {
         }
         // At once, since one that does not answer takes its time.
         let connected: Vec<_> = thread::scope(|scope| {
-            let paths: Vec<_> =
-                paths.iter().map(|path| scope.spawn(|| connect_path(path.clone()))).collect();
+            let paths: Vec<_> = paths.iter().map(|path| scope.spawn(|| connect_path(path.clone()))).collect();
             let panicked = || Err(Error::invalid("the thread that connects a path panicked"));
             paths.into_iter().map(|path| path.join().unwrap_or_else(|_| panicked())).collect()
         });
@@ -197,7 +196,8 @@ impl Subsystem {
                 missing = error;
                 continue;
             }
-            let identify = match controller.namespace(nsid).and_then(|_| controller.identify_namespace(nsid)) {
+            let identify = match controller.namespace(nsid).and_then(|_| controller.identify_namespace(nsid))
+            {
                 Ok(identify) => identify,
                 Err(error) => {
                     missing = error;

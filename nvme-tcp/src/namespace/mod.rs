@@ -24,8 +24,8 @@ use info::Limits;
 pub use copy::ByteRange;
 pub use dataset::{DatasetAttributes, DatasetRange};
 pub use info::NamespaceInfo;
-pub(crate) use route::Route;
 pub use reservation::{Acquire, Register, Release};
+pub(crate) use route::Route;
 
 /// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
 const MAX_TRANSFER: u64 = 1 << 20;
@@ -49,11 +49,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    pub(crate) fn new(
-        route: Route,
-        nsid: u32,
-        identify: &IdentifyNamespace,
-    ) -> Result<Self> {
+    pub(crate) fn new(route: Route, nsid: u32, identify: &IdentifyNamespace) -> Result<Self> {
         let refuse = |refusal| Err(ErrorKind::Namespace { nsid, refusal }.into());
         let format = identify.format();
         if identify.nsze.get() == 0 {

@@ -11,8 +11,8 @@ use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
 use crate::multipath::{Group, Turn};
-use crate::proto::UnknownWrites;
-use crate::spec::command::{Sqe, nvm, reservation};
+use crate::proto::{AfterLoss, is_repeatable};
+use crate::spec::command::Sqe;
 
 /// Commands that are held in memory at once, where their number is the caller's.
 const WINDOW: usize = 1024;
@@ -117,11 +117,6 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether carrying a command out twice, or late, is as good as once: it changes nothing.
-fn is_repeatable(sqe: &Sqe) -> bool {
-    matches!(sqe.opcode, nvm::READ | nvm::FLUSH | nvm::COMPARE | nvm::VERIFY | reservation::REPORT)
-}
-
 /// The parts of `data` that `ranges`, ascending and apart, name, each with where it begins.
 pub(super) fn split<T>(
     data: &mut [T],
@@ -204,14 +199,7 @@ impl Namespace {
     /// Waits until what failed may be sent again; an error where it may not. Writes of `unknown` fate wait for the
     /// fence of the association that they were sent on, since its controller may still carry them out: after a
     /// replay, and after a later write to the same place.
-    fn recover(
-        &self,
-        name: &'static str,
-        way: &Way,
-        error: Error,
-        unknown: bool,
-        tries: u32,
-    ) -> Result<()> {
+    fn recover(&self, name: &'static str, way: &Way, error: Error, unknown: bool, tries: u32) -> Result<()> {
         let (generations, association) = (&*way.generations, &*way.association);
         let options = generations.connector.options();
         let Some(policy) = options.recovery else { return Err(error) };
@@ -224,16 +212,14 @@ impl Namespace {
         if tries >= policy.retries || matches!(death.kind(), ErrorKind::ShutDown) {
             return Err(if unknown { unknown_fate(name, way, error) } else { error });
         }
-        if !unknown {
-            return generations.wait_for_next(association);
-        }
         let fate = |cause| unknown_fate(name, way, cause);
-        match fence(way) {
-            Some(fenced) if policy.unknown == UnknownWrites::Replay => {
+        match policy.after_loss(!unknown, fence(way)) {
+            AfterLoss::Again => generations.wait_for_next(association),
+            AfterLoss::AgainAt(fenced) => {
                 let held = generations.wait_for_next(association);
                 held.and_then(|()| generations.wait_until(fenced)).map_err(fate)
             }
-            _ => Err(fate(error)),
+            AfterLoss::Report => Err(fate(error)),
         }
     }
 
@@ -251,15 +237,11 @@ impl Namespace {
         let policy = way.generations.connector.options().recovery.unwrap_or_default();
         if way.association.death().is_some() {
             group.lost(turn, &way.association);
-            if !unknown {
-                return Ok(());
-            }
             let fate = |cause| unknown_fate(name, way, cause);
-            return match fence(way) {
-                Some(fenced) if policy.unknown == UnknownWrites::Replay => {
-                    group.wait_until(fenced).map_err(fate)
-                }
-                _ => Err(fate(error)),
+            return match policy.after_loss(!unknown, fence(way)) {
+                AfterLoss::Again => Ok(()),
+                AfterLoss::AgainAt(fenced) => group.wait_until(fenced).map_err(fate),
+                AfterLoss::Report => Err(fate(error)),
             };
         }
         if error.status().is_some_and(|status| group.failed(turn, status)) {

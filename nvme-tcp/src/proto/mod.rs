@@ -29,7 +29,7 @@ pub use events::{AsyncEvents, EventStep, MAX_EVENT_REQUESTS};
 pub use frame::{Frame, Framer, Pdu, Sender};
 pub use keep_alive::{KeepAlive, KeepAliveAction};
 pub use multipath::{Choice, PathPolicy, Paths};
-pub use recovery::{Recoverer, Recovery, RecoveryStep, UnknownWrites};
+pub use recovery::{AfterLoss, Recoverer, Recovery, RecoveryStep, UnknownWrites, is_repeatable};
 pub use shutdown::{Shutdown, ShutdownStep};
 pub use slots::CommandId;
 pub use traits::{BringUpError, ControllerTraits, Settings};
