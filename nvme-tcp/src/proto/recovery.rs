@@ -25,7 +25,8 @@ pub enum UnknownWrites {
     /// It is held until the old association is fenced, that is, its controller has noticed that the host is gone and
     /// has stopped working; then it is sent again. Without a keep-alive nothing fences, and it is reported.
     Replay,
-    /// It fails with [`ErrorKind::UnknownFate`](crate::ErrorKind::UnknownFate) at once.
+    /// It fails with [`ErrorKind::UnknownFate`](crate::ErrorKind::UnknownFate) at once. Its caller must not write to
+    /// the same place before the time that the error names is over: the old controller might then overwrite it.
     Report,
 }
 
