@@ -47,7 +47,7 @@ enum Owner {
 
 enum Stage {
     /// Until this time.
-    Admin(BringUp, Option<Instant>),
+    Admin(Box<BringUp>, Option<Instant>),
     Io,
     Up(KeepAlive),
 }
@@ -282,7 +282,7 @@ impl World {
             self.association = Some(Association {
                 admin: Wire::new(&self.hub, 31),
                 io: None,
-                stage: Stage::Admin(BringUp::new(self.settings.clone()), None),
+                stage: Stage::Admin(Box::new(BringUp::new(self.settings.clone())), None),
                 traits: None,
                 owners: Default::default(),
                 since: self.now,
