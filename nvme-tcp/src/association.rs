@@ -1,6 +1,7 @@
 //! One association: an admin queue, the I/O queues that belong to it, and what the controller is.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub(crate) struct Association {
     free_qids: Mutex<VecDeque<u16>>,
     /// When it was found lost.
     lost_at: OnceLock<Instant>,
+    /// How many queues with one owner have commands outstanding, or are just taking one.
+    pub(crate) busy_lanes: AtomicUsize,
 }
 
 /// Slots of the admin queue that callers leave to the housekeeper: event requests, and one each for a keep-alive, a
@@ -50,7 +53,7 @@ impl Association {
         let timeout = connector.options().timeout;
         let concatenated = match connector.options().security {
             Security::Concat => concatenate(connector)?,
-            Security::Plain | Security::Tls { .. } => None,
+            Security::Plain | Security::Tls { .. } | Security::TlsFrom { .. } => None,
         };
         let psk = concatenated.as_ref().and_then(|agreed| agreed.tls_psk.as_ref());
         let opened = connector.open(settings.admin_entries, psk)?;
@@ -78,6 +81,7 @@ impl Association {
             agreed: Mutex::new(agreed),
             free_qids: Mutex::new((1..=traits.io_queues).collect()),
             lost_at: OnceLock::new(),
+            busy_lanes: AtomicUsize::new(0),
             traits,
         };
         let options = connector.options();
@@ -203,6 +207,12 @@ impl Association {
         for queue in self.io.iter().chain([&self.admin]) {
             queue.close(error.clone());
         }
+    }
+
+    /// Whether no caller's command is outstanding on any queue.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy_lanes.load(Ordering::SeqCst) == 0
+            && self.io.iter().chain([&self.admin]).all(SharedQueue::is_idle)
     }
 
     /// When it was found lost: now, if nobody found so before.

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ktls::handshake::{ClientConfig, Psk};
@@ -17,7 +17,7 @@ use crate::driver::{Engine, Flush};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Security};
 use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
-use crate::psk::{Derivation, IdentityVersion, Origin, TlsPsk, candidates};
+use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, TlsPsk, candidates};
 
 /// What TLS turned out to be on a connection.
 #[derive(Clone, Debug)]
@@ -46,24 +46,46 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(crate) struct Connector {
     options: Options,
+    keyset: RwLock<Arc<Keyset>>,
+    bell: Arc<Bell>,
+}
+
+/// What can be tried with the configured keys of a time.
+#[derive(Debug, Default)]
+pub(crate) struct Keyset {
     candidates: Vec<TlsPsk>,
     /// The candidate that the target took last: it is tried first.
     winner: AtomicUsize,
-    bell: Arc<Bell>,
 }
 
 impl Connector {
     pub(crate) fn new(options: Options, bell: Arc<Bell>) -> Result<Self> {
-        let candidates = match &options.security {
-            Security::Plain | Security::Concat => Vec::new(),
-            Security::Tls { keys, policy } => {
-                candidates(keys, &options.host.nqn, &options.subsystem_nqn, *policy)?
-            }
-        };
-        if candidates.is_empty() && matches!(options.security, Security::Tls { .. }) {
-            return Err(Error::invalid("no key gives a PSK identity that the policy allows"));
+        let keyset = RwLock::new(Arc::new(Keyset::of(&options)?));
+        if let Security::TlsFrom { source, .. } = &options.security {
+            source.subscribe(&bell);
         }
-        Ok(Self { options, candidates, winner: AtomicUsize::new(0), bell })
+        Ok(Self { options, keyset, bell })
+    }
+
+    fn keyset(&self) -> Arc<Keyset> {
+        self.keyset.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens with these keys from now on; those before.
+    pub(crate) fn set_keyset(&self, keyset: Arc<Keyset>) -> Arc<Keyset> {
+        std::mem::replace(&mut *self.keyset.write().unwrap_or_else(PoisonError::into_inner), keyset)
+    }
+
+    /// Asks the source for its keys; `None` where there is none, and where they are the same as before.
+    pub(crate) fn changed_keyset(&self) -> Result<Option<Arc<Keyset>>> {
+        match &self.options.security {
+            Security::TlsFrom { .. } => {
+                let keyset = Keyset::of(&self.options)?;
+                let changed = keyset.candidates != self.keyset().candidates;
+                Ok(changed.then(|| Arc::new(keyset)))
+            }
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -99,8 +121,13 @@ impl Connector {
         let deadline = Instant::now() + self.options.connect_timeout;
         let (halves, tls) = match (&self.options.security, generated) {
             (Security::Plain, _) => (transport::plain(self.tcp(deadline)?), None),
-            (Security::Tls { .. }, _) => self.tls(&self.candidates, deadline)?,
-            (Security::Concat, Some(psk)) => self.tls(std::slice::from_ref(psk), deadline)?,
+            (Security::Tls { .. } | Security::TlsFrom { .. }, _) => {
+                let keyset = self.keyset();
+                self.tls(&keyset.candidates, &keyset.winner, deadline)?
+            }
+            (Security::Concat, Some(psk)) => {
+                self.tls(std::slice::from_ref(psk), &AtomicUsize::new(0), deadline)?
+            }
             (Security::Concat, None) => {
                 return Err(Error::invalid("authentication agreed on no key for TLS"));
             }
@@ -168,16 +195,17 @@ impl Connector {
     fn tls(
         &self,
         candidates: &[TlsPsk],
+        winner: &AtomicUsize,
         deadline: Instant,
     ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>)> {
         let count = candidates.len();
-        let first = self.winner.load(Ordering::Relaxed);
+        let first = winner.load(Ordering::Relaxed);
         let mut failure = None;
         for index in (0..count).map(|n| (first + n) % count) {
             let psk = &candidates[index];
             match self.handshake(psk, deadline) {
                 Ok(socket) => {
-                    self.winner.store(index, Ordering::Relaxed);
+                    winner.store(index, Ordering::Relaxed);
                     let tls = TlsFacts {
                         info: socket.info().clone(),
                         identity_version: psk.version(),
@@ -251,6 +279,24 @@ impl Connector {
                 return Err(ErrorKind::PeerSpeaksTls { address: address() }.into());
             }
             engine.received(received, intake)?;
+        }
+    }
+}
+
+impl Keyset {
+    /// Every identity that the configured keys give.
+    fn of(options: &Options) -> Result<Self> {
+        let from = |keys: &[ConfiguredKey], policy| -> Result<Self> {
+            let candidates = candidates(keys, &options.host.nqn, &options.subsystem_nqn, policy)?;
+            if candidates.is_empty() {
+                return Err(Error::invalid("no key gives a PSK identity that the policy allows"));
+            }
+            Ok(Self { candidates, winner: AtomicUsize::new(0) })
+        };
+        match &options.security {
+            Security::Plain | Security::Concat => Ok(Self::default()),
+            Security::Tls { keys, policy } => from(keys, *policy),
+            Security::TlsFrom { source, policy } => from(&source.load()?, *policy),
         }
     }
 }

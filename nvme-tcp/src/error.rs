@@ -80,6 +80,9 @@ pub enum ErrorKind {
     /// A key file cannot be used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    /// The source of the keys gives none.
+    #[error("no key from the key source: {0}")]
+    KeySource(crate::key_source::KeySourceError),
     /// No TCP connection.
     #[error("cannot connect to {address}: {source}")]
     Connect {
@@ -221,6 +224,22 @@ pub enum ErrorKind {
         /// overwritten. `None` where nothing says, since there is no keep-alive.
         fenced_in: Option<Duration>,
     },
+    /// No path leads to the namespace.
+    #[error("no path leads to namespace {nsid}: {why}")]
+    NoPath {
+        /// Which namespace.
+        nsid: u32,
+        /// Since when, or why not.
+        why: &'static str,
+    },
+    /// A namespace with several paths has no name that says that they lead to the same.
+    #[error(
+        "namespace {nsid} has neither UUID nor NGUID nor EUI64: nothing says whether two paths lead to it"
+    )]
+    NamespaceId {
+        /// Which namespace.
+        nsid: u32,
+    },
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -257,11 +276,17 @@ impl Error {
             | Host(_)
             | Key(_)
             | KeyFile(_)
+            | KeySource(_)
             | OutOfRange { .. }
             | Unaligned { .. }
             | Entry(_)
             | TooLong { .. } => Scope::Configuration,
-            Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
+            Status { .. }
+            | Data { .. }
+            | Namespace { .. }
+            | NamespaceId { .. }
+            | NoPath { .. }
+            | Cancelled => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
@@ -278,12 +303,13 @@ impl Error {
             | Host(_)
             | Key(_)
             | KeyFile(_)
+            | KeySource(_)
             | OutOfRange { .. }
             | Unaligned { .. }
             | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
-            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
+            Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } | NoPath { .. } => Blame::Network,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller

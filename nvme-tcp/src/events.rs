@@ -49,6 +49,11 @@ pub enum Event {
     },
     /// A key's record budget runs low: the next association is brought up with new keys.
     RecordBudgetLow,
+    /// The next association did not come up; the present one is used on, and another attempt follows.
+    NotReplaced {
+        /// Why not.
+        error: Error,
+    },
     /// There is no association any more, and no attempt at another is made.
     Gone {
         /// Why.
@@ -66,6 +71,10 @@ pub enum Replacement {
     Asked,
     /// A key's record budget ran low.
     RecordBudget,
+    /// The source of the keys has others.
+    KeysChanged,
+    /// It is lost.
+    Lost,
 }
 
 /// Why there is no event.
@@ -148,6 +157,13 @@ impl Events {
     /// It is not, or none will come any more.
     pub fn try_recv(&self) -> std::result::Result<Event, NoEvent> {
         self.0.take(|state| state)
+    }
+}
+
+impl Events {
+    /// Has this receiver, and no other, receive `event`.
+    pub(crate) fn inject(&self, event: Event) {
+        self.0.put(|state| state.events.push_back(event));
     }
 }
 

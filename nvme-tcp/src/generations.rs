@@ -8,8 +8,30 @@ use crate::association::Association;
 use crate::connector::Connector;
 use crate::driver::bell::{Bell, Calls};
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Bulletin, Event, Replacement};
+use crate::events::{Bulletin, Event};
 use crate::options::Options;
+
+/// The generation of no association.
+const NONE: u64 = u64::MAX;
+
+/// While it is there, no new command begins.
+#[derive(Debug)]
+pub(crate) struct Held<'a>(&'a Generations);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let generations = self.0;
+        let current = generations.current.read().unwrap_or_else(PoisonError::into_inner);
+        generations.present.store(current.generation, Ordering::SeqCst);
+        drop(current);
+        generations.held.store(false, Ordering::SeqCst);
+        // Under the lock that they wait with, so that none is missed.
+        let _waiting = generations.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.changed.notify_all();
+        // The association may be lost, with no other in its place.
+        generations.ring(|calls| calls.look = true);
+    }
+}
 
 /// The associations of one controller: what its namespaces, queues and housekeeper share.
 #[derive(Debug)]
@@ -27,6 +49,8 @@ pub(crate) struct Generations {
     replacing: Mutex<()>,
     bell: Arc<Bell>,
     pub(crate) bulletin: Bulletin,
+    /// No new command begins until the next association is up.
+    held: AtomicBool,
     /// The controller was shut down.
     ended: AtomicBool,
     /// Why commands are not held any more while there is no association.
@@ -52,6 +76,7 @@ impl Generations {
             replacing: Mutex::default(),
             bell,
             bulletin: Bulletin::default(),
+            held: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             unheld: Mutex::default(),
             changed: Condvar::new(),
@@ -70,7 +95,7 @@ impl Generations {
 
     /// Whether new commands still go to `association`.
     pub(crate) fn is_current(&self, association: &Association) -> bool {
-        self.present.load(Ordering::Acquire) == association.generation
+        self.present.load(Ordering::SeqCst) == association.generation
     }
 
     /// The association for new commands.
@@ -78,11 +103,19 @@ impl Generations {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Brings up the next association, sends new commands there, and lets the old one drain.
-    pub(crate) fn replace(&self, why: Replacement) -> Result<()> {
-        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let next = Arc::new(Association::establish(&self.connector, generation)?);
+    /// While it is held, nobody else brings up an association.
+    pub(crate) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of an association that is about to be brought up.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Sends new commands to `next`, and lets the present association drain; `told` is what is to be told of it.
+    pub(crate) fn take_over(&self, next: Association, told: impl FnOnce() -> Option<Event>) -> Result<()> {
+        let generation = next.generation;
         {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             if self.ended.load(Ordering::Acquire) {
@@ -90,11 +123,11 @@ impl Generations {
                 next.close(&error);
                 return Err(error);
             }
-            let old = std::mem::replace(&mut *current, next);
-            self.present.store(generation, Ordering::Release);
-            if old.death().is_none() {
-                let generation = old.generation;
-                self.bulletin.tell(|| Event::Replaced { generation, why });
+            let told = told();
+            let old = std::mem::replace(&mut *current, Arc::new(next));
+            self.present.store(generation, Ordering::SeqCst);
+            if let Some(event) = told {
+                self.bulletin.tell(|| event.clone());
             }
             // Before anybody can lose it.
             self.bulletin.tell(|| Event::AssociationUp { generation });
@@ -103,6 +136,26 @@ impl Generations {
         self.hold(None);
         self.ring(|calls| calls.look = true);
         Ok(())
+    }
+
+    /// Lets no new command begin on any association, until the guard is dropped.
+    pub(crate) fn hold_commands(&self) -> Held<'_> {
+        self.held.store(true, Ordering::SeqCst);
+        self.present.store(NONE, Ordering::SeqCst);
+        Held(self)
+    }
+
+    /// Whether commands are held because one association ends before the next is brought up.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// The association for new commands, once they are not held.
+    pub(crate) fn for_commands(&self) -> Result<Arc<Association>> {
+        if self.is_held() {
+            self.wait(None, || !self.is_held())?;
+        }
+        Ok(self.current())
     }
 
     /// Earlier associations, which still have commands outstanding or are not shut down yet.

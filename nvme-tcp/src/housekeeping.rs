@@ -17,6 +17,8 @@ use crate::association::Association;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Replacement};
 use crate::generations::Generations;
+use crate::key_source::FileWatch;
+use crate::options::Security;
 use crate::proto::{BringUpError, Recoverer, RecoveryStep};
 
 /// The longest rest.
@@ -42,7 +44,12 @@ pub(crate) fn start(generations: Arc<Generations>) -> Result<JoinHandle<()>> {
         seen: 0,
         gone: false,
         stopping: false,
+        why: Replacement::RecordBudget,
+        watch: None,
     };
+    if let Security::TlsFrom { source, .. } = &housekeeper.generations.connector.options().security {
+        housekeeper.watch = source.watch();
+    }
     housekeeper.recoverer = housekeeper.generations.connector.options().recovery.map(Recoverer::new);
     spawn("nvme-tcp-keep-alive", move || housekeeper.run())
 }
@@ -66,6 +73,10 @@ struct Housekeeper {
     /// It was told that there will be no other association.
     gone: bool,
     stopping: bool,
+    /// Why the next association is brought up.
+    why: Replacement,
+    /// What tells that the file with the key may have changed.
+    watch: Option<FileWatch>,
 }
 
 /// Whether another attempt to bring up an association would fail in the same way.
@@ -105,6 +116,13 @@ impl Housekeeper {
             }
             if calls.budget_low && self.replace_at.is_none() && self.replacing.is_none() {
                 self.generations.bulletin.tell(|| Event::RecordBudgetLow);
+                self.why = Replacement::RecordBudget;
+                self.replace_at = Some(Instant::now());
+            }
+            let file_changed = self.watch.as_ref().is_some_and(FileWatch::changed);
+            if calls.keys_changed || file_changed {
+                self.why = Replacement::KeysChanged;
+                // A rotation that is under way may have asked for the keys already.
                 self.replace_at = Some(Instant::now());
             }
             self.replace();
@@ -171,17 +189,17 @@ impl Housekeeper {
             return;
         }
         self.replace_at = None;
-        self.connect();
+        self.connect(self.why);
     }
 
     /// Begins to bring up the next association.
-    fn connect(&mut self) {
+    fn connect(&mut self, why: Replacement) {
         let generations = self.generations.clone();
         let (result, replacing) = mpsc::channel();
         let thread = spawn("nvme-tcp-connect", move || {
             let bell = RingAtEnd(generations);
             // The housekeeper may have ended meanwhile.
-            drop(result.send(bell.0.replace(Replacement::RecordBudget)));
+            drop(result.send(bell.0.replace(why).map(drop)));
             drop(result);
         });
         match thread {
@@ -194,6 +212,7 @@ impl Housekeeper {
     fn not_replaced(&mut self, error: &Error) {
         if self.generations.current().death().is_none() {
             // The old one serves until its key's limit, and then says so.
+            self.generations.bulletin.tell(|| Event::NotReplaced { error: error.clone() });
             self.replace_at = Some(Instant::now() + REPLACE_AGAIN);
         } else if let Some(recoverer) = &mut self.recoverer {
             let next = recoverer.failed(Instant::now(), fails_for_good(error), random());
@@ -209,7 +228,7 @@ impl Housekeeper {
             recoverer.connected();
             self.gone = false;
         }
-        let death = current.death()?;
+        let death = current.death().filter(|_| !self.generations.is_held())?;
         if self.replacing.is_none() {
             self.replace_at = None;
             let first = recoverer.lost(now, random());
@@ -218,7 +237,7 @@ impl Housekeeper {
         match self.recoverer.as_mut()?.next(now) {
             RecoveryStep::Wait(at) => at,
             RecoveryStep::Connect => {
-                self.connect();
+                self.connect(Replacement::Lost);
                 Some(now)
             }
             RecoveryStep::FailFast => {
@@ -258,6 +277,7 @@ impl Housekeeper {
     /// Sleeps until `next`, the bell, or something to do on a queue.
     fn rest(&self, next: Instant) {
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(self.generations.bell().as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
         let wanted = self.tenders.values().filter_map(Tender::wants);
         fds.extend(wanted.map(|(fd, flags): (BorrowedFd<'_>, _)| PollFd::new(fd, flags)));
         // Rounded up, so that a wait of less than a millisecond does not become a spin.

@@ -37,7 +37,14 @@
 //!
 //! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
 //!
-//! Not here yet: multipath, tokio and io_uring.
+//! - [`KeySource`] gives keys that change while a controller is used, and [`Controller::rotate_keys`] goes over to
+//!   them with no failed and no repeated I/O.
+//!
+//! - [`multipath`] makes one of several controllers of a subsystem.
+//!
+//! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
+//!
+//! Not here yet: tokio and io_uring.
 
 mod association;
 pub mod auth;
@@ -51,13 +58,16 @@ mod generations;
 pub mod host;
 mod housekeeping;
 mod key_file;
+mod key_source;
 mod key_text;
+pub mod multipath;
 mod namespace;
 pub mod nqn;
 mod options;
 pub mod proto;
 pub mod psk;
 mod queue;
+mod rotation;
 pub mod spec;
 pub mod uri;
 
@@ -69,9 +79,11 @@ pub use controller::{
 };
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
 pub use events::{Event, Events};
+pub use key_source::{KeySource, KeySourceError, KeyringKey};
 pub use namespace::{
     Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
 };
 pub use options::{Options, Security};
 pub use proto::{Recovery, UnknownWrites};
 pub use queue::{Queue, QueueCompletion, Rejected};
+pub use rotation::Rotation;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::auth::{Authentication, SecureChannel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostIdentity;
+use crate::key_source::KeySource;
 use crate::nqn;
 use crate::proto::Recovery;
 use crate::psk::{ConfiguredKey, Policy};
@@ -19,6 +20,14 @@ pub enum Security {
     Tls {
         /// The configured keys, the preferred first.
         keys: Arc<[ConfiguredKey]>,
+        /// Which identities may be tried.
+        policy: Policy,
+    },
+    /// TLS 1.3 with one of the keys that this source gives, asked anew for each association: they can change while
+    /// the controller is used.
+    TlsFrom {
+        /// Where the configured keys come from.
+        source: KeySource,
         /// Which identities may be tried.
         policy: Policy,
     },
@@ -105,6 +114,12 @@ impl Options {
     #[must_use]
     pub fn tls(self, key: ConfiguredKey) -> Self {
         self.security(Security::Tls { keys: Arc::new([key]), policy: Policy::ALL })
+    }
+
+    /// Requires TLS with the keys that this source gives.
+    #[must_use]
+    pub fn tls_from(self, source: KeySource) -> Self {
+        self.security(Security::TlsFrom { source, policy: Policy::ALL })
     }
 
     /// Sets whether and how the connections are TLS.

@@ -5,6 +5,7 @@ mod raw;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +13,7 @@ use zerocopy::IntoBytes;
 
 use crate::association::{Association, check};
 use crate::driver::shared::TICK;
-use crate::driver::transport::Wait;
+use crate::driver::transport::{TransportError, Wait};
 use crate::driver::wire::Intake;
 use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,8 +67,13 @@ impl fmt::Debug for Rejected {
 /// the direction that [`wants`](Self::wants) says and then polls.
 ///
 /// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
-/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still
-/// goes to the old one.) Ask for the descriptor again after each submission.
+/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
+/// to the old one.) Ask for the descriptor again after each submission.
+///
+/// A connection that is lost alone, while the association lives, fails what was outstanding on it; the next command
+/// goes to a new connection. The controller may still be carrying out a write that failed so, and nothing says until
+/// when, since its keep-alive goes on: before writing to the same place again, replace the association
+/// ([`Controller::reconnect`](crate::Controller::reconnect)), or read back what stands there.
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,
@@ -86,6 +92,9 @@ struct Lane {
     /// Completions of what was cancelled, for the next poll.
     cancelled: Vec<QueueCompletion>,
     dead: Option<Error>,
+    /// Whether the association counts it among its busy ones.
+    busy: bool,
+    closed: bool,
 }
 
 /// What a caller waits for.
@@ -108,6 +117,9 @@ impl Queue {
         match (self.generations.is_current(&self.lane.association), self.outstanding()) {
             (false, 0) => self.lane.tickets.len(),
             (false, _) => 0,
+            (true, 0) if self.lane.dead.is_some() && self.lane.association.death().is_none() => {
+                self.lane.tickets.len()
+            }
             (true, _) if self.lane.dead.is_some() => 0,
             (true, _) => self.lane.engine.room(),
         }
@@ -232,16 +244,43 @@ impl Queue {
         if let Err(error) = self.follow() {
             return Err(Rejected { error, buffer: loan.into_owned() });
         }
-        self.lane.submit(name, &sqe, loan, cookie, self.generations.connector.options().timeout)
+        // Before the last look: an association that ends before the next one begins waits for it.
+        self.lane.occupy();
+        if self.outstanding() == 0 && self.is_stale() {
+            self.lane.vacate();
+            if let Err(error) = self.follow() {
+                return Err(Rejected { error, buffer: loan.into_owned() });
+            }
+            self.lane.occupy();
+        }
+        let timeout = self.generations.connector.options().timeout;
+        let submitted = self.lane.submit(name, &sqe, loan, cookie, timeout);
+        if self.outstanding() == 0 {
+            self.lane.vacate();
+        }
+        submitted
     }
 
-    /// Goes over to the controller's present association, once nothing is outstanding on the one before. A
-    /// caller that saw room just before the change is still served by the old one, which is alive until then.
+    /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another
+    /// connection, where this one was lost and the association was not. A caller that saw room just before the
+    /// change is still served by the old one, which is alive until then.
     fn follow(&mut self) -> Result<()> {
-        if self.outstanding() == 0 && !self.generations.is_current(&self.lane.association) {
+        if self.outstanding() == 0 && (self.is_stale() || self.lane.dead.is_some()) {
+            if let (false, Some(error)) = (self.is_stale(), self.lane.association.death()) {
+                // There is no other association yet.
+                return Err(error);
+            }
+            // Its queue ID is free again for the next.
+            self.lane.close();
+            let cancelled = std::mem::take(&mut self.lane.cancelled);
             self.lane = Lane::open(&self.generations)?;
+            self.lane.cancelled = cancelled;
         }
         Ok(())
+    }
+
+    fn is_stale(&self) -> bool {
+        !self.generations.is_current(&self.lane.association)
     }
 
     /// Sends and receives what can be now, and adds what is done to `completions`; how many that were. Where
@@ -311,12 +350,21 @@ impl AsFd for Queue {
 
 impl Lane {
     fn open(generations: &Generations) -> Result<Self> {
-        let association = generations.current();
+        let association = generations.for_commands()?;
         let (opened, qid) = association.open_io_queue(&generations.connector)?;
         let depth = association.traits.io_entries.saturating_sub(1) as usize;
         let (engine, intake) = (opened.engine, opened.intake);
-        let tickets = vec![None; depth];
-        Ok(Self { association, qid, engine, intake, tickets, cancelled: Vec::new(), dead: None })
+        Ok(Self {
+            association,
+            qid,
+            engine,
+            intake,
+            tickets: vec![None; depth],
+            cancelled: Vec::new(),
+            dead: None,
+            busy: false,
+            closed: false,
+        })
     }
 
     fn submit(
@@ -342,6 +390,31 @@ impl Lane {
             Err((error, loan)) => {
                 Err(Rejected { error: Error::invalid(error.to_string()), buffer: loan.into_owned() })
             }
+        }
+    }
+
+    /// Says that a command is about to be outstanding.
+    fn occupy(&mut self) {
+        if !std::mem::replace(&mut self.busy, true) {
+            self.association.busy_lanes.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Says that none is outstanding any more.
+    fn vacate(&mut self) {
+        if std::mem::take(&mut self.busy) {
+            self.association.busy_lanes.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends the connection, and gives its queue ID back.
+    fn close(&mut self) {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.vacate();
+            self.engine.outlet_mut().half_mut().close_notify();
+            self.engine.outlet().half().shutdown();
+            self.association.give_back(self.qid);
+            self.dead.get_or_insert(ErrorKind::Lost(TransportError::Closed).into());
         }
     }
 
@@ -393,6 +466,9 @@ impl Lane {
                 completions.push(QueueCompletion { cookie, result, buffer: loan.into_owned() });
             }
         }
+        if self.engine.outstanding() == 0 {
+            self.vacate();
+        }
         result
     }
 
@@ -423,8 +499,6 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.engine.outlet_mut().half_mut().close_notify();
-        self.engine.outlet().half().shutdown();
-        self.association.give_back(self.qid);
+        self.close();
     }
 }

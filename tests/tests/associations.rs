@@ -1,59 +1,12 @@
 //! Associations take over from one another, and no I/O fails.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+mod load;
 
-use nvme_tcp::Controller;
+use std::time::Duration;
+
+use load::{LANE, under_load, wait_until};
 use nvme_tcp_target::Namespace;
 use system_tests::{DEADLINE, embedded, image, key, scaled};
-
-const LANE: u64 = 1 << 20;
-
-/// Writes and reads back in this many threads while `act` runs, every byte compared; how many rounds that
-/// were.
-fn under_load(controller: &Controller, threads: u64, piece: u64, act: impl FnOnce()) -> u64 {
-    let namespace = &controller.namespace(1).unwrap();
-    let (stop, rounds) = (&AtomicBool::new(false), &AtomicU64::new(0));
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|number| {
-                scope.spawn(move || {
-                    let mut back = vec![0; piece as usize];
-                    while !stop.load(Ordering::Relaxed) {
-                        let round = rounds.fetch_add(1, Ordering::Relaxed);
-                        let offset = number * LANE + round % (LANE / piece) * piece;
-                        let data = image(round, piece);
-                        namespace.write_at(&data, offset).unwrap();
-                        namespace.read_at(&mut back, offset).unwrap();
-                        assert!(back == data, "round {round}");
-                    }
-                })
-            })
-            .collect();
-        // Whatever becomes of `act`, the threads end.
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let stopped = Stop(stop);
-        act();
-        drop(stopped);
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
-    });
-    rounds.load(Ordering::Relaxed)
-}
-
-/// Waits until `done`, which nothing tells of.
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn reconnecting_under_load_fails_no_command() {
@@ -61,7 +14,7 @@ fn reconnecting_under_load_fails_no_command() {
         let served = embedded(Namespace::ram(4 * LANE), tls.then(key), |_| {});
         let controller = served.options().io_queues(2).connect().unwrap();
         let times = scaled(20, 5);
-        let rounds = under_load(&controller, 4, 65_536, || {
+        let rounds = under_load(&controller.namespace(1).unwrap(), 4, 65_536, || {
             for _ in 0..times {
                 controller.reconnect().unwrap();
             }
@@ -106,7 +59,7 @@ fn before_a_key_s_records_are_used_up_the_next_association_takes_over() {
     let served = embedded(Namespace::ram(4 * LANE), Some(key()), |_| {});
     let budget = ktls::Options::new().record_limit(4000).record_alarm(2000);
     let controller = served.options().io_queues(2).tls_options(budget).connect().unwrap();
-    under_load(&controller, 2, 16_384, || {
+    under_load(&controller.namespace(1).unwrap(), 2, 16_384, || {
         wait_until("no new association", || controller.info().generation >= scaled(4, 2));
     });
     controller.shutdown();

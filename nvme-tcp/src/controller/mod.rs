@@ -15,14 +15,15 @@ use std::time::Duration;
 use crate::auth::Agreed;
 use crate::connector::TlsFacts;
 use crate::driver::shared::{Buffer, Request};
-use crate::error::{ErrorKind, NamespaceRefusal, Result};
+use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::events::{Events, Replacement};
 use crate::generations::Generations;
 use crate::housekeeping;
-use crate::namespace::Namespace;
-use crate::options::Options;
+use crate::namespace::{Namespace, Route};
+use crate::options::{Options, Security};
 use crate::proto::{ControllerTraits, DataFault, Negotiated};
 use crate::queue::Queue;
+use crate::rotation::Rotation;
 use crate::spec::command::Sqe;
 use crate::spec::completion::{Cqe, Status};
 
@@ -64,6 +65,11 @@ impl Controller {
         Ok(Self { generations, housekeeper })
     }
 
+    /// What its namespaces share.
+    pub(crate) fn generations(&self) -> &Arc<Generations> {
+        &self.generations
+    }
+
     /// What the controller and the connections to it turned out to be.
     pub fn info(&self) -> ControllerInfo {
         let association = self.generations.current();
@@ -87,7 +93,7 @@ impl Controller {
             }
             _ => error,
         })?;
-        Namespace::new(self.generations.clone(), nsid, &identify)
+        Namespace::new(Route::Controller(self.generations.clone()), nsid, &identify)
     }
 
     /// A queue of its own for one thread, on one of the I/O queues that
@@ -105,6 +111,35 @@ impl Controller {
     /// # Errors
     /// The new one did not come up; the old one is still used.
     pub fn reconnect(&self) -> Result<()> {
+        self.generations.replace(Replacement::Asked).map(drop)
+    }
+
+    /// Rotates the keys while the controller is used, in one call: asks the
+    /// [`KeySource`](crate::KeySource) for its keys, brings up the next association with them, sends new
+    /// commands there, and shuts the old one down when its last command is done. No command fails and none is
+    /// carried out twice. Give the target the new key before, and take the old one from it after.
+    ///
+    /// Where the target grants this host no second controller, new commands are held while the old association
+    /// drains and ends and the next is brought up; [`Rotation::held`] says for how long.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// let rotation = controller.rotate_keys()?;
+    /// if rotation.gap {
+    ///     eprintln!("the target knows version-0 identities only: it can have one key at a time");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The connections are plain; the source gives no key; the next association did not come up, because the target
+    /// does not know the new key, for example. The old association is used on then, unless it had to end first.
+    pub fn rotate_keys(&self) -> Result<Rotation> {
+        if matches!(self.generations.connector.options().security, Security::Plain) {
+            return Err(Error::invalid("the connections are plain: there is no key to rotate"));
+        }
         self.generations.replace(Replacement::Asked)
     }
 
@@ -190,7 +225,7 @@ pub(crate) fn admin(
     sqe: Sqe,
     buffer: Buffer<'_>,
 ) -> Result<Cqe> {
-    generations.current().admin(name, sqe, buffer)
+    generations.for_commands()?.admin(name, sqe, buffer)
 }
 
 /// Runs an admin command that may take `limit`, and gives back what became of it, whatever its status says.
@@ -200,7 +235,7 @@ pub(crate) fn admin_within(
     sqe: Sqe,
     buffer: Buffer<'_>,
 ) -> Result<Answer> {
-    generations.current().admin.execute_within(limit, Request { sqe, buffer })
+    generations.for_commands()?.admin.execute_within(limit, Request { sqe, buffer })
 }
 
 /// Runs an admin command that fills `buffer` and changes nothing: where the association is lost meanwhile, it is
@@ -213,7 +248,7 @@ pub(crate) fn admin_read(
 ) -> Result<()> {
     let mut tries = 0;
     loop {
-        let association = generations.current();
+        let association = generations.for_commands()?;
         let Err(error) = association.admin(name, sqe, Buffer::Read(&mut *buffer)) else { return Ok(()) };
         let policy = generations.connector.options().recovery;
         let again = policy.is_some_and(|policy| tries < policy.retries) && association.death().is_some();

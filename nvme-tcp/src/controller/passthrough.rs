@@ -127,7 +127,7 @@ impl Controller {
         let room = data.room();
         let limit = command.timeout.unwrap_or(self.generations.connector.options().timeout);
         let request = Request { sqe: command.sqe(), buffer: data.into() };
-        let association = self.generations.current();
+        let association = self.generations.for_commands()?;
         let answer = queue_of_this_thread(&association)?.execute_within(limit, request)?;
         completion("an I/O command", answer, room)
     }

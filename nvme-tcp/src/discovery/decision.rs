@@ -64,7 +64,9 @@ impl Entry {
             (Security::Plain, TlsNeed::Required) => Decision::Refused(Refusal::TlsRequired),
             (Security::Plain, _) => Decision::Plain,
             (_, TlsNeed::Required | TlsNeed::Possible) if old => Decision::Refused(Refusal::OldTls),
-            (Security::Tls { .. }, need) => Decision::Tls { advertised: need != TlsNeed::Off },
+            (Security::Tls { .. } | Security::TlsFrom { .. }, need) => {
+                Decision::Tls { advertised: need != TlsNeed::Off }
+            }
             (Security::Concat, TlsNeed::Required) => Decision::Refused(Refusal::ConcatNotTaken),
             (Security::Concat, _) => Decision::Concat,
         }

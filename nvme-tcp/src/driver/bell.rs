@@ -13,6 +13,8 @@ pub(crate) struct Calls {
     pub(crate) stop: bool,
     /// A key's record budget runs low.
     pub(crate) budget_low: bool,
+    /// The source of the keys has others.
+    pub(crate) keys_changed: bool,
     /// There is something to look at.
     pub(crate) look: bool,
 }

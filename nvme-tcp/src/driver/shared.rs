@@ -150,6 +150,11 @@ impl SharedQueue {
         std::mem::take(&mut self.lock().traffic)
     }
 
+    /// Whether no caller's command is outstanding.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().calls.iter().all(|call| call.outstanding == 0)
+    }
+
     /// Why the queue died, if it did.
     pub(crate) fn death(&self) -> Option<Error> {
         self.lock().dead.clone()

@@ -63,7 +63,7 @@ impl Namespace {
             blocks.push((slba, count, *attributes));
         }
         blocks.retain(|(_, count, _)| *count > 0);
-        if blocks.is_empty() || self.generations.current().traits.optional_commands & ONCS_DSM == 0 {
+        if blocks.is_empty() || self.route.association().traits.optional_commands & ONCS_DSM == 0 {
             return Ok(());
         }
         let limits = self.limits()?;

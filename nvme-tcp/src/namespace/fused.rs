@@ -47,9 +47,9 @@ impl Namespace {
             Request { sqe: compare, buffer: Buffer::Write(expected) },
             Request { sqe: write, buffer: Buffer::Write(new) },
         ];
-        let association = self.generations.current();
+        let way = self.route.choose()?;
         let mut cause: Option<Error> = None;
-        queue_of_this_thread(&association)?.execute_fused(pair, |cqe, fault| {
+        queue_of_this_thread(&way.association)?.execute_fused(pair, |cqe, fault| {
             if let Err(error) = check("Compare and Write", cqe, fault) {
                 // The one that says why, and not the one that only failed with it.
                 let follows = |error: &Error| error.status().is_some_and(|s| s.is(Status::FAILED_FUSED));

@@ -100,16 +100,17 @@ impl Namespace {
     fn read_limits(&self) -> Result<Limits> {
         let mut data = vec![0; IDENTIFY_LEN];
         let fields = IdentifyFields { cns: identify::CNS_CONTROLLER, ..IdentifyFields::default() };
-        admin_read(&self.generations, "Identify Controller", fields.to_sqe(), &mut data)?;
+        let generations = self.route.any();
+        admin_read(&generations, "Identify Controller", fields.to_sqe(), &mut data)?;
         let (controller, _) = malformed::read::<IdentifyController>("Identify Controller", &data)?;
         let get = fabrics::property_get(property::CAP, true);
-        let cap = Capabilities(admin_value(&self.generations, "Property Get (CAP)", get)?);
+        let cap = Capabilities(admin_value(&generations, "Property Get (CAP)", get)?);
         let fields = IdentifyFields {
             cns: identify::CNS_COMMAND_SET_CONTROLLER,
             csi: identify::CSI_NVM,
             ..IdentifyFields::default()
         };
-        let read = admin_read(&self.generations, "Identify (NVM controller)", fields.to_sqe(), &mut data);
+        let read = admin_read(&generations, "Identify (NVM controller)", fields.to_sqe(), &mut data);
         let nvm = match read {
             Ok(()) => malformed::read::<IdentifyNvmController>("Identify (NVM controller)", &data)?.0,
             // Controllers of before 2.0 do not know it, and have no such limits.

@@ -76,7 +76,7 @@ impl Namespace {
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn flush(&self) -> Result<()> {
-        if !self.generations.current().traits.volatile_write_cache {
+        if !self.route.association().traits.volatile_write_cache {
             return Ok(());
         }
         self.run_bare("Flush", [nvm::flush(self.nsid)])
@@ -98,7 +98,7 @@ impl Namespace {
     /// As [`write_at`](Self::write_at).
     pub fn write_zeroes_with(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
         let (slba, count) = self.blocks_at(offset, len)?;
-        if self.generations.current().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
+        if self.route.association().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
             return self.write_zero_blocks(offset, len, flags - IoFlags::DEALLOCATE);
         }
         let commands = pieces(slba, count, self.limits()?.write_zeroes, 0)

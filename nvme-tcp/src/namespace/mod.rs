@@ -6,6 +6,7 @@ mod fused;
 mod info;
 mod io;
 mod reservation;
+mod route;
 mod run;
 
 use std::cell::Cell;
@@ -15,7 +16,6 @@ use std::sync::{Arc, OnceLock};
 use crate::association::Association;
 use crate::driver::shared::SharedQueue;
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
-use crate::generations::Generations;
 use crate::spec::command::nvm::MAX_BLOCKS;
 use crate::spec::identify::IdentifyNamespace;
 
@@ -25,19 +25,20 @@ pub use copy::ByteRange;
 pub use dataset::{DatasetAttributes, DatasetRange};
 pub use info::NamespaceInfo;
 pub use reservation::{Acquire, Register, Release};
+pub(crate) use route::Route;
 
 /// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
 const MAX_TRANSFER: u64 = 1 << 20;
 
-/// A namespace of a controller. It may be shared between threads, and goes on with the controller's next
-/// association when one takes over.
+/// A namespace of a controller, or of a [subsystem](crate::multipath) with several. It may be shared between
+/// threads, and goes on with the controller's next association when one takes over.
 ///
 /// Offsets and lengths are in bytes and must be multiples of [`block_size`](Self::block_size). Each call
 /// splits its data into commands, keeps as many of them in flight as its queue takes, and returns when all are
 /// done. A thread stays with one of the I/O queues.
 #[derive(Clone, Debug)]
 pub struct Namespace {
-    generations: Arc<Generations>,
+    route: Route,
     nsid: u32,
     block_shift: u8,
     blocks: u64,
@@ -48,11 +49,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    pub(crate) fn new(
-        generations: Arc<Generations>,
-        nsid: u32,
-        identify: &IdentifyNamespace,
-    ) -> Result<Self> {
+    pub(crate) fn new(route: Route, nsid: u32, identify: &IdentifyNamespace) -> Result<Self> {
         let refuse = |refusal| Err(ErrorKind::Namespace { nsid, refusal }.into());
         let format = identify.format();
         if identify.nsze.get() == 0 {
@@ -71,7 +68,7 @@ impl Namespace {
         let read_only = identify.nsattr & 1 != 0;
         let info = NamespaceInfo::of(identify, format.data_shift);
         let limits = Arc::default();
-        Ok(Self { generations, nsid, block_shift: format.data_shift, blocks, read_only, info, limits })
+        Ok(Self { route, nsid, block_shift: format.data_shift, blocks, read_only, info, limits })
     }
 
     /// NSID.
@@ -101,7 +98,7 @@ impl Namespace {
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
     pub fn max_transfer(&self) -> usize {
-        self.max_transfer_on(&self.generations.current())
+        self.max_transfer_on(&self.route.association())
     }
 
     pub(crate) fn max_transfer_on(&self, association: &Association) -> usize {
@@ -132,7 +129,7 @@ impl Namespace {
 
     /// Refuses a command whose bit of ONCS is not set; `what` is for the error.
     fn require(&self, bit: u16, what: &'static str) -> Result<()> {
-        match self.generations.current().traits.optional_commands & bit {
+        match self.route.association().traits.optional_commands & bit {
             0 => Err(ErrorKind::Unsupported(what).into()),
             _ => Ok(()),
         }

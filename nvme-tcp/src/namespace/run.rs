@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::route::Way;
 use super::{Namespace, queue_of_this_thread};
 use crate::association::{Association, check};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
-use crate::proto::UnknownWrites;
-use crate::spec::command::{Sqe, nvm, reservation};
+use crate::multipath::{Group, Turn};
+use crate::proto::{AfterLoss, is_repeatable};
+use crate::spec::command::Sqe;
 
 /// Commands that are held in memory at once, where their number is the caller's.
 const WINDOW: usize = 1024;
@@ -115,11 +117,6 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether carrying a command out twice, or late, is as good as once: it changes nothing.
-fn is_repeatable(sqe: &Sqe) -> bool {
-    matches!(sqe.opcode, nvm::READ | nvm::FLUSH | nvm::COMPARE | nvm::VERIFY | reservation::REPORT)
-}
-
 /// The parts of `data` that `ranges`, ascending and apart, name, each with where it begins.
 pub(super) fn split<T>(
     data: &mut [T],
@@ -173,23 +170,28 @@ impl Namespace {
         cut: impl Fn(&Association) -> Cut,
         mut attempt: impl FnMut(&mut dyn Iterator<Item = Range<usize>>, Attempt<'_>) -> Outcome,
     ) -> Result<()> {
-        let generations = &*self.generations;
         let mut left = Left::whole(len);
         let mut tries = 0;
         while !left.is_empty() {
-            let association = generations.current();
-            let cut = cut(&association);
-            let queue = queue_of_this_thread(&association)?;
-            let go = Attempt { name, queue, association: &association, generations };
+            let mut way = self.route.choose()?;
+            let association = &*way.association;
+            let cut = cut(association);
+            let queue = queue_of_this_thread(association)?;
+            let go = Attempt { name, queue, association, generations: &way.generations };
             let Outcome { begun, failed, error, unknown } = attempt(&mut left.pieces(cut), go);
             left.done(cut, begun, &failed);
             if begun > failed.len() {
                 tries = 0;
             }
-            if let Some(error) = error {
-                self.recover(name, &association, error, unknown, tries)?;
-                tries += 1;
+            let Some(error) = error else {
+                way.succeeded();
+                continue;
+            };
+            match way.take_turn() {
+                None => self.recover(name, &way, error, unknown, tries)?,
+                Some((group, turn)) => self.fail_over(name, &way, (&group, &turn), error, unknown, tries)?,
             }
+            tries += 1;
         }
         Ok(())
     }
@@ -197,15 +199,8 @@ impl Namespace {
     /// Waits until what failed may be sent again; an error where it may not. Writes of `unknown` fate wait for the
     /// fence of the association that they were sent on, since its controller may still carry them out: after a
     /// replay, and after a later write to the same place.
-    fn recover(
-        &self,
-        name: &'static str,
-        association: &Association,
-        error: Error,
-        unknown: bool,
-        tries: u32,
-    ) -> Result<()> {
-        let generations = &*self.generations;
+    fn recover(&self, name: &'static str, way: &Way, error: Error, unknown: bool, tries: u32) -> Result<()> {
+        let (generations, association) = (&*way.generations, &*way.association);
         let options = generations.connector.options();
         let Some(policy) = options.recovery else { return Err(error) };
         let traits = &association.traits;
@@ -215,36 +210,62 @@ impl Namespace {
             return generations.wait_until(Instant::now() + after.ok_or(error)?);
         };
         if tries >= policy.retries || matches!(death.kind(), ErrorKind::ShutDown) {
-            return Err(if unknown { self.unknown_fate(name, association, error) } else { error });
+            return Err(if unknown { unknown_fate(name, way, error) } else { error });
         }
-        if !unknown {
-            return generations.wait_for_next(association);
-        }
-        let fate = |cause| self.unknown_fate(name, association, cause);
-        match self.fence(association) {
-            Some(fenced) if policy.unknown == UnknownWrites::Replay => {
+        let fate = |cause| unknown_fate(name, way, cause);
+        match policy.after_loss(!unknown, fence(way)) {
+            AfterLoss::Again => generations.wait_for_next(association),
+            AfterLoss::AgainAt(fenced) => {
                 let held = generations.wait_for_next(association);
                 held.and_then(|()| generations.wait_until(fenced)).map_err(fate)
             }
-            _ => Err(fate(error)),
+            AfterLoss::Report => Err(fate(error)),
         }
     }
 
-    /// When the controller of a lost association has surely stopped working.
-    fn fence(&self, association: &Association) -> Option<Instant> {
-        let options = self.generations.connector.options();
-        let traits = &association.traits;
-        let kato = if traits.keep_alive { options.keep_alive } else { Duration::ZERO };
-        let policy = options.recovery.unwrap_or_default();
-        let after = policy.fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time);
-        Some(association.lost_at() + after?)
+    /// As [`recover`](Self::recover), where there are other paths: what was not carried out takes another at once,
+    /// and what may have been once this one is fenced.
+    fn fail_over(
+        &self,
+        name: &'static str,
+        way: &Way,
+        (group, turn): (&Group, &Turn),
+        error: Error,
+        unknown: bool,
+        tries: u32,
+    ) -> Result<()> {
+        let policy = way.generations.connector.options().recovery.unwrap_or_default();
+        if way.association.death().is_some() {
+            group.lost(turn, &way.association);
+            let fate = |cause| unknown_fate(name, way, cause);
+            return match policy.after_loss(!unknown, fence(way)) {
+                AfterLoss::Again => Ok(()),
+                AfterLoss::AgainAt(fenced) => group.wait_until(fenced).map_err(fate),
+                AfterLoss::Report => Err(fate(error)),
+            };
+        }
+        if error.status().is_some_and(|status| group.failed(turn, status)) {
+            return Ok(());
+        }
+        let delays = way.association.traits.retry_delays;
+        let after = error.status().and_then(|status| policy.retry_after(status, tries, delays));
+        group.wait_until(Instant::now() + after.ok_or(error)?)
     }
+}
 
-    fn unknown_fate(&self, command: &'static str, association: &Association, cause: Error) -> Error {
-        let fenced = self.fence(association);
-        let fenced_in = fenced.map(|at| at.saturating_duration_since(Instant::now()));
-        ErrorKind::UnknownFate { command, cause, fenced_in }.into()
-    }
+/// When the controller of a lost association has surely stopped working.
+fn fence(way: &Way) -> Option<Instant> {
+    let options = way.generations.connector.options();
+    let traits = &way.association.traits;
+    let kato = if traits.keep_alive { options.keep_alive } else { Duration::ZERO };
+    let policy = options.recovery.unwrap_or_default();
+    let after = policy.fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time);
+    Some(way.association.lost_at() + after?)
+}
+
+fn unknown_fate(command: &'static str, way: &Way, cause: Error) -> Error {
+    let fenced_in = fence(way).map(|at| at.saturating_duration_since(Instant::now()));
+    ErrorKind::UnknownFate { command, cause, fenced_in }.into()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod connection;
 mod events;
 mod frame;
 mod keep_alive;
+mod multipath;
 mod recovery;
 mod shutdown;
 mod slots;
@@ -27,7 +28,8 @@ pub use connection::{
 pub use events::{AsyncEvents, EventStep, MAX_EVENT_REQUESTS};
 pub use frame::{Frame, Framer, Pdu, Sender};
 pub use keep_alive::{KeepAlive, KeepAliveAction};
-pub use recovery::{Recoverer, Recovery, RecoveryStep, UnknownWrites};
+pub use multipath::{Choice, PathPolicy, Paths};
+pub use recovery::{AfterLoss, Recoverer, Recovery, RecoveryStep, UnknownWrites, is_repeatable};
 pub use shutdown::{Shutdown, ShutdownStep};
 pub use slots::CommandId;
 pub use traits::{BringUpError, ControllerTraits, Settings};

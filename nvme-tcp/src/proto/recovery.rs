@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::spec::command::{Sqe, nvm, reservation};
 use crate::spec::completion::Status;
 
 /// When to bring a lost association up again, and what becomes of the commands meanwhile. The defaults follow the
@@ -24,7 +25,8 @@ pub enum UnknownWrites {
     /// It is held until the old association is fenced, that is, its controller has noticed that the host is gone and
     /// has stopped working; then it is sent again. Without a keep-alive nothing fences, and it is reported.
     Replay,
-    /// It fails with [`ErrorKind::UnknownFate`](crate::ErrorKind::UnknownFate) at once.
+    /// It fails with [`ErrorKind::UnknownFate`](crate::ErrorKind::UnknownFate) at once. Its caller must not write to
+    /// the same place before the time that the error names is over: the old controller might then overwrite it.
     Report,
 }
 
@@ -118,6 +120,34 @@ impl Recovery {
         let quiesce = if quiesce_time.is_zero() { self.assumed_quiesce } else { quiesce_time };
         Some(kato * if traffic_based { 2 } else { 1 } + quiesce)
     }
+}
+
+/// What becomes of a command that was outstanding when its association was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterLoss {
+    /// It is sent again as soon as there is an association, or another path.
+    Again,
+    /// It is sent again, but not before the old association is fenced, at this time.
+    AgainAt(Instant),
+    /// Its fate is unknown, and its caller is told so.
+    Report,
+}
+
+impl Recovery {
+    /// What becomes of a command that was outstanding when its association was lost, which is fenced at `fenced`,
+    /// where something fences it; `repeatable` as [`is_repeatable`] says.
+    pub fn after_loss(&self, repeatable: bool, fenced: Option<Instant>) -> AfterLoss {
+        match fenced {
+            _ if repeatable => AfterLoss::Again,
+            Some(fenced) if self.unknown == UnknownWrites::Replay => AfterLoss::AgainAt(fenced),
+            _ => AfterLoss::Report,
+        }
+    }
+}
+
+/// Whether carrying a command out twice, or late, is as good as once: it changes nothing.
+pub fn is_repeatable(sqe: &Sqe) -> bool {
+    matches!(sqe.opcode, nvm::READ | nvm::FLUSH | nvm::COMPARE | nvm::VERIFY | reservation::REPORT)
 }
 
 /// What passes by itself.

@@ -1,0 +1,176 @@
+//! Where the pre-shared keys of a controller come from, so that they can change while it is used.
+
+mod keyring;
+mod watch;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::driver::bell::Bell;
+use crate::error::{Error, ErrorKind, Result};
+use crate::psk::ConfiguredKey;
+
+pub use keyring::KeyringKey;
+pub(crate) use watch::FileWatch;
+
+/// Why a callback gives no keys.
+pub type KeySourceError = Box<dyn StdError + Send + Sync>;
+
+/// Where the configured keys of a controller come from, each time that an association is brought up: the preferred
+/// first. A clone is the same source, so that one can serve many controllers.
+///
+/// Of a source in [`memory`](Self::memory) and of a [`file`](Self::file) a controller notices by itself that the
+/// keys changed, and rotates to them; of the others at
+/// [`Controller::rotate_keys`](crate::Controller::rotate_keys), and at the next association.
+///
+/// ```no_run
+/// use nvme_tcp::{KeySource, Options, host::HostIdentity};
+///
+/// # fn main() -> nvme_tcp::Result<()> {
+/// let keys = KeySource::file("/etc/nvme/image.key");
+/// let controller = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+///     .tls_from(keys)
+///     .connect()?;
+/// // Once the target knows tomorrow's key as well: put it into the file, by rename(2).
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KeySource(Arc<Source>);
+
+type Callback = dyn Fn() -> Result<Vec<ConfiguredKey>, KeySourceError> + Send + Sync;
+
+enum Source {
+    Memory(Mutex<Memory>),
+    File(PathBuf),
+    Keyring(KeyringKey),
+    Callback(Box<Callback>),
+}
+
+#[derive(Default)]
+struct Memory {
+    keys: Vec<ConfiguredKey>,
+    bells: Vec<Weak<Bell>>,
+}
+
+impl KeySource {
+    /// These keys, until [`set`](Self::set) gives others.
+    pub fn memory(keys: impl Into<Vec<ConfiguredKey>>) -> Self {
+        Self(Arc::new(Source::Memory(Mutex::new(Memory { keys: keys.into(), bells: Vec::new() }))))
+    }
+
+    /// The key in this file (see [`ConfiguredKey::from_file`]), which is watched: a controller rotates when the file
+    /// is written, or another takes its place.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(Source::File(path.into())))
+    }
+
+    /// The key texts, one a line, in a key of the kernel's key retention service (`keyrings(7)`).
+    pub fn keyring(key: KeyringKey) -> Self {
+        Self(Arc::new(Source::Keyring(key)))
+    }
+
+    /// What `load` gives: it is called on a thread of the library's, or in `connect` or `rotate_keys`, and may take
+    /// its time.
+    pub fn callback(
+        load: impl Fn() -> Result<Vec<ConfiguredKey>, KeySourceError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Source::Callback(Box::new(load))))
+    }
+
+    /// Other keys from now on: each controller that uses this source rotates to them by itself, without being
+    /// waited for. Whether the source is one in memory; another takes no keys.
+    pub fn set(&self, keys: impl Into<Vec<ConfiguredKey>>) -> bool {
+        let Source::Memory(memory) = &*self.0 else { return false };
+        let mut memory = lock(memory);
+        memory.keys = keys.into();
+        memory.bells.retain(|bell| {
+            let bell = bell.upgrade();
+            bell.inspect(|bell| bell.ring(|calls| calls.keys_changed = true)).is_some()
+        });
+        true
+    }
+
+    /// The keys as they are now; at least one.
+    pub(crate) fn load(&self) -> Result<Vec<ConfiguredKey>> {
+        let keys = match &*self.0 {
+            Source::Memory(memory) => lock(memory).keys.clone(),
+            Source::File(path) => vec![ConfiguredKey::from_file(path).map_err(Error::from)?],
+            Source::Keyring(key) => key.load()?,
+            Source::Callback(load) => load().map_err(ErrorKind::KeySource)?,
+        };
+        match keys.is_empty() {
+            true => Err(ErrorKind::KeySource("it gives no key".into()).into()),
+            false => Ok(keys),
+        }
+    }
+
+    /// Has a controller's bell rung when the keys change, where the source can say so by itself.
+    pub(crate) fn subscribe(&self, bell: &Arc<Bell>) {
+        if let Source::Memory(memory) = &*self.0 {
+            lock(memory).bells.push(Arc::downgrade(bell));
+        }
+    }
+
+    /// What tells that the file may have changed, where there is one.
+    pub(crate) fn watch(&self) -> Option<FileWatch> {
+        match &*self.0 {
+            Source::File(path) => FileWatch::new(path),
+            _ => None,
+        }
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Source::Memory(memory) => write!(f, "KeySource::memory({} keys)", lock(memory).keys.len()),
+            Source::File(path) => write!(f, "KeySource::file({path:?})"),
+            Source::Keyring(key) => write!(f, "KeySource::keyring({key:?})"),
+            Source::Callback(_) => f.write_str("KeySource::callback(..)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psk::KeyHash;
+
+    fn key(fill: u8) -> ConfiguredKey {
+        ConfiguredKey::new(KeyHash::Sha256, &[fill; 32]).unwrap()
+    }
+
+    #[test]
+    fn memory_rings_who_uses_it_and_only_memory_takes_keys() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let source = KeySource::memory([key(1)]);
+        source.subscribe(&bell);
+        assert!(source.clone().set([key(2), key(3)]));
+        assert!(bell.take().keys_changed && !bell.take().keys_changed);
+        assert_eq!(source.load().unwrap(), [key(2), key(3)]);
+        assert!(!KeySource::file("/nowhere").set([key(1)]));
+        drop(bell);
+        assert!(source.set([]));
+        assert!(matches!(source.load().unwrap_err().kind(), ErrorKind::KeySource(_)));
+    }
+
+    #[test]
+    fn a_callback_is_asked_each_time_and_its_error_is_told() {
+        let source = KeySource::callback(|| Err("the vault is sealed".into()));
+        let error = source.load().unwrap_err();
+        assert!(error.to_string().contains("the vault is sealed"), "{error}");
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        let printed = format!("{:?}", KeySource::memory([key(0xa5)]));
+        assert_eq!(printed, "KeySource::memory(1 keys)");
+    }
+}

@@ -1,0 +1,349 @@
+//! Several controllers of one subsystem as one: its namespaces are there as long as one path to them is.
+//!
+//! ```no_run
+//! use nvme_tcp::multipath::{MultipathOptions, Subsystem};
+//! use nvme_tcp::{Options, host::HostIdentity};
+//!
+//! # fn main() -> nvme_tcp::Result<()> {
+//! # let image = vec![0; 1 << 20];
+//! let host = HostIdentity::load()?;
+//! let paths = ["10.0.0.5:4420", "10.0.1.5:4420"]
+//!     .map(|portal| Options::new(portal, "nqn.2024-01.io.example:images", host.clone()));
+//! let subsystem = Subsystem::connect(paths, MultipathOptions::default())?;
+//! // It is used as any other; what a lost path leaves undone is done by another.
+//! let namespace = subsystem.namespace(1)?;
+//! namespace.write_at(&image, 0)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What becomes of commands
+//! Each call takes one path, and what of it fails for the path's reasons takes another at once: reads when the path
+//! is lost, and everything that comes back with a path-related status. A command that changes something and was
+//! outstanding on a path that is lost has an unknown fate: it is held until that path's controller is fenced (KATO
+//! and CQT have passed), and then sent by another; or reported, by
+//! [`Recovery::unknown_writes`](crate::Recovery::unknown_writes) of the path's options. A fused compare and write is
+//! never sent again, since it would compare with what itself may have written. Without any path
+//! commands wait, as long as one may come back.
+
+mod group;
+mod monitor;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::controller::Controller;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Events};
+use crate::generations::Generations;
+use crate::namespace::{Namespace, Route};
+use crate::options::Options;
+use crate::proto::Recovery;
+use crate::rotation::Rotation;
+use crate::spec::log_page::AnaState;
+
+pub use crate::proto::PathPolicy;
+use group::Identity;
+pub(crate) use group::{Group, Turn};
+
+/// How the paths of a subsystem are used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MultipathOptions {
+    policy: PathPolicy,
+    no_path_timeout: Option<Duration>,
+}
+
+impl MultipathOptions {
+    /// How a path is chosen among those that are equally good. [`PathPolicy::RoundRobin`] by default.
+    #[must_use]
+    pub fn policy(self, policy: PathPolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// How long a command waits without any path before it fails; `None`, the default, as long as one may come
+    /// back. Each path is given up after its own
+    /// [`Recovery::controller_loss_timeout`].
+    #[must_use]
+    pub fn no_path_timeout(self, limit: Option<Duration>) -> Self {
+        Self { no_path_timeout: limit, ..self }
+    }
+}
+
+/// How a path to a namespace is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PathState {
+    /// Where it leads to.
+    pub address: String,
+    /// The state of the namespace's ANA group there, as it is known; optimized where the controller has no ANA.
+    pub ana: AnaState,
+    /// Whether it leads to another namespace of the same number, and is never used.
+    pub refused: bool,
+    /// Why it is not connected.
+    pub error: Option<Error>,
+}
+
+/// Several paths to one subsystem, each a [`Controller`] with a recovery of its own. Dropping it shuts all of them
+/// down.
+#[derive(Debug)]
+pub struct Subsystem {
+    shared: Arc<Shared>,
+    monitors: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    entries: Vec<Entry>,
+    groups: Mutex<HashMap<u32, Arc<Group>>>,
+    options: MultipathOptions,
+    ended: AtomicBool,
+    /// Held to wait for `changed`.
+    waiting: Mutex<()>,
+    changed: Condvar,
+}
+
+/// A path.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    options: Options,
+    link: OnceLock<Link>,
+    controller: Mutex<Option<Arc<Controller>>>,
+    /// Why the first association did not come up.
+    error: Mutex<Option<Error>>,
+}
+
+/// What a path has once its first association was up.
+#[derive(Debug)]
+struct Link {
+    generations: Arc<Generations>,
+    events: Events,
+    /// ANATT; `None` without ANA.
+    anatt: Option<Duration>,
+}
+
+impl Subsystem {
+    /// Connects each of these paths. Those that do not come up are tried again in the background, as their
+    /// [`Recovery`] says, and join when they do. A path without [`Options::recovery`] gets its defaults.
+    ///
+    /// # Errors
+    /// They are not paths to one subsystem for one host, or none of them came up: the first path's error.
+    pub fn connect(paths: impl IntoIterator<Item = Options>, options: MultipathOptions) -> Result<Self> {
+        let paths: Vec<Options> = paths
+            .into_iter()
+            .map(|path| Options { recovery: path.recovery.or(Some(Recovery::default())), ..path })
+            .collect();
+        let first = paths.first().ok_or_else(|| Error::invalid("a subsystem needs at least one path"))?;
+        for path in &paths {
+            path.check()?;
+            if (&path.subsystem_nqn, &path.host) != (&first.subsystem_nqn, &first.host) {
+                return Err(Error::invalid("all paths lead one host to one subsystem"));
+            }
+        }
+        // At once, since one that does not answer takes its time.
+        let connected: Vec<_> = thread::scope(|scope| {
+            let paths: Vec<_> = paths.iter().map(|path| scope.spawn(|| connect_path(path.clone()))).collect();
+            let panicked = || Err(Error::invalid("the thread that connects a path panicked"));
+            paths.into_iter().map(|path| path.join().unwrap_or_else(|_| panicked())).collect()
+        });
+        if connected.iter().all(Result::is_err) {
+            let first = connected.into_iter().find_map(Result::err);
+            return Err(first.unwrap_or_else(|| Error::invalid("no path")));
+        }
+        let entries = paths.into_iter().zip(connected).map(|(options, connected)| {
+            let entry = Entry {
+                options,
+                link: OnceLock::new(),
+                controller: Mutex::default(),
+                error: Mutex::default(),
+            };
+            entry.connected(connected);
+            entry
+        });
+        let shared = Arc::new(Shared {
+            entries: entries.collect(),
+            groups: Mutex::default(),
+            options,
+            ended: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let mut subsystem = Self { shared: shared.clone(), monitors: Vec::new() };
+        for path in 0..shared.entries.len() {
+            let shared = shared.clone();
+            let monitor = thread::Builder::new().name("nvme-tcp-path".to_owned());
+            let monitor = monitor.spawn(move || monitor::run(&shared, path));
+            let failed = |e| Error::invalid(format!("cannot start a thread: {e}"));
+            subsystem.monitors.push(monitor.map_err(failed)?);
+        }
+        Ok(subsystem)
+    }
+
+    /// A namespace, to read and write by whichever path is best.
+    ///
+    /// # Errors
+    /// No path is up, or as [`Controller::namespace`]. With several paths, it has neither UUID nor NGUID nor EUI64,
+    /// so that nothing says that they lead to the same.
+    pub fn namespace(&self, nsid: u32) -> Result<Namespace> {
+        let shared = &self.shared;
+        let entries = shared.entries.iter().enumerate();
+        let controllers = entries.filter_map(|(path, entry)| Some((path, entry.controller()?)));
+        let mut missing: Error = ErrorKind::NoPath { nsid, why: "none is connected" }.into();
+        for (path, controller) in controllers {
+            if let Err(error) = controller.check() {
+                missing = error;
+                continue;
+            }
+            let identify = match controller.namespace(nsid).and_then(|_| controller.identify_namespace(nsid))
+            {
+                Ok(identify) => identify,
+                Err(error) => {
+                    missing = error;
+                    continue;
+                }
+            };
+            let identity = Identity::of(&controller, nsid, &identify)?;
+            if shared.entries.len() > 1 && !identity.is_known() {
+                return Err(ErrorKind::NamespaceId { nsid }.into());
+            }
+            let group = Group::new(shared, controller.generations(), nsid, identity, identify.anagrpid.get());
+            let group = shared.lock_groups().entry(nsid).or_insert(group).clone();
+            monitor::refresh(shared, path, true);
+            // The others join when they can: one whose association is just lost is not waited for.
+            shared.wake_monitors();
+            return Namespace::new(Route::Paths(group), nsid, &identify);
+        }
+        Err(missing)
+    }
+
+    /// The controller that a path has at its end, counted from 0 in the order that they were given in; `None` as
+    /// long as it has not been connected.
+    pub fn controller(&self, path: usize) -> Option<Arc<Controller>> {
+        self.shared.entries.get(path)?.controller()
+    }
+
+    /// How each path to a namespace is that was asked for by [`namespace`](Self::namespace); for another, how it is
+    /// to the subsystem.
+    pub fn paths(&self, nsid: u32) -> Vec<PathState> {
+        let group = self.shared.lock_groups().get(&nsid).cloned();
+        let entries = self.shared.entries.iter().enumerate();
+        let state = |(path, entry): (usize, &Entry)| {
+            let seen = group.as_ref().map(|group| group.seen(path));
+            let (ana, refused) = seen.unwrap_or((AnaState::Optimized, false));
+            PathState { address: entry.options.address.clone(), ana, refused, error: entry.error() }
+        };
+        entries.map(state).collect()
+    }
+
+    /// [`Controller::rotate_keys`] of each path that is connected, one after the other.
+    pub fn rotate_keys(&self) -> Vec<Result<Rotation>> {
+        let controllers = self.shared.entries.iter().filter_map(Entry::controller);
+        controllers.map(|controller| controller.rotate_keys()).collect()
+    }
+
+    /// Shuts all controllers down in good order, as dropping it does. Commands that are outstanding or wait then
+    /// fail with [`ErrorKind::ShutDown`].
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Subsystem {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        {
+            let _waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.ended.store(true, Ordering::SeqCst);
+        }
+        shared.changed.notify_all();
+        for group in shared.lock_groups().values() {
+            group.end();
+        }
+        for link in shared.entries.iter().filter_map(|entry| entry.link.get()) {
+            // Whatever waits for another association waits no longer.
+            link.generations.end();
+        }
+        shared.wake_monitors();
+        for monitor in self.monitors.drain(..) {
+            // A panic there was reported when it happened.
+            drop(monitor.join());
+        }
+        for entry in &shared.entries {
+            drop(entry.lock_controller().take());
+        }
+    }
+}
+
+/// Connects a path and finds out what it needs to be watched.
+fn connect_path(options: Options) -> Result<(Controller, Link)> {
+    let controller = options.connect()?;
+    let events = controller.events()?;
+    let identify = controller.identify_controller()?;
+    let has_ana = identify.cmic & crate::spec::identify::CMIC_ANA != 0;
+    let anatt = has_ana.then(|| Duration::from_secs(identify.anatt.into()));
+    let generations = controller.generations().clone();
+    Ok((controller, Link { generations, events, anatt }))
+}
+
+impl Shared {
+    fn lock_groups(&self) -> MutexGuard<'_, HashMap<u32, Arc<Group>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn groups(&self) -> Vec<Arc<Group>> {
+        self.lock_groups().values().cloned().collect()
+    }
+
+    /// Has each monitor look at its path.
+    fn wake_monitors(&self) {
+        for link in self.entries.iter().filter_map(|entry| entry.link.get()) {
+            link.events.inject(Event::Missed(0));
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Waits until `until`, or until the end; whether it is the end.
+    fn wait_until(&self, until: Option<Instant>) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.is_ended() {
+            waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => break,
+                Some(left) => {
+                    self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        self.is_ended()
+    }
+}
+
+impl Entry {
+    fn lock_controller(&self) -> MutexGuard<'_, Option<Arc<Controller>>> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn controller(&self) -> Option<Arc<Controller>> {
+        self.lock_controller().clone()
+    }
+
+    /// Why it is not there; `None` where it is.
+    fn error(&self) -> Option<Error> {
+        let first = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        first.or_else(|| self.controller()?.check().err())
+    }
+
+    fn connected(&self, connected: Result<(Controller, Link)>) {
+        let error = connected.map(|(controller, link)| {
+            *self.lock_controller() = Some(Arc::new(controller));
+            // It is connected once.
+            drop(self.link.set(link));
+        });
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error.err();
+    }
+}

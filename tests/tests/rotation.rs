@@ -1,0 +1,161 @@
+//! Keys rotate under load, and no I/O fails.
+
+mod load;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use load::{LANE, soak, under_load, wait_until};
+use nvme_tcp::events::{Event, Replacement};
+use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, Policy};
+use nvme_tcp::{ErrorKind, KeySource, Options, Security};
+use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
+use system_tests::{DEADLINE, SUBSYSTEM_NQN, host, key, options};
+
+/// A target that takes the keys of this ring.
+fn serve(ring: &KeyRing) -> Target {
+    let subsystem = Subsystem::new(SUBSYSTEM_NQN).namespace(1, Namespace::ram(4 * LANE));
+    let listener = Listener::tls(SocketAddr::from(([127, 0, 0, 1], 0)), ring.clone());
+    Target::builder().subsystem(subsystem).listen(listener).start().unwrap()
+}
+
+fn from(target: &Target, source: &KeySource) -> Options {
+    let address = target.local_addrs()[0].to_string();
+    Options::new(address, SUBSYSTEM_NQN, host()).tls_from(source.clone()).io_queues(2)
+}
+
+fn refuses(target: &Target, key: &ConfiguredKey) {
+    let error = options(target.local_addrs()[0], Some(key)).connect().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Tls { .. }), "{error}");
+}
+
+#[test]
+fn keys_rotate_under_load_and_the_old_key_is_refused_afterwards() {
+    let present = Arc::new(Mutex::new(key()));
+    let ring = KeyRing::new().key(present.lock().unwrap().clone());
+    let target = serve(&ring);
+    let source = KeySource::callback({
+        let present = present.clone();
+        move || Ok(vec![present.lock().unwrap().clone()])
+    });
+    let controller = from(&target, &source).connect().unwrap();
+    let (whole, every) = soak(Duration::from_secs(2), Duration::from_millis(100));
+    let mut rotations = 0;
+    let rounds = under_load(&controller.namespace(1).unwrap(), 4, 16_384, || {
+        let end = Instant::now() + whole;
+        while Instant::now() < end {
+            let next = Instant::now() + every;
+            let new = key();
+            ring.add(None, None, new.clone());
+            let old = std::mem::replace(&mut *present.lock().unwrap(), new);
+            let rotation = controller.rotate_keys().unwrap();
+            assert!(rotation.key_changed && !rotation.gap && rotation.held.is_none(), "{rotation:?}");
+            assert_eq!(rotation.identity_version, Some(IdentityVersion::V1));
+            assert!(ring.remove(&old));
+            refuses(&target, &old);
+            rotations += 1;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+    });
+    assert!(rounds > 0 && rotations > 1, "{rounds} rounds, {rotations} rotations");
+    assert_eq!(controller.info().generation, rotations);
+    assert_eq!(target.statistics().failed_commands, 0);
+    controller.shutdown();
+    wait_until("connections stay", || target.statistics().open_connections == 0);
+}
+
+#[test]
+fn without_the_new_key_at_the_target_the_old_association_is_used_on() {
+    let old = key();
+    let ring = KeyRing::new().key(old.clone());
+    let target = serve(&ring);
+    let source = KeySource::memory([old.clone()]);
+    let controller = from(&target, &source).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let events = controller.events().unwrap();
+    let new = key();
+    source.set([new.clone()]);
+    let error = controller.rotate_keys().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Tls { .. }), "{error}");
+    namespace.read_at(&mut [0; 512], 0).unwrap();
+    assert_eq!(controller.info().generation, 0);
+    // It is tried again until the target has the key.
+    wait_for(&events, |event| matches!(event, Event::NotReplaced { .. }));
+    ring.add(None, None, new);
+    wait_for(&events, |event| matches!(event, Event::Replaced { why: Replacement::KeysChanged, .. }));
+    assert!(ring.remove(&old));
+    namespace.read_at(&mut [0; 512], 0).unwrap();
+}
+
+fn wait_for(events: &nvme_tcp::Events, is: impl Fn(&Event) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is(&events.recv_timeout(end.saturating_duration_since(Instant::now())).unwrap()) {}
+}
+
+#[test]
+fn a_key_file_that_is_replaced_is_rotated_to_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image.key");
+    let first = key();
+    first.write_file(&path).unwrap();
+    let ring = KeyRing::new().key(first.clone());
+    let target = serve(&ring);
+    let controller = from(&target, &KeySource::file(&path)).connect().unwrap();
+    let events = controller.events().unwrap();
+    for number in 0..3 {
+        let new = key();
+        ring.add(None, None, new.clone());
+        let beside = directory.path().join(format!("new{number}"));
+        new.write_file(&beside).unwrap();
+        fs::rename(&beside, &path).unwrap();
+        wait_for(&events, |event| matches!(event, Event::Replaced { why: Replacement::KeysChanged, .. }));
+    }
+    assert!(ring.remove(&first));
+    controller.namespace(1).unwrap().read_at(&mut [0; 512], 0).unwrap();
+    // A file that is no key leaves everything as it is.
+    fs::write(directory.path().join("other"), "x").unwrap();
+    fs::write(&path, "nonsense").unwrap();
+    wait_for(&events, |event| matches!(event, Event::NotReplaced { .. }));
+    controller.check().unwrap();
+}
+
+#[test]
+fn a_version_0_identity_is_reported_as_a_gap() {
+    let (old, new) = (key(), key());
+    let ring = KeyRing::new().key(old.clone()).key(new.clone());
+    let target = serve(&ring);
+    let source = KeySource::memory([old]);
+    let policy = Policy::ALL.only_version(IdentityVersion::V0);
+    let options = from(&target, &source).security(Security::TlsFrom { source: source.clone(), policy });
+    let controller = options.connect().unwrap();
+    source.set([new]);
+    let rotation = controller.rotate_keys().unwrap();
+    assert!(rotation.gap, "{rotation:?}");
+    assert_eq!(rotation.identity_version, Some(IdentityVersion::V0));
+}
+
+#[test]
+fn a_budget_of_2000_records_is_never_used_up() {
+    let key = key();
+    let target = serve(&KeyRing::new().key(key.clone()));
+    let budget = ktls::Options::new().record_limit(2000).record_alarm(1000);
+    let controller = options(target.local_addrs()[0], Some(&key)).tls_options(budget).connect().unwrap();
+    let events = controller.events().unwrap();
+    under_load(&controller.namespace(1).unwrap(), 2, 16_384, || {
+        wait_until("no new association", || controller.info().generation >= 5);
+    });
+    assert_eq!(target.statistics().failed_commands, 0);
+    controller.shutdown();
+    let why: BTreeSet<_> = std::iter::from_fn(|| events.recv())
+        .filter_map(|event| match event {
+            Event::Replaced { why, .. } => Some(format!("{why:?}")),
+            Event::AssociationLost { error, .. } => panic!("{error}"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(why.into_iter().collect::<Vec<_>>(), ["RecordBudget"]);
+}
