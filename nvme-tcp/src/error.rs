@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::discovery::Refusal;
 use crate::driver::transport::TransportError;
 use crate::host::HostError;
+use crate::kernel::KernelError;
 use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
 use crate::spec::completion::Status;
@@ -220,6 +221,9 @@ pub enum ErrorKind {
         /// overwritten. `None` where nothing says, since there is no keep-alive.
         fenced_in: Option<Duration>,
     },
+    /// The kernel's own initiator did not do what it was asked for.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -263,6 +267,7 @@ impl Error {
             Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
+            Kernel(_) => Scope::Controller,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
             }
@@ -283,6 +288,7 @@ impl Error {
             Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Blame::Network,
+            Kernel(_) => Blame::Kernel,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller

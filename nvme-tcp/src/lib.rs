@@ -37,7 +37,11 @@
 //!
 //! - [`Recovery`] brings lost associations up again, and says what becomes of the commands meanwhile.
 //!
-//! Not here yet: multipath, tokio and io_uring.
+//! - `tokio`, behind the feature of that name, is the same on tokio's reactor.
+//!
+//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices.
+//!
+//! Not here yet: multipath and io_uring.
 
 mod association;
 pub mod auth;
@@ -50,6 +54,7 @@ pub mod events;
 mod generations;
 pub mod host;
 mod housekeeping;
+pub mod kernel;
 mod key_file;
 mod key_text;
 mod namespace;
@@ -59,6 +64,8 @@ pub mod proto;
 pub mod psk;
 mod queue;
 pub mod spec;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod uri;
 
 pub use connector::TlsFacts;

@@ -64,6 +64,12 @@ impl Controller {
         Ok(Self { generations, housekeeper })
     }
 
+    /// What its namespaces and queues share with it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn generations(&self) -> &Arc<Generations> {
+        &self.generations
+    }
+
     /// What the controller and the connections to it turned out to be.
     pub fn info(&self) -> ControllerInfo {
         let association = self.generations.current();

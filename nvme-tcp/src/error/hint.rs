@@ -17,6 +17,7 @@ impl Error {
             ErrorKind::Host(e) => return e.hint(),
             ErrorKind::Key(e) => return e.hint(),
             ErrorKind::KeyFile(e) => return e.hint(),
+            ErrorKind::Kernel(e) => e.hint()?,
             ErrorKind::Tls { source, .. } => handshake_hint(source).or_else(|| source.hint())?,
             ErrorKind::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
