@@ -88,6 +88,14 @@ pub enum ErrorKind {
         /// Why not.
         source: io::Error,
     },
+    /// Connections cannot be made from where, or in the way, that the options say.
+    #[error("cannot connect from here with {what}: {source}")]
+    Route {
+        /// Which option.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// No TLS, or no longer.
     #[error("TLS with {address} failed: {source}")]
     Tls {
@@ -263,6 +271,7 @@ impl Error {
             | OutOfRange { .. }
             | Unaligned { .. }
             | Entry(_)
+            | Route { .. }
             | TooLong { .. } => Scope::Configuration,
             Status { .. } | Data { .. } | Namespace { .. } | Cancelled => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
@@ -284,6 +293,7 @@ impl Error {
             | KeyFile(_)
             | OutOfRange { .. }
             | Unaligned { .. }
+            | Route { .. }
             | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,

@@ -39,6 +39,7 @@
 //!
 //! - `tokio`, behind the feature of that name, is the same on tokio's reactor.
 //!
+//! - [`trace`] shows what goes over the connections, PDU by PDU, with no data and no key in it.
 //! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices.
 //!
 //! Not here yet: multipath and io_uring.
@@ -47,6 +48,7 @@ mod association;
 pub mod auth;
 mod connector;
 mod controller;
+mod dial;
 pub mod discovery;
 pub mod driver;
 mod error;
@@ -66,6 +68,7 @@ mod queue;
 pub mod spec;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+pub mod trace;
 pub mod uri;
 
 pub use connector::TlsFacts;

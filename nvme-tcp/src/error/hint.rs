@@ -24,6 +24,16 @@ impl Error {
                 io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
                 _ => "check the address and the network",
             },
+            ErrorKind::Route { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 CAP_NET_ADMIN: run as \
+                     root, or give the program that capability"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address: `ip address` shows those it has"
+                }
+                _ => "this machine has no such interface: `ip link` shows those it has",
+            },
             ErrorKind::PeerSpeaksTls { .. } => {
                 "the listener at this port speaks TLS: connect with --tls and the key that both ends share"
             }

@@ -136,7 +136,11 @@ impl Controller {
     pub async fn shutdown(mut self) {
         let (inner, lanes) = (self.inner.take(), self.lanes.clone());
         // It gives no error, but for a runtime that is shut down, and then it was dropped.
-        drop(blocking(move || Ok(drop(inner))).await);
+        let end = move || {
+            drop(inner);
+            Ok(())
+        };
+        drop(blocking(end).await);
         lanes.look();
     }
 
