@@ -1,7 +1,7 @@
 //! Opens connections: TCP, TLS with one identity at a time, ICReq and ICResp.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ktls::handshake::{ClientConfig, Psk};
 
 use crate::auth::{Entropy, Host, SecureChannel};
+use crate::dial::dial;
 use crate::driver::bell::Bell;
 use crate::driver::shared::TICK;
 use crate::driver::transport::{self, TransportError, Wait};
@@ -18,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Security};
 use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
 use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, TlsPsk, candidates};
+use crate::trace::Watcher;
 
 /// What TLS turned out to be on a connection.
 #[derive(Clone, Debug)]
@@ -153,7 +155,7 @@ impl Connector {
         let (send, recv) = halves;
         let options = &self.options;
         let depth = entries.saturating_sub(1).max(1);
-        let connection = Connection::new(ConnectionConfig {
+        let mut connection = Connection::new(ConnectionConfig {
             depth,
             header_digest: options.header_digest,
             data_digest: options.data_digest,
@@ -161,6 +163,9 @@ impl Connector {
             maxr2t: options.maxr2t,
             hpda: options.hpda,
         });
+        if let Some(watcher) = Watcher::new(options) {
+            connection.watch(watcher);
+        }
         let mut engine = Engine::new(connection, depth, Outlet::new(send), self.bell.clone());
         let mut intake = Intake::new(recv);
         let negotiated = self.initialize(&mut engine, &mut intake, deadline, tls.is_some())?;
@@ -169,20 +174,11 @@ impl Connector {
 
     fn tcp(&self, deadline: Instant) -> Result<TcpStream> {
         let address = &self.options.address;
+        let stream = dial(address, &self.options.route, deadline)?;
         let failed = |source| Error::from(ErrorKind::Connect { address: address.clone(), source });
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for candidate in address.as_str().to_socket_addrs().map_err(failed)? {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            match TcpStream::connect_timeout(&candidate, left) {
-                Ok(stream) => {
-                    stream.set_nodelay(true).map_err(failed)?;
-                    stream.set_read_timeout(Some(self.tick())).map_err(failed)?;
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(failed(last))
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(self.tick())).map_err(failed)?;
+        Ok(stream)
     }
 
     /// How long a receive waits before deadlines are looked at.

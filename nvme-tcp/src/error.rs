@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::discovery::Refusal;
 use crate::driver::transport::TransportError;
 use crate::host::HostError;
+use crate::kernel::KernelError;
 use crate::proto::{BringUpError, DataFault, Violation};
 use crate::psk::{KeyFileError, PskError};
 use crate::spec::completion::Status;
@@ -88,6 +89,14 @@ pub enum ErrorKind {
     Connect {
         /// Where to.
         address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Connections cannot be made from where, or in the way, that the options say.
+    #[error("cannot connect from here with {what}: {source}")]
+    Route {
+        /// Which option.
+        what: String,
         /// Why not.
         source: io::Error,
     },
@@ -240,6 +249,9 @@ pub enum ErrorKind {
         /// Which namespace.
         nsid: u32,
     },
+    /// The kernel's own initiator did not do what it was asked for.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The controller was shut down by this program.
     #[error("the controller was shut down")]
     ShutDown,
@@ -280,6 +292,7 @@ impl Error {
             | OutOfRange { .. }
             | Unaligned { .. }
             | Entry(_)
+            | Route { .. }
             | TooLong { .. } => Scope::Configuration,
             Status { .. }
             | Data { .. }
@@ -289,6 +302,7 @@ impl Error {
             | Cancelled => Scope::Command,
             Unsupported(_) | Malformed(_) | Unstable { .. } => Scope::Command,
             Protocol(_) | Terminated { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } => Scope::Queue,
+            Kernel(_) => Scope::Controller,
             Connect { .. } | Tls { .. } | PeerSpeaksTls { .. } | NoIcResp { .. } | BringUp(_) | ShutDown => {
                 Scope::Controller
             }
@@ -306,10 +320,12 @@ impl Error {
             | KeySource(_)
             | OutOfRange { .. }
             | Unaligned { .. }
+            | Route { .. }
             | TooLong { .. } => Blame::Caller,
             Namespace { .. } | PeerSpeaksTls { .. } | Cancelled | ShutDown => Blame::Caller,
             Entry(Refusal::TlsRequired | Refusal::ConcatNotTaken) => Blame::Caller,
             Connect { .. } | Lost(_) | Timeout { .. } | UnknownFate { .. } | NoPath { .. } => Blame::Network,
+            Kernel(_) => Blame::Kernel,
             Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Blame::Kernel,
             BringUp(BringUpError::AuthenticationRequired | BringUpError::SecureChannelRequired) => {
                 Blame::Caller

@@ -39,17 +39,20 @@
 //!
 //! - [`KeySource`] gives keys that change while a controller is used, and [`Controller::rotate_keys`] goes over to
 //!   them with no failed and no repeated I/O.
-//!
 //! - [`multipath`] makes one of several controllers of a subsystem.
+//! - `tokio`, behind the feature of that name, is the same on tokio's reactor.
+//! - [`trace`] shows what goes over the connections, PDU by PDU, with no data and no key in it.
+//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices.
 //!
 //! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
 //!
-//! Not here yet: tokio and io_uring.
+//! Not here yet: io_uring.
 
 mod association;
 pub mod auth;
 mod connector;
 mod controller;
+mod dial;
 pub mod discovery;
 pub mod driver;
 mod error;
@@ -57,6 +60,7 @@ pub mod events;
 mod generations;
 pub mod host;
 mod housekeeping;
+pub mod kernel;
 mod key_file;
 mod key_source;
 mod key_text;
@@ -69,6 +73,9 @@ pub mod psk;
 mod queue;
 mod rotation;
 pub mod spec;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+pub mod trace;
 pub mod uri;
 
 pub use connector::TlsFacts;

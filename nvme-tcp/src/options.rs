@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Authentication, SecureChannel};
+use crate::dial::Route;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostIdentity;
 use crate::key_source::KeySource;
 use crate::nqn;
 use crate::proto::Recovery;
 use crate::psk::{ConfiguredKey, Policy};
+use crate::trace::Dump;
 
 /// Whether the connections are TLS. Nothing falls back to plain text.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct Options {
     pub(crate) maxr2t: u32,
     pub(crate) hpda: u8,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) route: Route,
+    pub(crate) dump: Option<Dump>,
 }
 
 /// The most commands that one queue can have outstanding: a command ID has 12 bits for the slot.
@@ -86,7 +90,7 @@ const MAX_QUEUE_SIZE: u32 = 4096;
 const MAX_DURATION: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl Options {
-    /// Connects to `address` (`host:port`, `[v6]:port`) for the subsystem `subsystem_nqn` as `host`, in plain.
+    /// Connects to `address` (`host:port`, `[v6]:port`, `[v6%interface]:port`) for the subsystem `subsystem_nqn` as `host`, in plain.
     pub fn new(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: HostIdentity) -> Self {
         Self {
             address: address.into(),
@@ -107,6 +111,8 @@ impl Options {
             maxr2t: 0,
             hpda: 0,
             recovery: None,
+            route: Route::default(),
+            dump: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! A queue that one thread owns: submit many, poll, wait with the caller's own event loop.
 
+#[cfg(feature = "tokio")]
+mod driven;
 mod raw;
 
 use std::fmt;

@@ -17,6 +17,9 @@ pub(crate) const SKIPPED: &str = "NVME_TCP_SKIPPED";
 /// The path of the tool `nvme-tcp`, for tests that run it.
 pub(crate) const TOOL: &str = "NVME_TCP_TOOL";
 
+/// How many random fault plans the simulation goes through: all that are asked for, whatever the profile.
+const PLANS: (&str, &str) = ("NVME_TCP_PLANS", "10000");
+
 const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const TEST_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
@@ -57,7 +60,7 @@ fn tests(workspace: &Workspace, arguments: &[&str], lab: Option<&Lab>, tally: &m
     let skipped = workspace.target.join("xtask-skipped");
     remove_file(&skipped)?;
     let mut command: Command = workspace.cargo(arguments);
-    command.env(SKIPPED, &skipped).env(TOOL, workspace.tool());
+    command.env(SKIPPED, &skipped).env(TOOL, workspace.tool()).env(PLANS.0, PLANS.1);
     if let Some(lab) = lab {
         lab.tell(&mut command);
     }

@@ -65,7 +65,7 @@ impl Controller {
         Ok(Self { generations, housekeeper })
     }
 
-    /// What its namespaces share.
+    /// What its namespaces and queues share with it.
     pub(crate) fn generations(&self) -> &Arc<Generations> {
         &self.generations
     }

@@ -79,7 +79,7 @@ impl RawCommand {
     }
 
     /// What a controller would answer by breaking the connection is refused here.
-    fn check(&self, data: &RawData<'_>, own: &[u8]) -> Result<()> {
+    pub(crate) fn check(&self, data: &RawData<'_>, own: &[u8]) -> Result<()> {
         let opcode = self.opcode;
         if own.contains(&opcode) {
             return Err(Error::invalid(format!("opcode {opcode:02x}h is this library's own to send")));

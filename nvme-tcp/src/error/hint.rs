@@ -17,11 +17,22 @@ impl Error {
             ErrorKind::Host(e) => return e.hint(),
             ErrorKind::Key(e) => return e.hint(),
             ErrorKind::KeyFile(e) => return e.hint(),
+            ErrorKind::Kernel(e) => e.hint()?,
             ErrorKind::Tls { source, .. } => handshake_hint(source).or_else(|| source.hint())?,
             ErrorKind::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
                 io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
                 _ => "check the address and the network",
+            },
+            ErrorKind::Route { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 CAP_NET_ADMIN: run as \
+                     root, or give the program that capability"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address: `ip address` shows those it has"
+                }
+                _ => "this machine has no such interface: `ip link` shows those it has",
             },
             ErrorKind::PeerSpeaksTls { .. } => {
                 "the listener at this port speaks TLS: connect with --tls and the key that both ends share"

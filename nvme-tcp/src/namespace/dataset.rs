@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 use super::{ByteRange, Namespace};
 use crate::driver::shared::{Buffer, Request};
 use crate::error::Result;
+use crate::spec::command::Sqe;
 use crate::spec::command::nvm::{self, DsmRange, MAX_DSM_RANGES};
 use crate::spec::identify::ONCS_DSM;
 
@@ -46,8 +47,7 @@ impl Namespace {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn deallocate_ranges(&self, ranges: &[ByteRange]) -> Result<()> {
-        let ranges: Vec<_> =
-            ranges.iter().map(|range| DatasetRange { range: *range, attributes: 0 }).collect();
+        let ranges = DatasetRange::plain(ranges);
         self.dataset_management(&ranges, DatasetAttributes::DEALLOCATE)
     }
 
@@ -57,6 +57,20 @@ impl Namespace {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn dataset_management(&self, ranges: &[DatasetRange], attributes: DatasetAttributes) -> Result<()> {
+        let commands = self.plan_dataset(ranges, attributes)?;
+        let requests = commands.iter().map(|(sqe, ranges)| {
+            let buffer = Buffer::Write(ranges.as_bytes());
+            Request { sqe: *sqe, buffer }
+        });
+        self.run("Dataset Management", requests)
+    }
+
+    /// The commands of [`dataset_management`](Self::dataset_management), with their data.
+    pub(crate) fn plan_dataset(
+        &self,
+        ranges: &[DatasetRange],
+        attributes: DatasetAttributes,
+    ) -> Result<Vec<(Sqe, Vec<DsmRange>)>> {
         let mut blocks = Vec::with_capacity(ranges.len());
         for DatasetRange { range, attributes } in ranges {
             let (slba, count) = self.blocks_at(range.offset, range.len)?;
@@ -64,16 +78,22 @@ impl Namespace {
         }
         blocks.retain(|(_, count, _)| *count > 0);
         if blocks.is_empty() || self.route.association().traits.optional_commands & ONCS_DSM == 0 {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let limits = self.limits()?;
         let longest = limits.dataset_range.min(limits.dataset).min(u32::MAX.into());
         let commands = group(&blocks, longest, limits.dataset_ranges.min(MAX_DSM_RANGES), limits.dataset);
-        let requests = commands.iter().map(|ranges| {
-            let sqe = nvm::dataset_management(self.nsid, ranges.len() as u32, attributes.bits());
-            Request { sqe, buffer: Buffer::Write(ranges.as_bytes()) }
-        });
-        self.run("Dataset Management", requests)
+        let command = |ranges: Vec<DsmRange>| {
+            (nvm::dataset_management(self.nsid, ranges.len() as u32, attributes.bits()), ranges)
+        };
+        Ok(commands.into_iter().map(command).collect())
+    }
+}
+
+impl DatasetRange {
+    /// Ranges with nothing to say about each.
+    pub(crate) fn plain(ranges: &[ByteRange]) -> Vec<Self> {
+        ranges.iter().map(|range| Self { range: *range, attributes: 0 }).collect()
     }
 }
 

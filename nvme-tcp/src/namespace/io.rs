@@ -76,10 +76,13 @@ impl Namespace {
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn flush(&self) -> Result<()> {
-        if !self.route.association().traits.volatile_write_cache {
-            return Ok(());
-        }
-        self.run_bare("Flush", [nvm::flush(self.nsid)])
+        self.run_bare("Flush", self.plan_flush())
+    }
+
+    /// The command of [`flush`](Self::flush), where there is something to flush.
+    pub(crate) fn plan_flush(&self) -> Option<Sqe> {
+        let cached = self.route.association().traits.volatile_write_cache;
+        cached.then(|| nvm::flush(self.nsid))
     }
 
     /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
@@ -97,13 +100,21 @@ impl Namespace {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn write_zeroes_with(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
+        match self.plan_zeroes(offset, len, flags)? {
+            Some(commands) => self.run_bare("Write Zeroes", commands),
+            None => self.write_zero_blocks(offset, len, flags - IoFlags::DEALLOCATE),
+        }
+    }
+
+    /// The commands of [`write_zeroes_with`](Self::write_zeroes_with); `None` where the controller has none for it.
+    pub(crate) fn plan_zeroes(&self, offset: u64, len: u64, flags: IoFlags) -> Result<Option<Vec<Sqe>>> {
         let (slba, count) = self.blocks_at(offset, len)?;
         if self.route.association().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
-            return self.write_zero_blocks(offset, len, flags - IoFlags::DEALLOCATE);
+            return Ok(None);
         }
         let commands = pieces(slba, count, self.limits()?.write_zeroes, 0)
             .map(|(at, count)| flagged(nvm::write_zeroes(self.nsid, at, count), flags));
-        self.run_bare("Write Zeroes", commands)
+        Ok(Some(commands.collect()))
     }
 
     fn write_zero_blocks(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
@@ -161,7 +172,7 @@ impl Namespace {
     }
 
     /// How data from `offset` on is cut into commands: at most MDTS each, none across NOIOB.
-    fn cut(&self, offset: u64) -> impl Fn(&Association) -> Cut + '_ {
+    pub(crate) fn cut(&self, offset: u64) -> impl Fn(&Association) -> Cut + '_ {
         move |association| Cut {
             most: self.max_transfer_on(association),
             boundary: self.info.optimal_boundary,

@@ -20,6 +20,10 @@ use crate::spec::command::nvm::MAX_BLOCKS;
 use crate::spec::identify::IdentifyNamespace;
 
 use info::Limits;
+#[cfg(feature = "tokio")]
+pub(crate) use route::Way;
+#[cfg(feature = "tokio")]
+pub(crate) use run::{Cut, Left};
 
 pub use copy::ByteRange;
 pub use dataset::{DatasetAttributes, DatasetRange};
@@ -123,12 +127,12 @@ impl Namespace {
     }
 
     /// The first block and the number of blocks of `len` bytes at `offset` behind the block `slba`.
-    fn blocks_of(&self, slba: u64, offset: usize, len: usize) -> (u64, u32) {
+    pub(crate) fn blocks_of(&self, slba: u64, offset: usize, len: usize) -> (u64, u32) {
         (slba + (offset as u64 >> self.block_shift), (len >> self.block_shift) as u32)
     }
 
     /// Refuses a command whose bit of ONCS is not set; `what` is for the error.
-    fn require(&self, bit: u16, what: &'static str) -> Result<()> {
+    pub(crate) fn require(&self, bit: u16, what: &'static str) -> Result<()> {
         match self.route.association().traits.optional_commands & bit {
             0 => Err(ErrorKind::Unsupported(what).into()),
             _ => Ok(()),

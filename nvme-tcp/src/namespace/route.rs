@@ -56,6 +56,12 @@ impl Route {
 }
 
 impl Way {
+    /// The only one there is.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn single(generations: Arc<Generations>, association: Arc<Association>) -> Self {
+        Self { generations, association, turn: None }
+    }
+
     /// All of its commands succeeded.
     pub(crate) fn succeeded(&mut self) {
         if let Some((group, turn)) = self.turn.take() {

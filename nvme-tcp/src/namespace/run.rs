@@ -19,7 +19,7 @@ const WINDOW: usize = 1024;
 
 /// How a call's data is cut into commands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// The most in one piece.
     pub(super) most: usize,
     /// No piece crosses a multiple of this, where it is not 0, in the units of `offset`.
@@ -30,7 +30,7 @@ pub(super) struct Cut {
 
 impl Cut {
     /// Each thing by itself.
-    const SINGLE: Self = Self { most: 1, boundary: 0, offset: 0 };
+    pub(crate) const SINGLE: Self = Self { most: 1, boundary: 0, offset: 0 };
 
     /// Where a piece ends that begins at `start`.
     fn end(&self, start: usize) -> usize {
@@ -43,19 +43,19 @@ impl Cut {
 
 /// What of a call is still to be done: ranges of its data, ascending and apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Left(Vec<Range<usize>>);
+pub(crate) struct Left(Vec<Range<usize>>);
 
 impl Left {
-    fn whole(len: usize) -> Self {
+    pub(crate) fn whole(len: usize) -> Self {
         Self(Some(0..len).filter(|range| !range.is_empty()).into_iter().collect())
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The pieces of what is left.
-    fn pieces(&self, cut: Cut) -> impl Iterator<Item = Range<usize>> {
+    pub(crate) fn pieces(&self, cut: Cut) -> impl Iterator<Item = Range<usize>> {
         self.0.iter().flat_map(move |range| {
             let mut rest = range.clone();
             std::iter::from_fn(move || {
@@ -67,7 +67,7 @@ impl Left {
     }
 
     /// Of its pieces, the first `begun` are done, but for those in `failed`.
-    fn done(&mut self, cut: Cut, begun: usize, failed: &[usize]) {
+    pub(crate) fn done(&mut self, cut: Cut, begun: usize, failed: &[usize]) {
         let is_left = |number: usize| number >= begun || failed.contains(&number);
         let mut left: Vec<Range<usize>> = Vec::new();
         for (_, piece) in self.pieces(cut).enumerate().filter(|(number, _)| is_left(*number)) {
@@ -199,7 +199,14 @@ impl Namespace {
     /// Waits until what failed may be sent again; an error where it may not. Writes of `unknown` fate wait for the
     /// fence of the association that they were sent on, since its controller may still carry them out: after a
     /// replay, and after a later write to the same place.
-    fn recover(&self, name: &'static str, way: &Way, error: Error, unknown: bool, tries: u32) -> Result<()> {
+    pub(crate) fn recover(
+        &self,
+        name: &'static str,
+        way: &Way,
+        error: Error,
+        unknown: bool,
+        tries: u32,
+    ) -> Result<()> {
         let (generations, association) = (&*way.generations, &*way.association);
         let options = generations.connector.options();
         let Some(policy) = options.recovery else { return Err(error) };

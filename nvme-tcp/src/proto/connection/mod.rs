@@ -6,6 +6,8 @@ mod types;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use zerocopy::{Immutable, IntoBytes};
+
 use crate::proto::frame::{Frame, Framer, Sender};
 use crate::proto::slots::{Direction, MAX_SLOTS, Slots};
 use crate::proto::transmit::{Payload, Segment, Transmit};
@@ -13,6 +15,7 @@ use crate::proto::{CommandId, Violation};
 use crate::spec::command::{Sqe, fabrics};
 use crate::spec::pdu::{CapsuleCmd, Flags, IcReq, Layout, MIN_MAXH2CDATA, PduType};
 use crate::spec::sgl::Sgl;
+use crate::trace::Watcher;
 
 pub use types::{
     ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Negotiated, SubmitError,
@@ -72,6 +75,7 @@ pub struct Connection {
     /// Commands whose response is in, in that order; each waits for its data to be sent.
     answered: VecDeque<CommandId>,
     events: VecDeque<Event<'static>>,
+    watcher: Option<Watcher>,
 }
 
 impl Connection {
@@ -92,8 +96,17 @@ impl Connection {
             incoming: None,
             answered: VecDeque::with_capacity(depth as usize),
             events: VecDeque::with_capacity(8),
+            watcher: None,
             config,
         }
+    }
+
+    /// Tells `watcher` of every PDU, of the ICReq that waits to be sent first.
+    pub(crate) fn watch(&mut self, watcher: Watcher) {
+        if let Some(Segment::Bytes(request)) = self.transmit.segments().next() {
+            watcher.tell(true, request);
+        }
+        self.watcher = Some(watcher);
     }
 
     /// The most data that goes along with a command on an I/O queue, in bytes: IOCCSZ x 16 - 64.
@@ -141,7 +154,8 @@ impl Connection {
         let carried = if in_capsule { len } else { 0 };
         let common = self.layout.common_header(PduType::CapsuleCmd, Flags::empty(), carried);
         let payload = in_capsule.then_some(Payload { slot: id.slot(), offset: 0, len });
-        self.transmit.push(&self.layout, &CapsuleCmd { common, sqe }, payload);
+        let command = CapsuleCmd { common, sqe };
+        send(&mut self.transmit, self.watcher.as_ref(), &self.layout, &command, payload);
         if let Some(slot) = self.slots.get(id).filter(|_| in_capsule) {
             slot.unsent = 1;
             slot.moved = len;
@@ -287,6 +301,9 @@ impl Connection {
                 return Ok(None);
             }
             let next = self.framer.next(input);
+            if let (Some(watcher), Ok(Some(Frame::Header { .. })) | Err(_)) = (&self.watcher, &next) {
+                watcher.tell(false, self.framer.quote());
+            }
             let handled = match next {
                 Ok(None) => return Ok(None),
                 Ok(Some(Frame::Data(bytes))) => match self.incoming {
@@ -313,4 +330,18 @@ impl Connection {
             handled.inspect_err(|violation| self.terminate(violation))?;
         }
     }
+}
+
+/// Queues a PDU to be sent.
+fn send<H: IntoBytes + Immutable>(
+    transmit: &mut Transmit,
+    watcher: Option<&Watcher>,
+    layout: &Layout,
+    header: &H,
+    payload: Option<Payload>,
+) {
+    if let Some(watcher) = watcher {
+        watcher.tell(true, header.as_bytes());
+    }
+    transmit.push(layout, header, payload);
 }

@@ -1,6 +1,6 @@
 //! What each received PDU means to the host.
 
-use super::{Connection, Event, Incoming, Negotiated, State};
+use super::{Connection, Event, Incoming, Negotiated, State, send};
 use crate::proto::frame::Pdu;
 use crate::proto::slots::Direction;
 use crate::proto::transmit::Payload;
@@ -160,7 +160,7 @@ impl Connection {
             let common = self.layout.common_header(PduType::H2cData, flags, piece);
             let header = DataPdu::new(common, cid, r2t.ttag.get(), offset + done, piece);
             let payload = Payload { slot: command.slot(), offset: offset + done, len: piece };
-            self.transmit.push(&self.layout, &header, Some(payload));
+            send(&mut self.transmit, self.watcher.as_ref(), &self.layout, &header, Some(payload));
             slot.unsent += 1;
             done += piece;
         }
@@ -170,9 +170,9 @@ impl Connection {
     /// Ends the connection and tells the controller why.
     pub(super) fn terminate(&mut self, violation: &Violation) {
         self.state = State::Over;
-        let quote = self.framer.quote();
-        let term = TermReq::new(PduType::H2cTermReq, violation.fes, violation.fei, quote.len());
-        self.transmit.push(&self.layout, &term, None);
-        self.transmit.push_bytes(quote);
+        let quoted = self.framer.quote().len();
+        let term = TermReq::new(PduType::H2cTermReq, violation.fes, violation.fei, quoted);
+        send(&mut self.transmit, self.watcher.as_ref(), &self.layout, &term, None);
+        self.transmit.push_bytes(self.framer.quote());
     }
 }

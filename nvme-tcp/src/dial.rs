@@ -1,0 +1,280 @@
+//! TCP connections: names and scoped addresses, where from, through which interface, with which priority.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt, socket,
+    sockopt,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Options;
+
+/// How packets find their way, where that is not left to the routing table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Route {
+    local: Option<IpAddr>,
+    interface: Option<String>,
+    type_of_service: Option<u8>,
+    priority: Option<u8>,
+}
+
+/// Why there is no connection.
+enum Failure {
+    /// To this address; another may do.
+    Remote(io::Error),
+    /// To none at all.
+    Here(Error),
+}
+
+impl From<nix::Error> for Failure {
+    fn from(error: nix::Error) -> Self {
+        Self::Remote(error.into())
+    }
+}
+
+impl Options {
+    /// Connects from this local address (the kernel's `host_traddr`).
+    #[must_use]
+    pub fn host_address(mut self, address: IpAddr) -> Self {
+        self.route.local = Some(address);
+        self
+    }
+
+    /// Connects through this network interface, whatever the routing table says (the kernel's `host_iface`,
+    /// `SO_BINDTODEVICE`). Kernels older than 5.7 want CAP_NET_RAW for it.
+    #[must_use]
+    pub fn host_interface(mut self, name: impl Into<String>) -> Self {
+        self.route.interface = Some(name.into());
+        self
+    }
+
+    /// The type of service of every packet (`IP_TOS`), the traffic class with IPv6: DSCP in the upper six bits. The
+    /// lower two are the kernel's own, for ECN.
+    #[must_use]
+    pub fn type_of_service(mut self, tos: u8) -> Self {
+        self.route.type_of_service = Some(tos);
+        self
+    }
+
+    /// The priority of packets in this machine's own queues (`SO_PRIORITY`), which may become a VLAN's. Above 6 it
+    /// wants CAP_NET_ADMIN.
+    #[must_use]
+    pub fn socket_priority(mut self, priority: u8) -> Self {
+        self.route.priority = Some(priority);
+        self
+    }
+}
+
+/// Connects to `address`, to each of its addresses in turn, in the time until `deadline`: none of them takes all of
+/// it while there are others.
+pub(crate) fn dial(address: &str, route: &Route, deadline: Instant) -> Result<TcpStream> {
+    let failed = |source| Error::from(ErrorKind::Connect { address: address.to_owned(), source });
+    let candidates = resolve(address).map_err(failed)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (number, candidate) in candidates.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / (candidates.len() - number) as u32;
+        match route.connect(*candidate, Instant::now() + share.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(Failure::Remote(error)) => last = error,
+            Err(Failure::Here(error)) => return Err(error),
+        }
+    }
+    Err(failed(last))
+}
+
+/// The addresses of `host:port`, `[v6]:port` and `[v6%scope]:port`, where the scope is an interface's name or number.
+fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    let scoped = address.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let Some(((host, scope), port)) = scoped.and_then(|(host, port)| Some((host.split_once('%')?, port)))
+    else {
+        return Ok(address.to_socket_addrs()?.collect());
+    };
+    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let host: Ipv6Addr = host.parse().map_err(|_| wrong(format!("{host} is no IPv6 address")))?;
+    let port = port.parse().map_err(|_| wrong(format!("{port} is no port")))?;
+    let scope = match scope.parse() {
+        Ok(number) => number,
+        Err(_) => if_nametoindex(scope).map_err(|_| wrong(format!("there is no interface {scope}")))?,
+    };
+    Ok(vec![SocketAddrV6::new(host, port, 0, scope).into()])
+}
+
+impl Route {
+    fn connect(&self, to: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(family, SockType::Stream, flags, None)?;
+        self.prepare(&socket, to)?;
+        match connect(socket.as_raw_fd(), &SockaddrStorage::from(to)) {
+            Err(nix::Error::EINPROGRESS) => wait(&socket, deadline)?,
+            result => result?,
+        }
+        let flags = OFlag::from_bits_retain(fcntl(&socket, FcntlArg::F_GETFL)?);
+        fcntl(&socket, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+        Ok(TcpStream::from(socket))
+    }
+
+    /// Sets what must be set before connecting.
+    fn prepare(&self, socket: &OwnedFd, to: SocketAddr) -> Result<(), Failure> {
+        let here = |what: String| {
+            |error: nix::Error| Failure::Here(ErrorKind::Route { what, source: error.into() }.into())
+        };
+        if let Some(name) = &self.interface {
+            let set = setsockopt(socket, sockopt::BindToDevice, &OsString::from(name));
+            set.map_err(here(format!("interface {name}")))?;
+        }
+        if let Some(tos) = self.type_of_service {
+            let set = match to {
+                SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4Tos, &tos.into()),
+                SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6TClass, &tos.into()),
+            };
+            set.map_err(here(format!("type of service {tos}")))?;
+        }
+        if let Some(priority) = self.priority {
+            // After the type of service, which sets one too.
+            let set = setsockopt(socket, sockopt::Priority, &priority.into());
+            set.map_err(here(format!("priority {priority}")))?;
+        }
+        let from = match (self.local, to) {
+            (None, _) => return Ok(()),
+            // A link-local address is one only together with its link.
+            (Some(IpAddr::V6(local)), SocketAddr::V6(to)) => {
+                SocketAddrV6::new(local, 0, 0, to.scope_id()).into()
+            }
+            (Some(local @ IpAddr::V4(_)), SocketAddr::V4(_)) => SocketAddr::new(local, 0),
+            (Some(local), _) => {
+                let what = format!("{} cannot be reached from {local}", to.ip());
+                return Err(Failure::Remote(io::Error::new(io::ErrorKind::InvalidInput, what)));
+            }
+        };
+        let bound = bind(socket.as_raw_fd(), &SockaddrStorage::from(from));
+        bound.map_err(here(format!("local address {}", from.ip())))
+    }
+}
+
+/// Waits until a connection is up, or was refused.
+fn wait(socket: &OwnedFd, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::Remote(io::ErrorKind::TimedOut.into()));
+        }
+        // Rounded up, so that the last fraction of a millisecond does not spin.
+        let limit = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], limit) {
+            Ok(0) | Err(nix::Error::EINTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match getsockopt(socket, sockopt::SocketError)? {
+        0 => Ok(()),
+        error => Err(Failure::Remote(io::Error::from_raw_os_error(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    fn listener(address: &str) -> Option<(TcpListener, SocketAddr)> {
+        let listener = TcpListener::bind(address).ok()?;
+        let address = listener.local_addr().ok()?;
+        Some((listener, address))
+    }
+
+    fn options() -> Options {
+        let host = crate::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]));
+        Options::new("127.0.0.1:1", "nqn.2024-01.io.example:tests", host.unwrap())
+    }
+
+    #[test]
+    fn a_connection_comes_from_where_it_should_with_what_it_should() {
+        let (listener, address) = listener("127.0.0.1:0").unwrap();
+        let options = options().host_address([127, 0, 0, 9].into()).type_of_service(0x48).socket_priority(5);
+        let stream = dial(&address.to_string(), &options.route, soon()).unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), IpAddr::from([127, 0, 0, 9]));
+        assert_eq!(from, stream.local_addr().unwrap());
+        assert_eq!(getsockopt(&stream, sockopt::Ipv4Tos).unwrap(), 0x48);
+        assert_eq!(getsockopt(&stream, sockopt::Priority).unwrap(), 5);
+        let flags = OFlag::from_bits_retain(fcntl(&stream, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK));
+    }
+
+    #[test]
+    fn an_interface_that_there_is_not_is_named() {
+        let (_listener, address) = listener("127.0.0.1:0").unwrap();
+        let route = options().host_interface("nvme-none0").route;
+        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Route { .. }), "{error}");
+        assert!(error.to_string().contains("nvme-none0"), "{error}");
+        assert!(error.hint().is_some());
+        // That of an address is no other's turn either.
+        let route = options().host_address([192, 0, 2, 1].into()).route;
+        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1") && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn loopback_s_own_interface_leads_to_loopback() {
+        let (_listener, address) = listener("127.0.0.1:0").unwrap();
+        let route = options().host_interface("lo").route;
+        match dial(&address.to_string(), &route, soon()) {
+            Ok(stream) => assert!(stream.peer_addr().unwrap().ip().is_loopback()),
+            Err(error) => {
+                // A kernel, or a sandbox, that does not let this process.
+                assert!(matches!(error.kind(), ErrorKind::Route { .. }), "{error}");
+                eprintln!("SKIPPED loopback_s_own_interface_leads_to_loopback: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn ipv6_addresses_have_scopes_by_name_and_number() {
+        let scoped = |text| resolve(text).map(|all| all[0]);
+        let expected = SocketAddrV6::new("fe80::1".parse().unwrap(), 4420, 0, 7).into();
+        assert_eq!(scoped("[fe80::1%7]:4420").unwrap(), expected);
+        let index = if_nametoindex("lo").unwrap();
+        let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 8009, 0, index).into();
+        assert_eq!(scoped("[::1%lo]:8009").unwrap(), expected);
+        for wrong in ["[fe80::1%nvme-none0]:4420", "[fe80::1%lo]:x", "[10.0.0.1%lo]:1", "[fe80::1%lo]"] {
+            assert!(scoped(wrong).is_err(), "{wrong}");
+        }
+        let Some((_listener, address)) = listener("[::1]:0") else {
+            eprintln!("SKIPPED ipv6_addresses_have_scopes_by_name_and_number: no IPv6 here");
+            return;
+        };
+        let address = format!("[::1%lo]:{}", address.port());
+        let stream = dial(&address, &options().type_of_service(0x20).route, soon()).unwrap();
+        assert_eq!(getsockopt(&stream, sockopt::Ipv6TClass).unwrap(), 0x20);
+    }
+
+    #[test]
+    fn a_refused_connection_says_so() {
+        let (listener, address) = listener("127.0.0.1:0").unwrap();
+        drop(listener);
+        let error = dial(&address.to_string(), &Route::default(), soon()).unwrap_err();
+        let ErrorKind::Connect { source, .. } = error.kind() else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+        // Addresses of the other family are passed over.
+        let route = options().host_address(Ipv6Addr::LOCALHOST.into()).route;
+        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        assert!(error.to_string().contains("cannot be reached from ::1"), "{error}");
+    }
+}

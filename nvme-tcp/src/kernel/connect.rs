@@ -1,0 +1,343 @@
+//! What `/dev/nvme-fabrics` is told: the options of `opt_tokens` in drivers/nvme/host/fabrics.c.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::keyring;
+use crate::auth::DhchapSecret;
+use crate::error::{Error, Result};
+use crate::host::{HostIdentity, format_uuid};
+use crate::nqn;
+use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, TlsPsk, derive};
+
+/// Where the kernel connects to, and how. What is not set is the kernel's to choose.
+#[derive(Clone)]
+pub struct Connect {
+    subsystem_nqn: String,
+    host_nqn: String,
+    address: String,
+    /// Everything but the secrets, in the order of the calls.
+    options: Vec<(&'static str, Option<String>)>,
+    secrets: Vec<(&'static str, Zeroizing<String>)>,
+    psk: Option<TlsPsk>,
+}
+
+// Written by hand: the secrets are nobody's to see.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("options", &self.options)
+            .field("secrets", &self.secrets.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+            .field("tls_identity", &self.psk.as_ref().map(TlsPsk::identity))
+            .finish()
+    }
+}
+
+impl Connect {
+    /// The subsystem `subsystem_nqn` at this IP address (with `%scope` where it is a link-local one), port 4420.
+    pub fn tcp(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: &HostIdentity) -> Self {
+        let (address, subsystem_nqn) = (address.into(), subsystem_nqn.into());
+        let base = Self {
+            subsystem_nqn: subsystem_nqn.clone(),
+            host_nqn: host.nqn.clone(),
+            address: address.clone(),
+            options: Vec::new(),
+            secrets: Vec::new(),
+            psk: None,
+        };
+        base.set("nqn", subsystem_nqn)
+            .set("transport", "tcp")
+            .set("traddr", address)
+            .set("trsvcid", 4420)
+            .set("hostnqn", &host.nqn)
+            .set("hostid", format_uuid(&host.id))
+    }
+
+    /// TRSVCID: the port. 4420 by default.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        self.set("trsvcid", port)
+    }
+
+    /// The local address to connect from.
+    #[must_use]
+    pub fn host_address(self, address: impl fmt::Display) -> Self {
+        self.set("host_traddr", address)
+    }
+
+    /// The network interface to connect through.
+    #[must_use]
+    pub fn host_interface(self, interface: impl fmt::Display) -> Self {
+        self.set("host_iface", interface)
+    }
+
+    /// I/O queues; as many as there are processors by default.
+    #[must_use]
+    pub fn io_queues(self, queues: u32) -> Self {
+        self.set("nr_io_queues", queues)
+    }
+
+    /// More I/O queues, for writes only.
+    #[must_use]
+    pub fn write_queues(self, queues: u32) -> Self {
+        self.set("nr_write_queues", queues)
+    }
+
+    /// More I/O queues, for polled I/O.
+    #[must_use]
+    pub fn poll_queues(self, queues: u32) -> Self {
+        self.set("nr_poll_queues", queues)
+    }
+
+    /// Entries in each I/O queue, 16 to 1,024.
+    #[must_use]
+    pub fn queue_size(self, entries: u32) -> Self {
+        self.set("queue_size", entries)
+    }
+
+    /// KATO, in whole seconds; the next whole one is taken.
+    #[must_use]
+    pub fn keep_alive(self, limit: Duration) -> Self {
+        self.set("keep_alive_tmo", seconds(limit))
+    }
+
+    /// How long after a lost connection the next attempt comes, in whole seconds.
+    #[must_use]
+    pub fn reconnect_delay(self, delay: Duration) -> Self {
+        self.set("reconnect_delay", seconds(delay))
+    }
+
+    /// After how long without a connection the controller is removed; `None` for never.
+    #[must_use]
+    pub fn controller_loss_timeout(self, limit: Option<Duration>) -> Self {
+        self.or_never("ctrl_loss_tmo", limit)
+    }
+
+    /// After how long without a connection commands fail; `None` for never.
+    #[must_use]
+    pub fn fast_fail_timeout(self, limit: Option<Duration>) -> Self {
+        self.or_never("fast_io_fail_tmo", limit)
+    }
+
+    /// The type of service of its packets (`IP_TOS`).
+    #[must_use]
+    pub fn type_of_service(self, tos: u8) -> Self {
+        self.set("tos", tos)
+    }
+
+    /// CRC-32C over headers and over data.
+    #[must_use]
+    pub fn digests(self, header: bool, data: bool) -> Self {
+        self.flag("hdr_digest", header).flag("data_digest", data)
+    }
+
+    /// Allows several connections to one target.
+    #[must_use]
+    pub fn duplicate(self) -> Self {
+        self.flag("duplicate_connect", true)
+    }
+
+    /// Turns submission queue flow control off.
+    #[must_use]
+    pub fn without_sq_flow_control(self) -> Self {
+        self.flag("disable_sqflow", true)
+    }
+
+    /// Connects to a discovery controller that has a name of its own.
+    #[must_use]
+    pub fn discovery(self) -> Self {
+        self.flag("discovery", true)
+    }
+
+    /// Authenticates with this secret; with the second, the controller has to as well.
+    #[must_use]
+    pub fn authentication(mut self, host: &DhchapSecret, controller: Option<&DhchapSecret>) -> Self {
+        self.secrets = vec![("dhchap_secret", host.to_text())];
+        self.secrets.extend(controller.map(|secret| ("dhchap_ctrl_secret", secret.to_text())));
+        self
+    }
+
+    /// TLS by a key that authentication agrees on.
+    #[must_use]
+    pub fn concatenation(self) -> Self {
+        self.flag("concat", true)
+    }
+
+    /// TLS by this configured key, under a version-1 identity that is computed here. [`Kernel::connect`] puts the
+    /// key into the keyring `.nvme`.
+    ///
+    /// [`Kernel::connect`]: super::Kernel::connect
+    ///
+    /// # Errors
+    /// A name that cannot stand in an identity.
+    pub fn tls(self, key: &ConfiguredKey) -> Result<Self> {
+        self.tls_as(key, IdentityVersion::V1, Derivation::Rfc8446)
+    }
+
+    /// As [`tls`](Self::tls), for targets that know other identities.
+    ///
+    /// # Errors
+    /// As [`tls`](Self::tls); a version-0 identity too long to be derived from.
+    pub fn tls_as(
+        mut self,
+        key: &ConfiguredKey,
+        version: IdentityVersion,
+        derivation: Derivation,
+    ) -> Result<Self> {
+        self.psk = Some(derive(key, &self.host_nqn, &self.subsystem_nqn, version, derivation)?);
+        Ok(self.flag("tls", true))
+    }
+
+    /// TLS by whatever key of this host and subsystem the keyring `.nvme` has.
+    #[must_use]
+    pub fn tls_from_keyring(self) -> Self {
+        self.flag("tls", true)
+    }
+
+    /// The TLS PSK that has to be in the keyring, with its identity.
+    pub fn tls_psk(&self) -> Option<&TlsPsk> {
+        self.psk.as_ref()
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What is written to `/dev/nvme-fabrics`, where the TLS key has this serial number in the keyring. Secrets of
+    /// authentication are in it.
+    ///
+    /// # Errors
+    /// A value has a comma or a line end, which would begin another option; a name is none.
+    pub fn text(&self, tls_key: Option<i32>) -> Result<Zeroizing<String>> {
+        for name in [&self.subsystem_nqn, &self.host_nqn] {
+            nqn::validate(name).map_err(|e| Error::invalid(e.to_string()))?;
+        }
+        let serial = tls_key.map(|serial| ("tls_key", Some(serial.to_string())));
+        let mut text = Zeroizing::new(String::with_capacity(keyring::PAGE));
+        let plain = self.options.iter().chain(&serial).map(|(name, value)| (*name, value.as_deref()));
+        let secret = self.secrets.iter().map(|(name, value)| (*name, Some(value.as_str())));
+        for (name, value) in plain.chain(secret) {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(name);
+            let Some(value) = value else { continue };
+            if value.is_empty() || value.contains([',', '\n', '\0']) {
+                return Err(Error::invalid(format!(
+                    "{name} is empty or has a comma or a line end, which /dev/nvme-fabrics cannot be told"
+                )));
+            }
+            write!(text, "={value}").map_err(|e| Error::invalid(e.to_string()))?;
+        }
+        Ok(text)
+    }
+
+    fn set(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.options.retain(|(other, _)| *other != name);
+        self.options.push((name, Some(value.to_string())));
+        self
+    }
+
+    fn flag(mut self, name: &'static str, on: bool) -> Self {
+        self.options.retain(|(other, _)| *other != name);
+        self.options.extend(on.then_some((name, None)));
+        self
+    }
+
+    fn or_never(self, name: &'static str, limit: Option<Duration>) -> Self {
+        match limit {
+            Some(limit) => self.set(name, seconds(limit)),
+            None => self.set(name, -1),
+        }
+    }
+}
+
+/// Whole seconds, rounded up; the kernel counts them in an int.
+fn seconds(limit: Duration) -> u64 {
+    let whole = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+    whole.min(i32::MAX as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::SecretHash;
+    use crate::psk::KeyHash;
+
+    const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555";
+    const SUBSYSTEM: &str = "nqn.2024-01.lab.test:tls";
+
+    fn connect(address: &str) -> Connect {
+        let host = HostIdentity::choose(Some(HOST), Some([0x11; 16])).unwrap();
+        Connect::tcp(address, SUBSYSTEM, &host)
+    }
+
+    const BASE: &str = "nqn=nqn.2024-01.lab.test:tls,transport=tcp,traddr=10.0.2.2,trsvcid=4420,\
+        hostnqn=nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555,\
+        hostid=11111111-1111-1111-1111-111111111111";
+
+    #[test]
+    fn every_option_is_a_token_of_the_kernel() {
+        assert_eq!(*connect("10.0.2.2").text(None).unwrap(), BASE);
+        let all = connect("10.0.2.2")
+            .host_address("10.0.2.15")
+            .host_interface("eth0")
+            .io_queues(4)
+            .write_queues(2)
+            .poll_queues(1)
+            .queue_size(256)
+            .keep_alive(Duration::from_millis(4500))
+            .reconnect_delay(Duration::from_secs(2))
+            .controller_loss_timeout(None)
+            .fast_fail_timeout(Some(Duration::from_secs(30)))
+            .type_of_service(8)
+            .digests(true, true)
+            .duplicate()
+            .without_sq_flow_control()
+            .discovery()
+            .concatenation()
+            .tls_from_keyring();
+        let expected = ",host_traddr=10.0.2.15,host_iface=eth0,nr_io_queues=4,nr_write_queues=2,nr_poll_queues=1,\
+            queue_size=256,keep_alive_tmo=5,reconnect_delay=2,ctrl_loss_tmo=-1,fast_io_fail_tmo=30,tos=8,hdr_digest,\
+            data_digest,duplicate_connect,disable_sqflow,discovery,concat,tls,tls_key=1234";
+        assert_eq!(*all.text(Some(1234)).unwrap(), format!("{BASE}{expected}"));
+        // The last word on an option counts, and it stands there once.
+        let changed = connect("fe80::1%eth0").port(1).port(8009).digests(true, false).digests(false, false);
+        let text = changed.text(None).unwrap();
+        assert!(text.contains("traddr=fe80::1%eth0,") && text.ends_with(",trsvcid=8009"), "{}", *text);
+        assert!(!text.contains("digest"));
+    }
+
+    #[test]
+    fn no_value_smuggles_another_option_in() {
+        for wrong in ["10.0.0.1,dhchap_secret=x", "10.0.0.1\n", ""] {
+            connect(wrong).text(None).unwrap_err();
+        }
+        connect("10.0.0.1").host_interface("eth0,tls").text(None).unwrap_err();
+    }
+
+    #[test]
+    fn secrets_are_in_the_text_and_nowhere_else() {
+        let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
+        let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
+        let connect = connect("10.0.2.2").authentication(&secret, Some(&secret)).tls(&key).unwrap();
+        let text = connect.text(None).unwrap();
+        let secret = secret.to_text();
+        let end = format!(",tls,dhchap_secret={0},dhchap_ctrl_secret={0}", *secret);
+        assert!(text.ends_with(&end));
+        let shown = format!("{connect:?}");
+        assert!(!shown.contains(secret.as_str()) && shown.contains("dhchap_secret"), "{shown}");
+    }
+
+    #[test]
+    fn the_key_s_identity_is_that_of_nvme_cli() {
+        // `nvme check-tls-key --identity=1` of nvme-cli 2.16.
+        let key = "NVMeTLSkey-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:".parse().unwrap();
+        let connect = connect("10.0.2.2").tls(&key).unwrap();
+        let psk = connect.tls_psk().unwrap();
+        let identity = format!("NVMe1R01 {HOST} {SUBSYSTEM} M11haOfrpikP5x/+oxJGfNxn2rFtcRmgYg3Klk3oeZc=");
+        assert_eq!(psk.identity(), identity);
+    }
+}

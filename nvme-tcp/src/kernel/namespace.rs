@@ -1,0 +1,171 @@
+//! A namespace as the kernel's block device.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use zerocopy::IntoBytes;
+
+use super::Device;
+use super::sysfs::Block;
+use crate::controller::{RawCommand, RawData};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::command::Sqe;
+use crate::spec::command::nvm;
+use crate::spec::completion::Status;
+
+/// A namespace that the kernel's initiator is connected to: the calls of [`crate::Namespace`] that a program is most
+/// likely to want. Reads and writes go through the page cache of its block device, the rest to the controller as
+/// commands.
+#[derive(Debug)]
+pub struct Namespace {
+    device: Device,
+    nsid: u32,
+    size: u64,
+    block_size: u32,
+}
+
+/// The most data in one command: what every kernel takes.
+const MAX_COMMAND: usize = 128 * 1024;
+
+impl Namespace {
+    pub(super) fn open(root: &Path, block: &Block) -> Result<Self> {
+        let device = Device::open(root.join("dev").join(&block.name))?;
+        Ok(Self { device, nsid: block.nsid, size: block.size, block_size: block.block_size })
+    }
+
+    /// NSID.
+    pub fn id(&self) -> u32 {
+        self.nsid
+    }
+
+    /// The size of a block in bytes.
+    pub fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// The size of the namespace in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its device, for any other command.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Fills `buffer` with what stands at `offset`.
+    ///
+    /// # Errors
+    /// Not whole blocks, outside the namespace, or the kernel's error.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.blocks(offset, buffer.len() as u64)?;
+        self.device.file().read_exact_at(buffer, offset).map_err(|e| self.device.failed(e))
+    }
+
+    /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
+        self.blocks(offset, buffer.len() as u64)?;
+        self.device.file().write_all_at(buffer, offset).map_err(|e| self.device.failed(e))
+    }
+
+    /// Makes everything that was written before durable: what the page cache holds, and the controller.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn flush(&self) -> Result<()> {
+        self.device.file().sync_data().map_err(|e| self.device.failed(e))
+    }
+
+    /// Compares `expected` with what stands at `offset`, at the controller: whether they are the same. What was
+    /// written here before is flushed to it first.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and the command's.
+    pub fn compare(&self, expected: &[u8], offset: u64) -> Result<bool> {
+        self.blocks(offset, expected.len() as u64)?;
+        self.flush()?;
+        let mut at = offset;
+        for piece in expected.chunks(MAX_COMMAND) {
+            let (slba, count) = self.blocks(at, piece.len() as u64)?;
+            let command = nvm::compare(self.nsid, slba, count as u32);
+            match self.run("Compare", &command, RawData::Write(piece)) {
+                Err(error) if error.status().is_some_and(|status| status.is(Status::COMPARE_FAILURE)) => {
+                    return Ok(false);
+                }
+                result => result?,
+            }
+            at += piece.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Tells the controller that `len` bytes at `offset` are not needed any more. The page cache may still have them.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare).
+    pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
+        let (mut slba, mut left) = self.blocks(offset, len)?;
+        while left > 0 {
+            let count = left.min(u32::MAX.into());
+            let range = nvm::DsmRange { attributes: 0.into(), nlb: (count as u32).into(), slba: slba.into() };
+            let command = nvm::deallocate(self.nsid, 1);
+            self.run("Dataset Management", &command, RawData::Write(range.as_bytes()))?;
+            (slba, left) = (slba + count, left - count);
+        }
+        Ok(())
+    }
+
+    fn run(&self, name: &'static str, sqe: &Sqe, data: RawData<'_>) -> Result<()> {
+        let cdw10 = std::array::from_fn(|n| sqe.get_cdw(10 + n));
+        let command = RawCommand { cdw10, ..RawCommand::new(sqe.opcode, sqe.nsid.get()) };
+        let done = self.device.io(&command, data)?;
+        match done.status.is_success() {
+            true => Ok(()),
+            false => Err(ErrorKind::Status { command: name, status: done.status }.into()),
+        }
+    }
+
+    /// The first block and the number of blocks.
+    fn blocks(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+        let block_size = self.block_size;
+        for (what, value) in [("offset", offset), ("length", len)] {
+            if value % u64::from(block_size) != 0 {
+                return Err(Error::from(ErrorKind::Unaligned { what, value, block_size }));
+            }
+        }
+        let (end, size) = (offset.saturating_add(len), self.size);
+        if end > size {
+            return Err(ErrorKind::OutOfRange { offset, end, size }.into());
+        }
+        Ok((offset / u64::from(block_size), len / u64::from(block_size)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_device_is_read_and_written_in_whole_blocks() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("dev")).unwrap();
+        // In the place of a block device, a file of its size.
+        std::fs::write(root.path().join("dev/nvme0n1"), vec![0; 16_384]).unwrap();
+        let block = Block { name: "nvme0n1".into(), nsid: 1, size: 16_384, block_size: 4096 };
+        let namespace = Namespace::open(root.path(), &block).unwrap();
+        namespace.write_at(&[5; 4096], 8192).unwrap();
+        namespace.flush().unwrap();
+        let mut back = [0; 8192];
+        namespace.read_at(&mut back, 4096).unwrap();
+        assert_eq!((&back[..4096], &back[4096..]), (&[0; 4096][..], &[5; 4096][..]));
+        let unaligned = namespace.read_at(&mut back[..100], 0).unwrap_err();
+        assert!(matches!(unaligned.kind(), ErrorKind::Unaligned { what: "length", .. }), "{unaligned}");
+        let outside = namespace.write_at(&back, 12_288).unwrap_err();
+        assert!(matches!(outside.kind(), ErrorKind::OutOfRange { end: 20_480, .. }), "{outside}");
+        // A file takes no commands.
+        assert!(namespace.compare(&[0; 4096], 0).is_err() && namespace.deallocate(0, 4096).is_err());
+    }
+}

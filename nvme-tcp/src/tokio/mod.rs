@@ -1,0 +1,179 @@
+//! The same controller and namespaces on tokio: calls are futures, and I/O is done by tasks.
+//!
+//! # Who does what
+//! Each I/O queue is a connection and a task that owns it: the driver. Futures hand commands to it and wait for
+//! their results. It would be cheaper by two wake-ups if the waiting futures moved the bytes themselves; but then
+//! nobody would finish the write whose future was dropped, drain the read that was given up, or notice a deadline,
+//! until some other future came along.
+//!
+//! Connecting, reconnecting and rare commands that this library has as blocking calls run on tokio's threads for
+//! that (`spawn_blocking`); reads, writes and their neighbours never do. One thread per controller, no task, sends
+//! its keep-alives and takes its events, as in the blocking API.
+//!
+//! # Futures that are dropped
+//! Every future can be given up, and leaked too: memory is handed over for as long as its commands are in flight, to
+//! the driver and not to the future. What of a read is not sent yet is then never sent; what is, is received and
+//! thrown away, and its memory is free at once. What of a write is not sent is not sent either, but a command that
+//! was begun is finished, and its memory is free only then. Which blocks such a write changed is not known; the queue
+//! is as good as before in any case.
+//!
+//! A runtime that is shut down drops its drivers: connections end, and what was handed over is freed.
+//!
+//! ```no_run
+//! use nvme_tcp::{Options, host::HostIdentity, psk::ConfiguredKey, tokio::Controller};
+//!
+//! # async fn example() -> nvme_tcp::Result<()> {
+//! let key = ConfiguredKey::from_file("/etc/nvme/image.key")?;
+//! let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+//! let controller = Controller::connect(options.tls(key).io_queues(4)).await?;
+//! let namespace = controller.namespace(1).await?;
+//! let (result, block) = namespace.read_at(vec![0; 4096], 0).await;
+//! result?;
+//! let (result, _) = namespace.write_at(block, 4096).await;
+//! result?;
+//! namespace.flush().await?;
+//! controller.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod driver;
+mod lanes;
+mod namespace;
+mod work;
+
+use std::sync::Arc;
+
+use ::tokio::runtime::Handle;
+use ::tokio::task::spawn_blocking;
+
+use crate::controller::ControllerInfo;
+use crate::error::{ErrorKind, Result};
+use crate::options::Options;
+use lanes::Lanes;
+
+pub use namespace::Namespace;
+
+/// A connected controller. Dropping it shuts it down, on one of the runtime's threads for blocking calls; its
+/// namespaces then fail with [`ErrorKind::ShutDown`].
+#[derive(Debug)]
+pub struct Controller {
+    /// `None` only while it is dropped.
+    inner: Option<Arc<crate::Controller>>,
+    lanes: Arc<Lanes>,
+}
+
+impl Controller {
+    /// Connects: brings up a controller with its I/O queues, and starts a task for each. Where the future is given
+    /// up, the controller is shut down as soon as it is up.
+    ///
+    /// [`Options::io_queues`] counts the queues of the tasks, [`Options::owned_queues`] those that are left for
+    /// [`Controller::queue`](crate::Controller::queue).
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn connect(options: Options) -> Result<Self> {
+        let queues = options.io_queues;
+        let options =
+            Options { io_queues: 0, owned_queues: queues.saturating_add(options.owned_queues), ..options };
+        let (inner, opened) = blocking(move || {
+            let controller = options.connect()?;
+            let granted = controller.info().traits.io_queues.min(queues);
+            let opened = (0..granted).map(|_| controller.queue()).collect::<Result<Vec<_>>>()?;
+            Ok((controller, opened))
+        })
+        .await?;
+        let lanes = Arc::new(Lanes::start(inner.generations(), opened)?);
+        Ok(Self { inner: Some(Arc::new(inner)), lanes })
+    }
+
+    /// What the controller and the connections to it turned out to be.
+    ///
+    /// # Panics
+    /// Never while it can be called.
+    pub fn info(&self) -> ControllerInfo {
+        self.inner().info()
+    }
+
+    /// A namespace, to read and write.
+    ///
+    /// # Errors
+    /// As [`Controller::namespace`](crate::Controller::namespace).
+    pub async fn namespace(&self, nsid: u32) -> Result<Namespace> {
+        let inner = self.with(move |controller| controller.namespace(nsid)).await?;
+        Ok(Namespace::new(inner, self.lanes.clone()))
+    }
+
+    /// Brings up a new association with new keys and sends new commands there, as
+    /// [`Controller::reconnect`](crate::Controller::reconnect) does.
+    ///
+    /// # Errors
+    /// The new one did not come up; the old one is still used.
+    pub async fn reconnect(&self) -> Result<()> {
+        let result = self.with(crate::Controller::reconnect).await;
+        // A queue with nothing to do would keep the old association.
+        self.lanes.look();
+        result
+    }
+
+    /// Calls `call` with the blocking controller, on one of the runtime's threads for that: everything that has no
+    /// method here. Where the future is given up, the call still goes on to its end.
+    ///
+    /// # Errors
+    /// Those of `call`; [`ErrorKind::ShutDown`] where the runtime is shut down before it ran.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&crate::Controller) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.inner().clone();
+        blocking(move || call(&inner)).await
+    }
+
+    /// Shuts the controller down, as [`Controller::shutdown`](crate::Controller::shutdown) does.
+    pub async fn shutdown(mut self) {
+        let (inner, lanes) = (self.inner.take(), self.lanes.clone());
+        // It gives no error, but for a runtime that is shut down, and then it was dropped.
+        let end = move || {
+            drop(inner);
+            Ok(())
+        };
+        drop(blocking(end).await);
+        lanes.look();
+    }
+
+    fn inner(&self) -> &Arc<crate::Controller> {
+        self.inner.as_ref().expect("a controller that is not being dropped")
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        let lanes = self.lanes.clone();
+        let end = move || {
+            drop(inner);
+            lanes.look();
+        };
+        // Shutting down takes a while, which no task is to wait for.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
+        }
+    }
+}
+
+/// Calls `call` where it may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(ErrorKind::ShutDown.into()),
+        },
+    }
+}
