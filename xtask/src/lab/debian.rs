@@ -128,6 +128,8 @@ impl Apt {
             "APT::Sandbox::User=".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=2".to_owned(),
+            // A mirror may stand still for weeks; what it has is signed all the same.
+            "Acquire::Check-Valid-Until=false".to_owned(),
         ];
         let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
         Ok(Self { folder, options })

@@ -74,9 +74,7 @@ impl Machine {
         let console = folder.join("console.log");
         super::packages::remove(&console)?;
         // A socket's path is short, and only this user may run commands in the guest.
-        let private =
-            std::env::temp_dir().join(format!("nvme-tcp-lab-{}-{accelerator:?}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&private)?;
+        let private = private_folder()?;
         let ports = free_ports()?;
         let forwards: String =
             ports.iter().map(|(service, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{service}")).collect();
@@ -173,6 +171,21 @@ impl Drop for Machine {
 
 /// Free ports of this machine, one for each service. They are held together, so that they differ; between here
 /// and QEMU another program could take one: then QEMU says so.
+/// A new folder for this user alone.
+fn private_folder() -> Result<PathBuf> {
+    let (temporary, id) = (std::env::temp_dir(), std::process::id());
+    let mut names = (0..).map(|n: u32| temporary.join(format!("nvme-tcp-lab-{id}-{n}")));
+    loop {
+        // A run that was killed may have left one of this name.
+        let Some(folder) = names.next() else { return Err("no name for a folder is free".into()) };
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 fn free_ports() -> Result<Vec<(u16, u16)>> {
     let listeners: std::io::Result<Vec<_>> =
         SERVICES.iter().map(|service| Ok((*service, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))).collect();
