@@ -314,12 +314,8 @@ fn with_recovery_a_cut_connection_fails_no_future() {
         let (controller, namespace) = open(options).await;
         under_load(&namespace, async {
             for _ in 0..2 {
-                let before = faults.happened();
-                faults.io(PduType::CapsuleResp, 1, Fault::Cut);
-                while faults.happened() == before {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
                 let generation = controller.info().generation;
+                faults.io(PduType::CapsuleResp, 1, Fault::Cut);
                 while controller.info().generation == generation {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }

@@ -64,7 +64,7 @@ impl KernelError {
                     "/dev/nvme-fabrics is not there: modprobe nvme-tcp"
                 }
                 Some(libc::ENOENT) => {
-                    "`nvme-tcp`'s list of what the kernel has is read anew with each call: is it gone?"
+                    "it is gone: the controller may have been disconnected, or lost for good"
                 }
                 Some(libc::EACCES | libc::EPERM) => "the kernel's initiator is root's: run as root",
                 _ => return None,

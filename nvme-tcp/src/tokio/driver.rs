@@ -120,7 +120,11 @@ impl Driver {
             see_to_loss(&queue);
             self.deliver(queue.association());
             let (outstanding, behind) = (queue.outstanding(), queue.is_behind());
-            let more = !self.turns.is_empty() && (behind && outstanding == 0 || !behind && queue.room() > 0);
+            let due = !self.turns.is_empty();
+            let more = match behind {
+                true => outstanding == 0 && (due || self.look),
+                false => due && queue.room() > 0,
+            };
             let (writes, deadline) = (queue.wants().write, queue.next_deadline());
             // It is in place again before anything is awaited, or dropped.
             self.queue = Some(queue);

@@ -142,7 +142,7 @@ impl fmt::Display for PduEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.sent { "> " } else { "< " })?;
         match self.kind() {
-            Some(kind) => write!(f, "{kind:<11}")?,
+            Some(kind) => write!(f, "{:<11}", kind.name())?,
             None => write!(f, "type {:02x}h   ", self.pdu_type)?,
         }
         write!(f, " flags {:02x} plen {}", self.flags, self.plen)?;

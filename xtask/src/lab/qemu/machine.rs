@@ -169,8 +169,6 @@ impl Drop for Machine {
     }
 }
 
-/// Free ports of this machine, one for each service. They are held together, so that they differ; between here
-/// and QEMU another program could take one: then QEMU says so.
 /// A new folder for this user alone.
 fn private_folder() -> Result<PathBuf> {
     let (temporary, id) = (std::env::temp_dir(), std::process::id());
@@ -186,6 +184,8 @@ fn private_folder() -> Result<PathBuf> {
     }
 }
 
+/// Free ports of this machine, one for each service. They are held together, so that they differ; between here
+/// and QEMU another program could take one: then QEMU says so.
 fn free_ports() -> Result<Vec<(u16, u16)>> {
     let listeners: std::io::Result<Vec<_>> =
         SERVICES.iter().map(|service| Ok((*service, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))).collect();
