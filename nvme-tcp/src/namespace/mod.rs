@@ -20,6 +20,7 @@ use crate::spec::command::nvm::MAX_BLOCKS;
 use crate::spec::identify::IdentifyNamespace;
 
 use info::Limits;
+#[cfg(feature = "tokio")]
 pub(crate) use run::{Cut, Left, is_repeatable};
 
 pub use copy::ByteRange;
