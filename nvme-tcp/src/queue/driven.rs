@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Lane, Queue, Rejected};
 use crate::association::Association;
 use crate::driver::Loan;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::spec::command::Sqe;
 
 impl Queue {
@@ -31,16 +31,34 @@ impl Queue {
 
     /// Goes over to the present association, or to another connection of it where this one was lost alone. Waits
     /// for that, and does nothing while commands are outstanding.
-    pub(crate) fn catch_up(&mut self) -> Result<()> {
+    ///
+    /// An error comes with the association that it is about. Where lost ones are brought up again, one that takes no
+    /// connection is lost.
+    pub(crate) fn catch_up(&mut self) -> Result<(), (Arc<Association>, Error)> {
         if self.outstanding() > 0 || !self.is_behind() {
             return Ok(());
         }
-        if self.generations.is_current(&self.lane.association) {
-            // Where it is lost, there is no other association yet.
-            self.lane.association.death().map_or(Ok(()), Err)?;
+        let association = self.generations.current();
+        if let Some(death) = association.death() {
+            // There is no other yet.
+            return Err((association, death));
         }
-        self.lane = Lane::open(&self.generations)?;
-        Ok(())
+        // Its queue ID is free again for the next.
+        self.lane.close();
+        match Lane::open(&self.generations) {
+            Ok(lane) => {
+                self.lane = lane;
+                Ok(())
+            }
+            Err(error) => {
+                let recovers = self.generations.connector.options().recovery.is_some();
+                if recovers && self.generations.is_current(&association) {
+                    association.close(&error);
+                    self.ring();
+                }
+                Err((association, error))
+            }
+        }
     }
 
     /// Submits to the association as it is: nothing is waited for.
@@ -51,8 +69,14 @@ impl Queue {
         loan: Loan,
         cookie: u64,
     ) -> Result<(), Rejected> {
+        // An association that ends before the next one begins waits for it.
+        self.lane.occupy();
         let timeout = self.generations.connector.options().timeout;
-        self.lane.submit(name, &sqe, loan, cookie, timeout)
+        let submitted = self.lane.submit(name, &sqe, loan, cookie, timeout);
+        if self.outstanding() == 0 {
+            self.lane.vacate();
+        }
+        submitted
     }
 
     /// Ends its connection: the next [`poll`](Self::poll) completes what is outstanding with this error.

@@ -249,9 +249,10 @@ impl Driver {
             Ok((queue, result))
         });
         let (queue, result) = moved.await.map_err(drop)?;
-        match result.and_then(|()| register(&queue)) {
+        let result = result.and_then(|()| register(&queue).map_err(|e| (queue.association().clone(), e)));
+        match result {
             Ok(socket) => self.socket = socket,
-            Err(error) => self.fail_all(&error, queue.association()),
+            Err((association, error)) => self.fail_all(&error, &association),
         }
         self.queue = Some(queue);
         Ok(())
