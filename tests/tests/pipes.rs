@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nvme_tcp::spec::pdu::PduType;
 use nvme_tcp_target::{Fault, FaultPlan, Namespace};
-use system_tests::{DEADLINE, KeyFile, Process, Server, Tool, faulty, image, skip};
+use system_tests::{DEADLINE, HOST_NQN, KeyFile, Process, Server, Tool, faulty, image, skip};
 use tempfile::TempDir;
 
 const SIZE: u64 = 8 << 20;
@@ -152,7 +152,8 @@ fn a_difference_is_found_without_reading_a_pipe_again() {
 fn a_reader_that_has_seen_enough_is_no_error_to_talk_about() {
     let server = Server::plain(["ram:64M"]);
     let (mut out, taken) = std::os::unix::net::UnixStream::pair().unwrap();
-    let copy = Tool::new(["copy", &server.uri(1), "-"]).stdout(std::os::fd::OwnedFd::from(taken)).start();
+    let copy = Tool::new(["copy", &server.uri(1), "-", "--hostnqn", HOST_NQN]);
+    let copy = copy.stdout(std::os::fd::OwnedFd::from(taken)).start();
     out.read_exact(&mut [0; 4096]).unwrap();
     drop(out);
     let run = copy.finish();

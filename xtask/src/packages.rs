@@ -22,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 22] = [
+const PACKAGES: [Package; 23] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -69,6 +69,7 @@ const PACKAGES: [Package; 22] = [
     Package { name: "binutils", sign: Sign::Program("nm"), wanted_by: "the C library's symbols" },
     Package { name: "valgrind", sign: Sign::Program("valgrind"), wanted_by: "the C programs under valgrind" },
     Package { name: "pkgconf", sign: Sign::Program("pkg-config"), wanted_by: "the installed C library" },
+    Package { name: "make", sign: Sign::Program("make"), wanted_by: "a CMake user of the C library" },
     Package { name: "cmake", sign: Sign::Program("cmake"), wanted_by: "the installed C library from CMake" },
     Package { name: "meson", sign: Sign::Program("meson"), wanted_by: "the installed C library from Meson" },
     Package { name: "python3", sign: Sign::Program("python3"), wanted_by: "the Python suite" },
