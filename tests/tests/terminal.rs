@@ -20,7 +20,7 @@ fn signal(process: &Process, signal: Signal) {
 fn a_copy_ends_by_a_signal_as_a_shell_expects() {
     let server = Server::plain(["ram:4M"]);
     for interrupt in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut copy = Tool::new(["copy", "-", &server.uri(1)]).piped_input().start();
+        let mut copy = Tool::new(["copy", "-", &server.uri(1), "--hostnqn", HOST_NQN]).piped_input().start();
         let mut stdin = copy.take_stdin();
         // More than a pipe holds: it is at work.
         stdin.write_all(&image(1, 1 << 20)).unwrap();
@@ -61,14 +61,14 @@ fn nobody_to_talk_to_changes_no_exit_code() {
     let wrong = Tool::new(["copy", "a"]).stderr(closed()).run();
     assert_eq!(wrong.code, Some(2));
     // Whoever reads the data has seen enough.
-    let run = Tool::new(["list", &list]).stdout(closed()).run();
+    let run = Tool::new(["list", &list, "--hostnqn", HOST_NQN]).stdout(closed()).run();
     assert_eq!((run.code, &*run.stderr), (Some(1), ""));
 }
 
 #[test]
 fn a_bar_is_for_terminals_only() {
     let server = Server::plain(["ram:4M"]);
-    let copy = || Tool::new(["copy", "-", &server.uri(1)]).input(image(1, 3 << 20));
+    let copy = || Tool::new(["copy", "-", &server.uri(1), "--hostnqn", HOST_NQN]).input(image(1, 3 << 20));
     assert_eq!(copy().run().succeeded().stderr, "");
     let pty = openpty(None, None).unwrap();
     let mut terminal = File::from(pty.master);
