@@ -185,7 +185,13 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=1777 tmpfs {scratch}
 {run}mkdir -p /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+# What a system's own start gives every program: standard streams by name, terminals.
 ln -sf /proc/self/fd /dev/fd
+for stream in 0:stdin 1:stdout 2:stderr; do
+    ln -sf "/proc/self/fd/${{stream%%:*}}" "/dev/${{stream#*:}}"
+done
+mkdir -p /dev/pts
+mount -t devpts -o ptmxmode=666 devpts /dev/pts
 # The one place that can be written and stays.
 mount -t hostfs none "$results" -o "$results"
 ip link set lo up
