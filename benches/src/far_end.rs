@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
+use nix::unistd::Pid;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
 
@@ -33,6 +34,13 @@ impl FarEnd {
             BufReader::new(stdout).read_line(&mut address)?;
         }
         Ok(Self { child, address: address.trim().to_owned() })
+    }
+}
+
+impl FarEnd {
+    /// Its process.
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
     }
 }
 

@@ -74,9 +74,9 @@ fn run(args: &Args) -> Result<()> {
         let mut raw: Vec<Sample> = Vec::new();
         let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
         for _ in 0..rounds {
-            raw.push(raw::run(&raw_end.address, cell, time)?);
+            raw.push(raw::run(&raw_end, cell, time)?);
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
-                into.push(nvme::run(&end.address, *mode, cell, time)?);
+                into.push(nvme::run(end, *mode, cell, time)?);
             }
         }
         for (mode, samples) in &samples {

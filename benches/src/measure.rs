@@ -3,17 +3,21 @@
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::unistd::Pid;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::{Pid, getpid};
 
 use crate::Result;
+use crate::far_end::FarEnd;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) count: u64,
     pub(crate) time: Duration,
+    /// CPU time of this end.
     pub(crate) cpu: Duration,
+    /// CPU time of the other end.
+    pub(crate) far_cpu: Duration,
 }
 
 impl Sample {
@@ -21,8 +25,14 @@ impl Sample {
         self.count as f64 / self.time.as_secs_f64()
     }
 
+    /// What one command costs at this end, in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
+    }
+
+    /// What one command costs at the other end, in microseconds.
+    pub(crate) fn far_cpu_us(&self) -> f64 {
+        self.far_cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
     }
 }
 
@@ -35,27 +45,26 @@ pub(crate) fn pin(cpu: usize) -> Result<()> {
     Ok(())
 }
 
-/// Calls `step`, which says how many commands it completed, until `time` is over.
-pub(crate) fn sample(time: Duration, mut step: impl FnMut() -> Result<u64>) -> Result<Sample> {
+/// Calls `step`, which says how many commands it completed at `far`, until `time` is over.
+pub(crate) fn sample(far: &FarEnd, time: Duration, mut step: impl FnMut() -> Result<u64>) -> Result<Sample> {
     // What the caches and the buffers need is not counted.
     let warm = Instant::now() + time / 10;
     while Instant::now() < warm {
         step()?;
     }
-    let (start, cpu) = (Instant::now(), cpu_time()?);
+    let (start, cpu, far_cpu) = (Instant::now(), cpu_time(getpid())?, cpu_time(far.id())?);
     let mut count = 0;
     while start.elapsed() < time {
         for _ in 0..16 {
             count += step()?;
         }
     }
-    Ok(Sample { count, time: start.elapsed(), cpu: cpu_time()?.saturating_sub(cpu) })
+    let time = start.elapsed();
+    let spent = |pid, before: Duration| Ok::<_, nix::Error>(cpu_time(pid)?.saturating_sub(before));
+    Ok(Sample { count, time, cpu: spent(getpid(), cpu)?, far_cpu: spent(far.id(), far_cpu)? })
 }
 
-fn cpu_time() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let of = |time: nix::sys::time::TimeVal| {
-        Duration::new(time.tv_sec().max(0) as u64, time.tv_usec().max(0) as u32 * 1000)
-    };
-    Ok(of(usage.user_time()) + of(usage.system_time()))
+/// What all threads of a process have used so far.
+fn cpu_time(process: Pid) -> nix::Result<Duration> {
+    Ok(clock_gettime(clock_getcpuclockid(process)?)?.into())
 }

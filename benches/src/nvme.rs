@@ -7,7 +7,7 @@ use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::{Controller, Namespace, Options, Queue, QueueCompletion};
 
 use crate::cell::{Cell, Mode};
-use crate::far_end::{KEY, SUBSYSTEM};
+use crate::far_end::{FarEnd, KEY, SUBSYSTEM};
 use crate::measure::{self, Sample};
 use crate::{Result, SPAN, slots};
 
@@ -38,8 +38,8 @@ pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
 }
 
 /// Runs a cell.
-pub(crate) fn run(address: &str, mode: Mode, cell: &Cell, time: Duration) -> Result<Sample> {
-    let controller = connect(address, mode)?;
+pub(crate) fn run(far: &FarEnd, mode: Mode, cell: &Cell, time: Duration) -> Result<Sample> {
+    let controller = connect(&far.address, mode)?;
     let namespace = controller.namespace(1)?;
     let mut queue = controller.queue()?;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -47,7 +47,7 @@ pub(crate) fn run(address: &str, mode: Mode, cell: &Cell, time: Duration) -> Res
         submit(&mut queue, &namespace, cell, vec![0x5a; cell.size as usize], &mut random)?;
     }
     let mut done: Vec<QueueCompletion> = Vec::with_capacity(cell.depth);
-    let sample = measure::sample(time, || {
+    let sample = measure::sample(far, time, || {
         queue.poll(&mut done, Duration::from_secs(5))?;
         let count = done.len() as u64;
         for completion in done.drain(..) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::cell::Cell;
+use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
 /// A capsule, and the header of a data PDU.
@@ -55,8 +56,8 @@ fn answer(mut stream: TcpStream) -> Result<()> {
 }
 
 /// Runs a cell's bytes.
-pub(crate) fn run(address: &str, cell: &Cell, time: Duration) -> Result<Sample> {
-    let mut stream = TcpStream::connect(address)?;
+pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
+    let mut stream = TcpStream::connect(&far.address)?;
     stream.set_nodelay(true)?;
     let (request, reply) = lengths(cell);
     stream.write_all(&[request.to_le_bytes(), reply.to_le_bytes()].concat())?;
@@ -64,7 +65,7 @@ pub(crate) fn run(address: &str, cell: &Cell, time: Duration) -> Result<Sample> 
     let mut buffer = vec![0; BUFFER.max(reply as usize)];
     let mut received = 0;
     let mut credit = cell.depth as u64;
-    measure::sample(time, || {
+    measure::sample(far, time, || {
         stream.write_all(&requests[..(credit * request) as usize])?;
         credit = 0;
         while credit == 0 {

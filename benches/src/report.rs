@@ -14,6 +14,8 @@ struct Row {
     iops: f64,
     mib_s: f64,
     cpu_us_per_io: f64,
+    /// The same at the target.
+    target_cpu_us_per_io: f64,
     /// Commands a second as a part of the bare loop's in the same round.
     raw_ratio: f64,
     /// (most - least) / median of the commands a second.
@@ -32,6 +34,7 @@ impl Table {
         let iops: Vec<f64> = samples.iter().map(Sample::iops).collect();
         let ratios: Vec<f64> = samples.iter().zip(raw).map(|(s, raw)| s.iops() / raw.iops()).collect();
         let cpu: Vec<f64> = samples.iter().map(Sample::cpu_us).collect();
+        let far_cpu: Vec<f64> = samples.iter().map(Sample::far_cpu_us).collect();
         let middle = median(&iops);
         let most = iops.iter().copied().fold(0.0, f64::max);
         let least = iops.iter().copied().fold(f64::INFINITY, f64::min);
@@ -41,6 +44,7 @@ impl Table {
             iops: middle,
             mib_s: middle * f64::from(cell.size) / f64::from(1 << 20),
             cpu_us_per_io: median(&cpu),
+            target_cpu_us_per_io: median(&far_cpu),
             raw_ratio: median(&ratios),
             spread: (most - least) / middle,
             quoted_in_iops: cell.iops,
@@ -49,7 +53,7 @@ impl Table {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text =
-            "| cell | mode | rate | CPU per I/O | of the bare loop | spread |\n|---|---|---|---|---|---|\n"
+            "| cell | mode | rate | CPU per I/O | target's | of the bare loop | spread |\n|---|---|---|---|---|---|---|\n"
                 .to_owned();
         for row in &self.cells {
             let rate = match row.quoted_in_iops {
@@ -57,10 +61,11 @@ impl Table {
                 false => format!("{:.0} MiB/s", row.mib_s),
             };
             text += &format!(
-                "| {} | {} | {rate} | {:.2} us | {:.2} | {:.0} % |\n",
+                "| {} | {} | {rate} | {:.2} us | {:.2} us | {:.2} | {:.0} % |\n",
                 row.cell,
                 row.mode,
                 row.cpu_us_per_io,
+                row.target_cpu_us_per_io,
                 row.raw_ratio,
                 row.spread * 100.0
             );

@@ -224,7 +224,11 @@ impl Tampered {
             for segment in session.segments() {
                 match segment {
                     Segment::Bytes(header) => bytes.extend_from_slice(header),
-                    Segment::Payload(payload) => bytes.extend_from_slice(session.memory(payload)),
+                    Segment::Payload(payload) => {
+                        payload
+                            .pieces(|at| session.memory(at))
+                            .for_each(|piece| bytes.extend_from_slice(piece));
+                    }
                 }
             }
             session.sent(bytes.len());

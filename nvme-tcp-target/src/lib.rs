@@ -31,7 +31,7 @@ pub use controller::AssociationEnd;
 pub use fault::{Fault, FaultPlan, Field};
 pub use hub::{Config, Hub};
 pub use keys::{KeyRing, PskNames};
-pub use namespace::{Backend, Namespace, NamespaceError};
+pub use namespace::{Backend, Namespace, NamespaceError, Page, Shared};
 pub use session::{Origin, Session, SessionEnd};
 pub use statistics::Statistics;
 pub use subsystem::{Subsystem, SubsystemError};

@@ -1,6 +1,9 @@
 //! The memory behind a queue's commands.
 
 use nvme_tcp::proto::Payload;
+use nvme_tcp::spec::digest::crc32c_append;
+
+use crate::namespace::Shared;
 
 /// The smallest buffer is 4 KiB, the next twice that, and so on.
 const SMALLEST_SHIFT: u32 = 12;
@@ -9,12 +12,39 @@ const CLASSES: usize = 13;
 /// At most this many bytes wait for their next command; what is freed beyond goes back to the system.
 const KEEP: usize = 16 << 20;
 
-/// One buffer for each slot that has data, taken from a pool and given back when the command is over.
+/// The memory of each slot that has data: a buffer, taken from a pool and given back when the command is over, or
+/// what a namespace shares.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    slots: Vec<Vec<u8>>,
+    slots: Vec<Slot>,
     pool: [Vec<Vec<u8>>; CLASSES],
     kept: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    buffer: Vec<u8>,
+    /// Where there are any, the slot's data is these.
+    shared: Vec<Shared>,
+}
+
+/// The memory that one command may have.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    memory: &'a mut Memory,
+    slot: u16,
+}
+
+impl<'a> Room<'a> {
+    /// A buffer of `len` bytes: with the command's data if it is a write, to be filled if it is a read.
+    pub(crate) fn buffer(self, len: usize) -> &'a mut [u8] {
+        self.memory.prepare(self.slot, len)
+    }
+
+    /// Where pieces go that are shared; without any, the command has a [`buffer`](Self::buffer).
+    pub(crate) fn shared(&mut self) -> &mut Vec<Shared> {
+        &mut self.memory.slot(self.slot).shared
+    }
 }
 
 impl Memory {
@@ -22,32 +52,43 @@ impl Memory {
         Self { slots: Vec::new(), pool: Default::default(), kept: 0 }
     }
 
-    /// Gives `slot` a buffer of at least `len` bytes, of whatever content, unless it has one.
-    pub(crate) fn prepare(&mut self, slot: u16, len: usize) -> &mut [u8] {
+    /// What the command in `slot` may have.
+    pub(crate) fn room(&mut self, slot: u16) -> Room<'_> {
+        Room { memory: self, slot }
+    }
+
+    fn slot(&mut self, slot: u16) -> &mut Slot {
         let slot = usize::from(slot);
         if slot >= self.slots.len() {
-            self.slots.resize_with(slot + 1, Vec::new);
+            self.slots.resize_with(slot + 1, Slot::default);
         }
-        let buffer = &mut self.slots[slot];
-        if buffer.len() < len {
+        &mut self.slots[slot]
+    }
+
+    /// Gives `slot` a buffer of at least `len` bytes, of whatever content, unless it has one.
+    pub(crate) fn prepare(&mut self, slot: u16, len: usize) -> &mut [u8] {
+        if self.slot(slot).buffer.len() < len {
             let class = class(len);
-            *buffer = match self.pool.get_mut(class).and_then(Vec::pop) {
+            let buffer = match self.pool.get_mut(class).and_then(Vec::pop) {
                 Some(kept) => {
                     self.kept -= kept.len();
                     kept
                 }
                 None => vec![0; len.max(1 << SMALLEST_SHIFT).next_power_of_two()],
             };
+            self.slot(slot).buffer = buffer;
         }
-        &mut buffer[..len]
+        &mut self.slot(slot).buffer[..len]
     }
 
     /// The command in `slot` is over.
     pub(crate) fn free(&mut self, slot: u16) {
-        let Some(buffer) = self.slots.get_mut(usize::from(slot)).filter(|buffer| !buffer.is_empty()) else {
+        let Some(slot) = self.slots.get_mut(usize::from(slot)) else { return };
+        slot.shared.clear();
+        if slot.buffer.is_empty() {
             return;
-        };
-        let buffer = std::mem::take(buffer);
+        }
+        let buffer = std::mem::take(&mut slot.buffer);
         if let Some(pool) =
             self.pool.get_mut(class(buffer.len())).filter(|_| self.kept + buffer.len() <= KEEP)
         {
@@ -56,18 +97,34 @@ impl Memory {
         }
     }
 
-    /// What `payload` names; nothing where there is no such memory.
+    /// What `payload` names, as far as it lies in one piece; nothing where there is no such memory.
     pub(crate) fn bytes(&self, payload: Payload) -> &[u8] {
-        let range = range(payload);
-        self.slots.get(usize::from(payload.slot)).and_then(|buffer| buffer.get(range)).unwrap_or_default()
+        let Some(slot) = self.slots.get(usize::from(payload.slot)) else { return &[] };
+        if slot.shared.is_empty() {
+            return slot.buffer.get(range(payload)).unwrap_or_default();
+        }
+        let mut offset = payload.offset as usize;
+        for piece in &slot.shared {
+            let bytes = piece.bytes();
+            if let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+                return &rest[..rest.len().min(payload.len as usize)];
+            }
+            offset -= bytes.len();
+        }
+        &[]
     }
 
-    /// What `payload` names; nothing where there is no such memory.
+    /// CRC-32C of what `payload` names.
+    pub(crate) fn digest(&self, payload: Payload) -> u32 {
+        payload.pieces(|payload| self.bytes(payload)).fold(0, crc32c_append)
+    }
+
+    /// What `payload` names, to be received into; nothing where there is no such memory.
     pub(crate) fn bytes_mut(&mut self, payload: Payload) -> &mut [u8] {
         let range = range(payload);
         self.slots
             .get_mut(usize::from(payload.slot))
-            .and_then(|buffer| buffer.get_mut(range))
+            .and_then(|slot| slot.buffer.get_mut(range))
             .unwrap_or_default()
     }
 }
@@ -83,7 +140,10 @@ fn class(len: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::namespace::Page;
 
     #[test]
     fn buffers_go_round_within_their_size() {
@@ -99,6 +159,26 @@ mod tests {
         memory.free(0);
         memory.free(0);
         assert_eq!(memory.kept, 8192);
+    }
+
+    #[test]
+    fn shared_pieces_are_one_after_the_other() {
+        let mut page = Page::new(100);
+        (0..).zip(&mut page.bytes_mut()[..100]).for_each(|(i, byte)| *byte = i);
+        let page = Arc::new(page);
+        assert!(Shared::new(page.clone(), 90..4097).is_none());
+        let mut memory = Memory::new();
+        let pieces = [10..20, 50..53, 0..1].map(|range| Shared::new(page.clone(), range).unwrap());
+        memory.room(2).shared().extend(pieces);
+        let payload = Payload { slot: 2, offset: 8, len: 5 };
+        let all: Vec<&[u8]> = payload.pieces(|at| memory.bytes(at)).collect();
+        assert_eq!(all, [&[18, 19][..], &[50, 51, 52]]);
+        assert_eq!(memory.digest(payload), crc32c_append(0, &[18, 19, 50, 51, 52]));
+        assert!(memory.bytes(Payload { offset: 14, ..payload }).is_empty());
+        assert!(memory.bytes_mut(payload).is_empty());
+        memory.free(2);
+        assert!(memory.bytes(payload).is_empty());
+        assert_eq!(Arc::strong_count(&page), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod file;
 mod ram;
 mod ranges;
+mod shared;
 mod volume;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use file::File;
 pub use ram::Ram;
+pub use shared::{Page, Shared};
 pub(crate) use volume::{State, Volume};
 
 use crate::ana::MAX_ANA_GROUPS;
@@ -26,6 +28,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// The bytes cannot be read.
     fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The `len` bytes at `offset` as they are now, added to `pieces` to be sent from where they are, without a copy;
+    /// whether that can be done here (if not, nothing was added, and they are [read](Self::read_at)).
+    fn share(&self, pieces: &mut Vec<Shared>, offset: u64, len: u64) -> bool {
+        let _ = (pieces, offset, len);
+        false
+    }
 
     /// Stores `data` at `offset`.
     ///

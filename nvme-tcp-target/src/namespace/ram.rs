@@ -1,23 +1,29 @@
 //! A namespace in memory that is only taken where something was written.
 
 use std::io;
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use super::Backend;
+use super::{Backend, Page, Shared};
 
-/// The bytes behind one lock.
-const STRIPE: usize = 1 << 20;
-/// How many stripes are made known together.
-const GROUP: usize = 1 << 10;
+/// The bytes behind one lock: what is copied where a page is written that is being sent.
+const PAGE_LEN: usize = 64 << 10;
+/// How many pages are made known together.
+const GROUP: usize = 1 << 14;
 
-/// One stripe; `None` while it is all zero.
-type Stripe = RwLock<Option<Box<[u8]>>>;
-type Group = Box<[Stripe]>;
+/// One page; `None` while it is all zero.
+type Place = RwLock<Option<Arc<Page>>>;
+type Group = Box<[Place]>;
 
-/// Bytes in memory. Each stripe of 1 MiB has its own lock, and no memory until it is written to.
+/// Bytes in memory. Each page of 64 KiB has its own lock, and no memory until it is written to. What is read is not
+/// copied but shared; who writes to a page that is shared makes a new one.
 #[derive(Debug)]
 pub struct Ram {
     extent: RwLock<Extent>,
+    zeros: Arc<Page>,
+}
+
+fn zeros() -> Arc<Page> {
+    Arc::new(Page::new(PAGE_LEN))
 }
 
 #[derive(Debug)]
@@ -31,7 +37,7 @@ impl Ram {
     pub fn new(size: u64) -> Self {
         let mut extent = Extent { size: 0, groups: Vec::new() };
         extent.resize(size);
-        Self { extent: RwLock::new(extent) }
+        Self { extent: RwLock::new(extent), zeros: zeros() }
     }
 
     fn extent(&self) -> RwLockReadGuard<'_, Extent> {
@@ -41,30 +47,30 @@ impl Ram {
 
 impl Extent {
     fn resize(&mut self, size: u64) {
-        self.groups.resize_with(size.div_ceil((STRIPE * GROUP) as u64) as usize, OnceLock::new);
+        self.groups.resize_with(size.div_ceil((PAGE_LEN * GROUP) as u64) as usize, OnceLock::new);
         self.size = size;
     }
 
-    /// The stripe with this number; `None` where nothing near it was ever written to.
-    fn stripe(&self, number: u64) -> Option<&Stripe> {
+    /// The page with this number; `None` where nothing near it was ever written to.
+    fn page(&self, number: u64) -> Option<&Place> {
         let group = self.groups.get((number / GROUP as u64) as usize)?;
         group.get()?.get(number as usize % GROUP)
     }
 
-    fn stripe_to_write(&self, number: u64) -> Option<&Stripe> {
+    fn page_to_write(&self, number: u64) -> Option<&Place> {
         let group = self.groups.get((number / GROUP as u64) as usize)?;
-        group.get_or_init(|| (0..GROUP).map(|_| Stripe::default()).collect()).get(number as usize % GROUP)
+        group.get_or_init(|| (0..GROUP).map(|_| Place::default()).collect()).get(number as usize % GROUP)
     }
 }
 
-/// Cuts `len` bytes at `offset` at the stripes' borders: number, offset in the stripe, length.
+/// Cuts `len` bytes at `offset` at the pages' borders: number, offset in the page, length.
 fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + len;
     let mut at = offset;
     std::iter::from_fn(move || {
-        let within = at % STRIPE as u64;
-        let piece = (STRIPE as u64 - within).min(end - at);
-        let number = at / STRIPE as u64;
+        let within = at % PAGE_LEN as u64;
+        let piece = (PAGE_LEN as u64 - within).min(end - at);
+        let number = at / PAGE_LEN as u64;
         at += piece;
         (piece > 0).then_some((number, within as usize, piece as usize))
     })
@@ -81,14 +87,24 @@ impl Backend for Ram {
         for (number, at, len) in pieces(offset, rest.len() as u64) {
             let (piece, after) = std::mem::take(&mut rest).split_at_mut(len);
             rest = after;
-            let held =
-                extent.stripe(number).map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner));
-            match held.as_ref().and_then(|held| held.as_ref()).and_then(|bytes| bytes.get(at..at + len)) {
+            let held = extent.page(number).map(|page| page.read().unwrap_or_else(PoisonError::into_inner));
+            let held = held.as_ref().and_then(|held| held.as_ref());
+            match held.and_then(|page| page.bytes().get(at..at + len)) {
                 Some(bytes) => piece.copy_from_slice(bytes),
                 None => piece.fill(0),
             }
         }
         Ok(())
+    }
+
+    fn share(&self, all: &mut Vec<Shared>, offset: u64, len: u64) -> bool {
+        let extent = self.extent();
+        all.extend(pieces(offset, len).filter_map(|(number, at, len)| {
+            let held = extent.page(number).map(|page| page.read().unwrap_or_else(PoisonError::into_inner));
+            let page = held.as_ref().and_then(|held| held.as_ref()).unwrap_or(&self.zeros);
+            Shared::new(page.clone(), at..at + len)
+        }));
+        true
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -97,9 +113,9 @@ impl Backend for Ram {
         for (number, at, len) in pieces(offset, data.len() as u64) {
             let (piece, after) = rest.split_at(len);
             rest = after;
-            let stripe = extent.stripe_to_write(number).ok_or(io::ErrorKind::InvalidInput)?;
-            let mut held = stripe.write().unwrap_or_else(PoisonError::into_inner);
-            let bytes = held.get_or_insert_with(|| vec![0; STRIPE].into_boxed_slice());
+            let page = extent.page_to_write(number).ok_or(io::ErrorKind::InvalidInput)?;
+            let mut held = page.write().unwrap_or_else(PoisonError::into_inner);
+            let bytes = Arc::make_mut(held.get_or_insert_with(zeros)).bytes_mut();
             bytes.get_mut(at..at + len).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(piece);
         }
         Ok(())
@@ -112,11 +128,13 @@ impl Backend for Ram {
     fn write_zeroes(&self, offset: u64, len: u64, deallocate: bool) -> io::Result<()> {
         let extent = self.extent();
         for (number, at, len) in pieces(offset, len) {
-            let Some(stripe) = extent.stripe(number) else { continue };
-            let mut held = stripe.write().unwrap_or_else(PoisonError::into_inner);
-            if deallocate && len == STRIPE {
+            let Some(page) = extent.page(number) else { continue };
+            let mut held = page.write().unwrap_or_else(PoisonError::into_inner);
+            if deallocate && len == PAGE_LEN {
                 *held = None;
-            } else if let Some(bytes) = held.as_mut().and_then(|bytes| bytes.get_mut(at..at + len)) {
+            } else if let Some(bytes) =
+                held.as_mut().and_then(|page| Arc::make_mut(page).bytes_mut().get_mut(at..at + len))
+            {
                 bytes.fill(0);
             }
         }
@@ -138,7 +156,7 @@ mod tests {
     #[test]
     fn a_sparse_tebibyte_takes_memory_only_where_it_is_written() {
         let ram = Ram::new(1 << 40);
-        let at = (1 << 39) + STRIPE as u64 - 3;
+        let at = (1 << 39) + PAGE_LEN as u64 - 3;
         ram.write_at(b"abcdef", at).unwrap();
         let mut data = [0xee; 10];
         ram.read_at(&mut data, at - 2).unwrap();
@@ -149,22 +167,46 @@ mod tests {
             .iter()
             .filter_map(OnceLock::get)
             .flat_map(|group| group.iter())
-            .filter(|stripe| stripe.read().unwrap().is_some())
+            .filter(|page| page.read().unwrap().is_some())
             .count();
         assert_eq!(taken, 2);
     }
 
     #[test]
-    fn whole_stripes_give_their_memory_back_and_parts_read_as_zeros() {
-        let ram = Ram::new(4 * STRIPE as u64);
-        let data = vec![7; 3 * STRIPE];
+    fn whole_pages_give_their_memory_back_and_parts_read_as_zeros() {
+        let ram = Ram::new(4 * PAGE_LEN as u64);
+        let data = vec![7; 3 * PAGE_LEN];
         ram.write_at(&data, 0).unwrap();
-        ram.deallocate(100, 2 * STRIPE as u64).unwrap();
-        assert!(ram.extent().stripe(1).unwrap().read().unwrap().is_none());
-        let mut got = vec![1; 3 * STRIPE];
+        ram.deallocate(100, 2 * PAGE_LEN as u64).unwrap();
+        assert!(ram.extent().page(1).unwrap().read().unwrap().is_none());
+        let mut got = vec![1; 3 * PAGE_LEN];
         ram.read_at(&mut got, 0).unwrap();
         assert!(got[..100].iter().all(|byte| *byte == 7));
-        assert!(got[100..100 + 2 * STRIPE].iter().all(|byte| *byte == 0));
-        assert!(got[100 + 2 * STRIPE..].iter().all(|byte| *byte == 7));
+        assert!(got[100..100 + 2 * PAGE_LEN].iter().all(|byte| *byte == 0));
+        assert!(got[100 + 2 * PAGE_LEN..].iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn what_is_shared_stays_as_it_was() {
+        let ram = Ram::new(4 * PAGE_LEN as u64);
+        let (offset, data) = (PAGE_LEN as u64 - 2, [1, 2, 3, 4]);
+        ram.write_at(&data, offset).unwrap();
+        let mut pieces = Vec::new();
+        assert!(ram.share(&mut pieces, offset, 2 + PAGE_LEN as u64 + 3));
+        ram.write_at(&[9; 4], offset).unwrap();
+        ram.write_zeroes(offset, 1, false).unwrap();
+        let shared: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+        assert_eq!((&shared[..4], shared.len()), (&data[..], PAGE_LEN + 5));
+        assert!(shared[4..].iter().all(|byte| *byte == 0));
+        let mut now = [1; 4];
+        ram.read_at(&mut now, offset).unwrap();
+        assert_eq!(now, [0, 9, 9, 9]);
+        // Nobody has a share any more: the page is written where it is.
+        drop(pieces);
+        let page =
+            |ram: &Ram| ram.extent().page(0).unwrap().read().unwrap().as_ref().unwrap().bytes().as_ptr();
+        let before = page(&ram);
+        ram.write_at(&data, 0).unwrap();
+        assert_eq!(page(&ram), before);
     }
 }

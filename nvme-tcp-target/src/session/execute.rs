@@ -125,9 +125,8 @@ impl Session {
                         None => return,
                     }
                 } else {
-                    let done = self.io(now, |session, context| {
-                        execute_io(context, sqe, |len| session.memory.prepare(slot, len))
-                    });
+                    let done =
+                        self.io(now, |session, context| execute_io(context, sqe, session.memory.room(slot)));
                     match done {
                         Some(done) => done.unwrap_or_else(Answer::refused),
                         None => return,

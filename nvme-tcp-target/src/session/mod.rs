@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use nvme_tcp::auth::AuthError;
 use nvme_tcp::proto::{Door, Payload, Segment, Violation};
-use nvme_tcp::spec::digest::crc32c;
 
 use crate::channel::Channel;
 use crate::controller::{Answer, AssociationEnd, Controller, QueueToken};
@@ -19,6 +18,9 @@ use crate::login::Login;
 use crate::memory::Memory;
 use crate::proto::{Connection, Event, is_write};
 use fused::Fused;
+
+/// With this many bytes waiting to be sent, no more commands are carried out.
+pub(crate) const MAX_BACKLOG: usize = 1 << 20;
 
 /// Why a connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,7 +138,7 @@ impl Session {
         self.connection.door()
     }
 
-    /// The memory behind a payload.
+    /// The memory behind a payload, as far as it lies in one piece.
     pub fn memory(&self, payload: Payload) -> &[u8] {
         self.memory.bytes(payload)
     }
@@ -152,12 +154,18 @@ impl Session {
         self.drain(now)
     }
 
-    /// Takes all of `input` and carries out the commands in it.
-    pub fn consume(&mut self, mut input: &[u8], now: Instant) -> Result<(), SessionEnd> {
+    /// Takes `input` and carries out the commands in it, until more than 1 MiB waits to be sent; what is then left of
+    /// it is for the next call, once that is on its way.
+    pub fn consume(&mut self, input: &mut &[u8], now: Instant) -> Result<(), SessionEnd> {
         loop {
             self.ended()?;
-            match self.connection.consume(&mut input) {
-                Ok(Some(event)) => self.handle(event, now),
+            match self.connection.consume(input) {
+                Ok(Some(event)) => {
+                    self.handle(event, now);
+                    if self.backlog() >= MAX_BACKLOG {
+                        return self.ended();
+                    }
+                }
                 Ok(None) => return self.ended(),
                 Err(violation) => {
                     self.hub.counters.violations.add(1);
@@ -215,7 +223,7 @@ impl Session {
     /// Fills in the data digests of what is to be sent.
     pub fn fill_digests(&mut self) {
         let memory = &self.memory;
-        self.connection.fill_digests(|payload| crc32c(memory.bytes(payload)));
+        self.connection.fill_digests(|payload| memory.digest(payload));
     }
 
     /// What to send, in order.
@@ -252,7 +260,7 @@ impl Session {
                 }
             }
             Event::CheckDigest { of, digest } => {
-                if crc32c(self.memory.bytes(of)) != digest {
+                if self.memory.digest(of) != digest {
                     self.hub.counters.digest_errors.add(1);
                     self.connection.digest_mismatch(of.slot);
                 }

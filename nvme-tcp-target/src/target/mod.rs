@@ -2,6 +2,7 @@
 
 mod bell;
 mod event;
+mod secure;
 mod serve;
 
 use std::collections::HashMap;

@@ -5,29 +5,23 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ktls::handshake::{self, Psk, ServerConfig};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nvme_tcp::driver::transport::{self, RecvHalf, SendHalf, TransportError, Wait};
+use nvme_tcp::driver::transport::{TransportError, Wait};
 use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
 use nvme_tcp::proto::Door;
-use nvme_tcp::psk::TlsPsk;
 
 use super::bell::Bell;
 use super::event::{Close, Refusal, TargetEvent};
+use super::secure::{Secured, TLS_HANDSHAKE, secure};
 use super::{Reporter, Security};
-use crate::channel::Channel;
 use crate::fault::{FaultPlan, Tampered};
 use crate::hub::Hub;
-use crate::session::{Origin, Session, SessionEnd};
+use crate::session::{MAX_BACKLOG, Origin, Session, SessionEnd};
 
-/// With more than this many bytes waiting to be sent, nothing is received.
-const MAX_BACKLOG: usize = 4 << 20;
 /// How long a host that broke the protocol is given to read the reason.
 const LINGER: Duration = Duration::from_secs(1);
 /// A command capsule without data.
 const CAPSULE_LEN: usize = 72;
-/// The first byte of a TLS handshake record (RFC 8446, section 5.1). No PDU begins with it.
-const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a connection's thread needs.
 pub(super) struct Connection {
@@ -86,75 +80,6 @@ impl Connection {
     }
 }
 
-type Halves = (SendHalf, RecvHalf);
-
-/// A connection as its session gets it.
-struct Secured {
-    halves: Halves,
-    channel: Channel,
-    /// A word on TLS.
-    tls: Option<String>,
-}
-
-/// Does the TLS handshake where one is due.
-fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> Result<Secured, Refusal> {
-    let timeout = hub.config.setup_timeout;
-    let deadline = Instant::now() + timeout;
-    let plain = |stream, channel| Secured { halves: transport::plain(stream), channel, tls: None };
-    let (options, socket) = match security {
-        Security::Plain => return Ok(plain(stream, Channel::Plain)),
-        Security::Tls { keys, options } => {
-            let keys = keys.clone();
-            (options, config(move |identity| keys.lookup(identity)))
-        }
-        Security::Concat { options } => {
-            if !begins_tls(&stream, timeout).map_err(Refusal::Resources)? {
-                return Ok(plain(stream, Channel::Concat));
-            }
-            let hub = hub.clone();
-            (options, config(move |identity| hub.generated_keys.lookup(identity, Instant::now())))
-        }
-    };
-    let socket =
-        ktls::Socket::accept(stream, &socket, options, Some(deadline)).map_err(|error| match error {
-            ktls::Error::Handshake(handshake::Error::NotTls { .. }) => Refusal::PlainOnTls,
-            error => Refusal::Handshake(error),
-        })?;
-    let info = socket.info();
-    let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
-    Ok(Secured {
-        tls: Some(format!("{} {:?}, identity {identity}", info.version(), info.suite)),
-        channel: match security {
-            Security::Tls { keys, .. } => {
-                keys.proven(&identity);
-                Channel::Tls { identity, keys: keys.clone() }
-            }
-            _ => Channel::Generated { identity },
-        },
-        halves: transport::tls(socket),
-    })
-}
-
-/// A server's side with the keys that `lookup` finds for an identity.
-fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> ServerConfig {
-    ServerConfig::new(move |identity: &[u8]| -> Vec<Psk> {
-        let psk = |psk: &TlsPsk| {
-            Psk::new(psk.identity().as_bytes().to_vec(), psk.secret().clone(), psk.hash()).ok()
-        };
-        lookup(identity).iter().filter_map(psk).collect()
-    })
-}
-
-/// Whether the first byte is that of a TLS handshake; it is left where it is.
-fn begins_tls(stream: &TcpStream, timeout: Duration) -> std::io::Result<bool> {
-    stream.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-    let mut first = [0];
-    // A host that says nothing at all is found out as on any other listener.
-    let peeked = stream.peek(&mut first);
-    stream.set_read_timeout(None)?;
-    Ok(matches!(peeked, Ok(1)) && first == [TLS_HANDSHAKE])
-}
-
 enum End {
     Refused(Refusal),
     Closed(Close),
@@ -196,11 +121,12 @@ impl Serving {
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<(), End> {
-        if !std::mem::take(&mut self.busy) {
+        let more = std::mem::take(&mut self.busy) || !self.intake.bytes().is_empty();
+        if !(more && self.may_receive()) {
             self.wait()?;
         }
         self.advance()?;
-        while self.may_receive() && self.receive()? {
+        while self.may_receive() && self.receive_some()? {
             // Whoever never stops sending is held to the same deadlines.
             self.advance()?;
             let data_to_come = matches!(self.session.door(), Door::InPlace(_) | Door::Discard(_));
@@ -232,7 +158,7 @@ impl Serving {
     }
 
     fn may_receive(&self) -> bool {
-        self.session.backlog() <= MAX_BACKLOG
+        self.session.backlog() < MAX_BACKLOG
     }
 
     /// Waits for the socket, the bell or the next deadline.
@@ -265,8 +191,35 @@ impl Serving {
         Ok(())
     }
 
-    /// Receives what has come, and carries out the commands in it; whether anything had.
+    /// Receives what has come, with TLS all records that are there, so that their answers go out together; whether
+    /// anything had.
+    fn receive_some(&mut self) -> Result<bool, End> {
+        let mut any = false;
+        while self.receive()? {
+            any = true;
+            if !self.intake.half().has_buffered() || !self.may_receive() {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Receives what has come, if all that came before was taken, and carries out the commands in it; whether there
+    /// was anything.
     fn receive(&mut self) -> Result<bool, End> {
+        let now = Instant::now();
+        if self.intake.bytes().is_empty() && !self.receive_more(now)? {
+            return Ok(false);
+        }
+        let mut input = self.intake.bytes();
+        let len = input.len();
+        self.session.consume(&mut input, now)?;
+        let left = input.len();
+        self.intake.consume(len - left);
+        Ok(true)
+    }
+
+    fn receive_more(&mut self, now: Instant) -> Result<bool, End> {
         let place = match self.session.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => Some(self.session.memory_mut(at)),
             _ => None,
@@ -275,7 +228,6 @@ impl Serving {
         if received == Received::Nothing {
             return Ok(false);
         }
-        let now = Instant::now();
         let counters = &self.hub.counters;
         if let Received::InPlace(n) = received {
             counters.bytes_received.add(n as u64);
@@ -289,8 +241,6 @@ impl Serving {
         self.received = true;
         self.busy |= len > CAPSULE_LEN;
         counters.bytes_received.add(len as u64);
-        self.session.consume(bytes, now)?;
-        self.intake.consume(len);
         Ok(true)
     }
 

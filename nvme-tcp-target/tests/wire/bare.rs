@@ -66,13 +66,19 @@ impl Bare {
     /// Bytes in, what is sent out.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<u8>, SessionEnd> {
         let now = std::time::Instant::now();
-        let fed = self.session.consume(bytes, now);
+        let mut rest = bytes;
+        let mut fed = Ok(());
+        while fed.is_ok() && !rest.is_empty() {
+            fed = self.session.consume(&mut rest, now);
+        }
         let mut sent = Vec::new();
         self.session.fill_digests();
         for segment in self.session.segments() {
             match segment {
                 nvme_tcp::proto::Segment::Bytes(bytes) => sent.extend_from_slice(bytes),
-                nvme_tcp::proto::Segment::Payload(at) => sent.extend_from_slice(self.session.memory(at)),
+                nvme_tcp::proto::Segment::Payload(at) => {
+                    at.pieces(|at| self.session.memory(at)).for_each(|piece| sent.extend_from_slice(piece));
+                }
             }
         }
         self.session.sent(sent.len());

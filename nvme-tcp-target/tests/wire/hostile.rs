@@ -260,7 +260,7 @@ fn a_host_that_asks_for_no_digest_gets_none_and_one_that_may_not_have_it_neither
     let mut queue = Queue::new(&hub, host, crate::support::Splits::none(), false);
     let request = IcReq::new(0, true, true, 0);
     let mut session = Session::new(hub.clone(), Origin::default(), std::task::Waker::noop().clone());
-    session.consume(request.as_bytes(), std::time::Instant::now()).unwrap();
+    session.consume(&mut request.as_bytes(), std::time::Instant::now()).unwrap();
     let sent: Vec<u8> = session
         .segments()
         .flat_map(|segment| match segment {
@@ -306,4 +306,27 @@ proptest! {
         drop(bare.feed(&stream));
         prop_assert!(bare.session.backlog() < 1 << 20);
     }
+}
+
+#[test]
+fn a_host_that_takes_no_answers_is_given_no_more_of_them() {
+    const READ: usize = 256 << 10;
+    let mut bare = Bare::io(false);
+    let mut reads = Vec::new();
+    for cid in 0..7 {
+        let mut sqe = nvm::read(1, 0, (READ / 512) as u32);
+        sqe.cid = cid.into();
+        sqe.sgl = Sgl::transport(READ as u32);
+        reads.extend(bare.capsule(&sqe, &[]));
+    }
+    let now = std::time::Instant::now();
+    let mut rest = &reads[..];
+    bare.session.consume(&mut rest, now).unwrap();
+    // The fourth reaches 1 MiB.
+    assert_eq!(rest.len(), reads.len() / 7 * 3);
+    let backlog = bare.session.backlog();
+    assert!((4 * READ..5 * READ).contains(&backlog), "{backlog}");
+    bare.session.sent(backlog);
+    bare.session.consume(&mut rest, now).unwrap();
+    assert!(rest.is_empty() && (3 * READ..4 * READ).contains(&bare.session.backlog()));
 }

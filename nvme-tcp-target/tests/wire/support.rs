@@ -187,9 +187,10 @@ impl Queue {
                 _ => {
                     // Not past the next data, so that the doors are used.
                     let n = if self.doors { 1 } else { rest.len() };
-                    let (now, later) = rest.split_at(n);
-                    rest = later;
-                    self.target.consume(now, self.now)
+                    let mut now = &rest[..n];
+                    let received = self.target.consume(&mut now, self.now);
+                    rest = &rest[n - now.len()..];
+                    received
                 }
             };
             self.end = self.end.take().or(received.err());
@@ -269,15 +270,17 @@ fn gather<'a>(
 ) -> Vec<u8> {
     let mut gathered = Vec::new();
     for segment in segments {
-        let bytes = match segment {
-            Segment::Bytes(bytes) => bytes,
-            Segment::Payload(payload) => resolve(payload),
-        };
-        gathered.extend_from_slice(&bytes[..bytes.len().min(max - gathered.len())]);
-        if gathered.len() == max {
+        match segment {
+            Segment::Bytes(bytes) => gathered.extend_from_slice(bytes),
+            Segment::Payload(payload) => {
+                payload.pieces(&resolve).for_each(|piece| gathered.extend_from_slice(piece));
+            }
+        }
+        if gathered.len() >= max {
             break;
         }
     }
+    gathered.truncate(max);
     gathered
 }
 

@@ -10,7 +10,7 @@ use super::transport::Wait;
 use super::wire::{IN_PLACE_MIN, Intake, MAX_PLACES, Outlet, Received};
 use crate::error::{Error, ErrorKind};
 use crate::proto::{
-    CommandId, Completion, Connection, Door, Event, Negotiated, Payload, Segment, SubmitError,
+    CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError,
 };
 use crate::spec::command::Sqe;
 
@@ -19,33 +19,6 @@ use crate::spec::command::Sqe;
 pub(crate) struct Finished {
     pub(crate) completion: Completion,
     pub(crate) loan: Loan,
-}
-
-/// The same segments, each payload cut where its memory is: what is sent is gathered from pieces.
-struct Contiguous<'l, I> {
-    segments: I,
-    loans: &'l [Loan],
-    rest: Option<Payload>,
-}
-
-impl<'a, I: Iterator<Item = Segment<'a>>> Iterator for Contiguous<'_, I> {
-    type Item = Segment<'a>;
-
-    fn next(&mut self) -> Option<Segment<'a>> {
-        let payload = match self.rest.take() {
-            Some(rest) => rest,
-            None => match self.segments.next()? {
-                Segment::Payload(payload) => payload,
-                bytes => return Some(bytes),
-            },
-        };
-        let whole = payload.len;
-        let now = self.loans.get(usize::from(payload.slot)).map_or(whole, |loan| loan.contiguous(payload));
-        if now > 0 && now < whole {
-            self.rest = Some(Payload { offset: payload.offset + now, len: whole - now, ..payload });
-        }
-        Some(Segment::Payload(Payload { len: now, ..payload }))
-    }
 }
 
 /// How a flush ended.
@@ -153,8 +126,7 @@ impl Engine {
         while self.connection.wants().write {
             self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
             let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
-            let segments = Contiguous { segments: self.connection.segments(), loans, rest: None };
-            let sent = self.outlet.send(segments, bytes, Wait::Now)?;
+            let sent = self.outlet.send(self.connection.segments(), bytes, Wait::Now)?;
             match sent {
                 Some(n) => self.connection.sent(n),
                 None => {

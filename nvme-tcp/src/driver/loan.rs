@@ -146,17 +146,6 @@ impl Loan {
         (offset.checked_add(len)? <= self.len).then_some((offset, len))
     }
 
-    /// How many bytes from the beginning of `at` on lie in one piece.
-    pub(crate) fn contiguous(&self, at: Payload) -> u32 {
-        match &self.memory {
-            Memory::IntoPieces(pieces) | Memory::FromPieces(pieces) => {
-                let left = piece_at(pieces, at.offset as usize).map_or(0, |(_, left)| left);
-                left.min(at.len as usize) as u32
-            }
-            _ => at.len,
-        }
-    }
-
     /// The data at `at`, for sending or digesting, as far as it lies in one piece; empty where the loan has no
     /// such bytes.
     pub(crate) fn bytes(&self, at: Payload) -> &[u8] {
@@ -251,17 +240,8 @@ impl Loan {
     }
 
     /// CRC-32C of the data at `at`.
-    pub(crate) fn digest(&self, mut at: Payload) -> u32 {
-        let mut crc = 0;
-        loop {
-            let bytes = self.bytes(at);
-            crc = crc32c_append(crc, bytes);
-            let done = bytes.len() as u32;
-            if done == 0 || done >= at.len {
-                return crc;
-            }
-            at = Payload { offset: at.offset + done, len: at.len - done, ..at };
-        }
+    pub(crate) fn digest(&self, at: Payload) -> u32 {
+        at.pieces(|at| self.bytes(at)).fold(0, crc32c_append)
     }
 }
 
@@ -370,8 +350,6 @@ mod tests {
         loan.fill(at(8, 3), &[0xff; 3]);
         assert_eq!(loan.bytes(at(0, 10)), [1, 2, 3]);
         assert_eq!(loan.bytes(at(4, 6)), [5, 6, 7, 8]);
-        assert_eq!(loan.contiguous(at(4, 6)), 4);
-        assert_eq!(loan.contiguous(at(4, 2)), 2);
         assert_eq!(loan.digest(at(1, 8)), crc32c_append(0, &[2, 3, 4, 5, 6, 7, 8, 9]));
         let mut room: [IoSliceMut<'_>; 4] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
         assert_eq!(loan.places(at(2, 7), &mut room), 3);

@@ -45,8 +45,8 @@ impl Outlet {
         self.half.as_fd().try_clone_to_owned()
     }
 
-    /// Sends the first of `segments`, as many as one call takes; `resolve` knows where a payload lies. Says
-    /// how many bytes went, `None` where none could go now.
+    /// Sends the first of `segments`, as many as one call takes; `resolve` knows where a payload lies, and gives what
+    /// of it lies in one piece. Says how many bytes went, `None` where none could go now.
     pub fn send<'a>(
         &mut self,
         segments: impl Iterator<Item = Segment<'a>>,
@@ -55,12 +55,20 @@ impl Outlet {
     ) -> Result<Option<usize>, TransportError> {
         let mut pieces = [IoSlice::new(&[]); MAX_SEGMENTS];
         let mut count = 0;
-        for (piece, segment) in pieces.iter_mut().zip(segments) {
-            *piece = IoSlice::new(match segment {
-                Segment::Bytes(bytes) => bytes,
-                Segment::Payload(payload) => resolve(payload),
-            });
+        let mut gather = |bytes: &'a [u8]| {
+            let room = pieces.get_mut(count)?;
+            *room = IoSlice::new(bytes);
             count += 1;
+            Some(())
+        };
+        for segment in segments {
+            let all = match segment {
+                Segment::Bytes(bytes) => gather(bytes),
+                Segment::Payload(payload) => payload.pieces(&resolve).try_for_each(&mut gather),
+            };
+            if all.is_none() {
+                break;
+            }
         }
         self.half.send(&pieces[..count], wait)
     }

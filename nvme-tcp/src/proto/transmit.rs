@@ -8,7 +8,7 @@ use crate::spec::digest::crc32c;
 use crate::spec::pdu::{CommonHeader, DIGEST_LEN, Flags, Layout};
 
 /// A piece of a command's data. The driver knows the memory, or the file, behind the slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     /// Which slot of the queue.
     pub slot: u16,
@@ -16,6 +16,20 @@ pub struct Payload {
     pub offset: u32,
     /// How long it is, in bytes.
     pub len: u32,
+}
+
+impl Payload {
+    /// The memory behind it, piece by piece. `resolve` gives as much of a payload as lies in one piece, from its
+    /// beginning on; nothing where there is none, which ends it.
+    pub fn pieces<'a>(self, mut resolve: impl FnMut(Self) -> &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let bytes = if rest.len > 0 { resolve(rest) } else { &[] };
+            let done = u32::try_from(bytes.len()).unwrap_or(rest.len).min(rest.len);
+            rest = Self { offset: rest.offset + done, len: rest.len - done, ..rest };
+            bytes.get(..done as usize).filter(|bytes| !bytes.is_empty())
+        })
+    }
 }
 
 /// A piece of what is to be sent next.

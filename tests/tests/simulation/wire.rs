@@ -104,7 +104,12 @@ impl Wire {
         while !self.hole && self.up.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, bytes)) = self.up.pop_front() else { break };
             let Some(session) = &mut self.session else { continue };
-            let over = bytes.is_none_or(|bytes| session.consume(&bytes, now).is_err());
+            let over = bytes.is_none_or(|bytes| {
+                let mut rest = &*bytes;
+                // As a target whose socket takes everything at once.
+                while session.consume(&mut rest, now).is_ok() && !rest.is_empty() {}
+                session.consume(&mut rest, now).is_err()
+            });
             self.answer(now, over, random);
         }
         if self.session.as_mut().is_some_and(|session| session.poll(now).is_err()) {
@@ -134,7 +139,9 @@ impl Wire {
         for segment in session.segments() {
             match segment {
                 Segment::Bytes(header) => bytes.extend_from_slice(header),
-                Segment::Payload(payload) => bytes.extend_from_slice(session.memory(payload)),
+                Segment::Payload(payload) => {
+                    payload.pieces(|at| session.memory(at)).for_each(|piece| bytes.extend_from_slice(piece));
+                }
             }
         }
         session.sent(bytes.len());

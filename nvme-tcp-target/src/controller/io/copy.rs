@@ -4,6 +4,7 @@ use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
 
 use super::{Context, Use, Volume, change, readable, write_status};
+use crate::memory::Room;
 
 /// MSRC + 1: the most source ranges of one command.
 pub(in crate::controller) const MAX_RANGES: u32 = 128;
@@ -25,11 +26,11 @@ fn range(descriptor: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_le_bytes(slba), u64::from(u16::from_le_bytes(nlb)) + 1))
 }
 
-pub(super) fn execute<'a>(
+pub(super) fn execute(
     context: Context<'_>,
     volume: &Volume,
     sqe: &Sqe,
-    memory: impl FnOnce(usize) -> &'a mut [u8],
+    room: Room<'_>,
 ) -> Result<(), Status> {
     let cdw12 = sqe.get_cdw(12);
     let (count, format) = ((cdw12 & 0xff) + 1, cdw12 >> 8 & 0xf);
@@ -43,7 +44,7 @@ pub(super) fn execute<'a>(
     if sqe.sgl.length.get() as usize != len {
         return Err(Status::SGL_LENGTH_INVALID);
     }
-    let ranges: Vec<_> = memory(len).chunks_exact(DESCRIPTOR_LEN).filter_map(range).collect();
+    let ranges: Vec<_> = room.buffer(len).chunks_exact(DESCRIPTOR_LEN).filter_map(range).collect();
     let (each, all) = limits(context.max_transfer, volume.shape.block_size);
     let blocks = ranges.iter().map(|(_, count)| *count).sum();
     if ranges.iter().any(|(_, count)| *count > each.into()) || blocks > all.into() {

@@ -13,6 +13,7 @@ use nvme_tcp::spec::completion::Status;
 use zerocopy::FromBytes;
 
 use super::{Answer, Controller};
+use crate::memory::Room;
 use crate::namespace::{State, Volume};
 use crate::reservation::Use;
 use crate::subsystem::Exported;
@@ -72,17 +73,12 @@ impl Context<'_> {
     }
 }
 
-/// Carries out an I/O command. `memory` gives the command's buffer of so many bytes: with its data if it
-/// is a write, to be filled if it is a read.
-pub(crate) fn execute<'a>(
-    context: Context<'_>,
-    sqe: &Sqe,
-    memory: impl FnOnce(usize) -> &'a mut [u8],
-) -> Answer {
+/// Carries out an I/O command, with the memory that it may have.
+pub(crate) fn execute(context: Context<'_>, sqe: &Sqe, room: Room<'_>) -> Answer {
     let result = match sqe.opcode {
         opcode if COMMANDS.iter().all(|(known, _)| *known != opcode) => Err(Status::INVALID_OPCODE),
         nvm::FLUSH if sqe.nsid.get() == ALL_NAMESPACES => flush_all(context).map(|()| 0),
-        _ => context.volume(sqe.nsid.get()).and_then(|volume| execute_on(context, &volume, sqe, memory)),
+        _ => context.volume(sqe.nsid.get()).and_then(|volume| execute_on(context, &volume, sqe, room)),
     };
     match result {
         Ok(data) => Answer { data, ..Answer::SUCCESS },
@@ -101,24 +97,19 @@ fn flush(context: Context<'_>, volume: &Volume) -> Result<(), Status> {
     volume.flush().map_err(|error| write_status(&error))
 }
 
-fn execute_on<'a>(
-    context: Context<'_>,
-    volume: &Volume,
-    sqe: &Sqe,
-    memory: impl FnOnce(usize) -> &'a mut [u8],
-) -> Result<u32, Status> {
+fn execute_on(context: Context<'_>, volume: &Volume, sqe: &Sqe, room: Room<'_>) -> Result<u32, Status> {
     match sqe.opcode {
         nvm::FLUSH => return flush(context, volume).map(|()| 0),
         reservation::REGISTER | reservation::REPORT | reservation::ACQUIRE | reservation::RELEASE => {
-            return reservation::execute(context, volume, sqe, memory);
+            return reservation::execute(context, volume, sqe, room);
         }
         _ if !volume.is_plain() => return Err(Status::INVALID_FIELD),
-        nvm::READ => return read(context, volume, sqe, memory),
+        nvm::READ => return read(context, volume, sqe, room),
         COMPARE => {
             let state = volume.shared();
             let (offset, len) = to_read(context, volume, &state, sqe)?;
             let len = transfer_len(sqe, len, context.max_transfer)?;
-            return compare(volume, offset, memory(len as usize)).map(|()| 0);
+            return compare(volume, offset, room.buffer(len as usize)).map(|()| 0);
         }
         VERIFY => {
             let state = volume.shared();
@@ -126,8 +117,8 @@ fn execute_on<'a>(
             return in_pieces(volume, offset, len, |_, _| Ok(())).map(|()| 0);
         }
         _ if volume.shape.read_only => return Err(Status::WRITE_PROTECTED),
-        nvm::DATASET_MANAGEMENT => return deallocate(context, volume, sqe, memory).map(|()| 0),
-        COPY => copy::execute(context, volume, sqe, memory)?,
+        nvm::DATASET_MANAGEMENT => return deallocate(context, volume, sqe, room).map(|()| 0),
+        COPY => copy::execute(context, volume, sqe, room)?,
         WRITE_UNCORRECTABLE => {
             let mut state = volume.alone();
             context.check(&state, Use::Write)?;
@@ -139,7 +130,7 @@ fn execute_on<'a>(
         nvm::WRITE => {
             let count = block_count(sqe).into();
             let len = transfer_len(sqe, count * u64::from(volume.shape.block_size), context.max_transfer)?;
-            let data = memory(len as usize);
+            let data = room.buffer(len as usize);
             change(context, volume, (sqe.slba(), count), |_, offset, _| {
                 volume.backend.write_at(data, offset).map_err(|error| write_status(&error))
             })?;
@@ -160,16 +151,13 @@ fn execute_on<'a>(
     Ok(0)
 }
 
-fn read<'a>(
-    context: Context<'_>,
-    volume: &Volume,
-    sqe: &Sqe,
-    memory: impl FnOnce(usize) -> &'a mut [u8],
-) -> Result<u32, Status> {
+fn read(context: Context<'_>, volume: &Volume, sqe: &Sqe, mut room: Room<'_>) -> Result<u32, Status> {
     let state = volume.shared();
     let (offset, len) = to_read(context, volume, &state, sqe)?;
     let len = transfer_len(sqe, len, context.max_transfer)?;
-    volume.backend.read_at(memory(len as usize), offset).map_err(|_| Status::UNRECOVERED_READ)?;
+    if !volume.backend.share(room.shared(), offset, len.into()) {
+        volume.backend.read_at(room.buffer(len as usize), offset).map_err(|_| Status::UNRECOVERED_READ)?;
+    }
     context.subsystem.counters.reads.fetch_add(1, Ordering::Relaxed);
     context.subsystem.counters.bytes_read.fetch_add(len.into(), Ordering::Relaxed);
     Ok(len)
@@ -291,19 +279,14 @@ fn transfer_len(sqe: &Sqe, len: u64, max_transfer: u32) -> Result<u32, Status> {
     if sqe.sgl.length.get() == len { Ok(len) } else { Err(Status::SGL_LENGTH_INVALID) }
 }
 
-fn deallocate<'a>(
-    context: Context<'_>,
-    volume: &Volume,
-    sqe: &Sqe,
-    memory: impl FnOnce(usize) -> &'a mut [u8],
-) -> Result<(), Status> {
+fn deallocate(context: Context<'_>, volume: &Volume, sqe: &Sqe, room: Room<'_>) -> Result<(), Status> {
     let count = (sqe.get_cdw(10) & 0xff) as usize + 1;
     let len = count * size_of::<DsmRange>();
     // More data than ranges is right: Linux always sends a whole page (nvme_setup_discard, host/core.c).
     if (sqe.sgl.length.get() as usize) < len {
         return Err(Status::SGL_LENGTH_INVALID);
     }
-    let ranges = <[DsmRange]>::ref_from_bytes(memory(len)).map_err(|_| Status::SGL_LENGTH_INVALID)?;
+    let ranges = <[DsmRange]>::ref_from_bytes(room.buffer(len)).map_err(|_| Status::SGL_LENGTH_INVALID)?;
     let ranges: Vec<_> = ranges.iter().map(|range| (range.slba.get(), u64::from(range.nlb.get()))).collect();
     // All are checked before the first is touched.
     let state = volume.shared();
