@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nvme_tcp::driver::transport::{TransportError, Wait};
 use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
 use nvme_tcp::proto::Door;
@@ -18,6 +20,8 @@ use crate::fault::{FaultPlan, Tampered};
 use crate::hub::Hub;
 use crate::session::{MAX_BACKLOG, Origin, Session, SessionEnd};
 
+/// How long a receive waits at most.
+const TICK: Duration = Duration::from_millis(20);
 /// How long a host that broke the protocol is given to read the reason.
 const LINGER: Duration = Duration::from_secs(1);
 /// A command capsule without data.
@@ -53,10 +57,14 @@ impl Connection {
             Ok(secured) => secured,
             Err(reason) => return refuse(reason),
         };
+        let (send, recv) = halves;
+        let tick = TimeVal::milliseconds(TICK.as_millis() as i64);
+        if let Err(errno) = setsockopt(&recv.as_fd(), ReceiveTimeout, &tick) {
+            return refuse(Refusal::Resources(errno.into()));
+        }
         reporter.report(&TargetEvent::Accepted { peer, local, tls });
         let origin = Origin { local: Some(ip), port, channel };
         let session = Session::new(hub.clone(), origin, bell.clone().into());
-        let (send, recv) = halves;
         let mut serving = Serving {
             hub: hub.clone(),
             session,
@@ -69,6 +77,7 @@ impl Connection {
             taken: Instant::now(),
             received: false,
             busy: false,
+            lively: false,
         };
         let end = serving.run();
         let qid = serving.session.qid();
@@ -108,6 +117,8 @@ struct Serving {
     received: bool,
     /// More than one command came at once, so more are likely to be there: receiving is tried before waiting.
     busy: bool,
+    /// The last wait was for something that came.
+    lively: bool,
 }
 
 impl Serving {
@@ -122,11 +133,14 @@ impl Serving {
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<(), End> {
         let more = std::mem::take(&mut self.busy) || !self.intake.bytes().is_empty();
-        if !(more && self.may_receive()) {
+        let ready = more && self.may_receive();
+        let wait = if !ready && self.may_wait_in_receive() { Wait::Block } else { Wait::Now };
+        if !ready && wait == Wait::Now {
             self.wait()?;
         }
         self.advance()?;
-        while self.may_receive() && self.receive_some()? {
+        self.lively = false;
+        while self.may_receive() && self.receive_some(wait)? {
             // Whoever never stops sending is held to the same deadlines.
             self.advance()?;
             let data_to_come = matches!(self.session.door(), Door::InPlace(_) | Door::Discard(_));
@@ -161,6 +175,13 @@ impl Serving {
         self.session.backlog() < MAX_BACKLOG
     }
 
+    /// Whether the next thing to come is most likely a command: waiting in the receive itself then saves poll(2), and
+    /// the bell is heard a [`TICK`] later at most.
+    fn may_wait_in_receive(&self) -> bool {
+        let idle = !self.blocked && self.may_receive() && self.session.deadline().is_none();
+        idle && self.lively && self.session.is_set_up() && self.tampered.is_none()
+    }
+
     /// Waits for the socket, the bell or the next deadline.
     fn wait(&mut self) -> Result<(), End> {
         let setup = (!self.session.is_set_up()).then_some(self.setup_until);
@@ -193,9 +214,9 @@ impl Serving {
 
     /// Receives what has come, with TLS all records that are there, so that their answers go out together; whether
     /// anything had.
-    fn receive_some(&mut self) -> Result<bool, End> {
+    fn receive_some(&mut self, wait: Wait) -> Result<bool, End> {
         let mut any = false;
-        while self.receive()? {
+        while self.receive(wait)? {
             any = true;
             if !self.intake.half().has_buffered() || !self.may_receive() {
                 break;
@@ -206,11 +227,11 @@ impl Serving {
 
     /// Receives what has come, if all that came before was taken, and carries out the commands in it; whether there
     /// was anything.
-    fn receive(&mut self) -> Result<bool, End> {
-        let now = Instant::now();
-        if self.intake.bytes().is_empty() && !self.receive_more(now)? {
+    fn receive(&mut self, wait: Wait) -> Result<bool, End> {
+        if self.intake.bytes().is_empty() && !self.receive_more(wait)? {
             return Ok(false);
         }
+        let now = Instant::now();
         let mut input = self.intake.bytes();
         let len = input.len();
         self.session.consume(&mut input, now)?;
@@ -219,19 +240,20 @@ impl Serving {
         Ok(true)
     }
 
-    fn receive_more(&mut self, now: Instant) -> Result<bool, End> {
+    fn receive_more(&mut self, wait: Wait) -> Result<bool, End> {
         let place = match self.session.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => Some(self.session.memory_mut(at)),
             _ => None,
         };
-        let received = self.intake.receive(place, Wait::Now)?;
+        let received = self.intake.receive(place, wait)?;
         if received == Received::Nothing {
             return Ok(false);
         }
+        self.lively = true;
         let counters = &self.hub.counters;
         if let Received::InPlace(n) = received {
             counters.bytes_received.add(n as u64);
-            self.session.advance(n, now)?;
+            self.session.advance(n, Instant::now())?;
         }
         let bytes = self.intake.bytes();
         let len = bytes.len();

@@ -9,9 +9,7 @@ use super::loan::{Loan, Place};
 use super::transport::Wait;
 use super::wire::{IN_PLACE_MIN, Intake, MAX_PLACES, Outlet, Received};
 use crate::error::{Error, ErrorKind};
-use crate::proto::{
-    CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError,
-};
+use crate::proto::{CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
 use crate::spec::command::Sqe;
 
 /// A command that is done, with the memory that was lent to it.
