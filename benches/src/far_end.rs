@@ -8,7 +8,8 @@ use nix::unistd::Pid;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
 
-use crate::{Result, SPAN, measure, raw};
+use crate::cell::SPAN;
+use crate::{Result, measure, raw};
 
 /// The subsystem that is measured.
 pub(crate) const SUBSYSTEM: &str = "nqn.2024-01.io.github.nvme-tcp:bench";

@@ -4,19 +4,21 @@
 //! with each mode and with the bare loop, several times over, since such figures mean little but as ratios
 //! taken in one run.
 
+mod c;
 mod cell;
 mod far_end;
 mod measure;
 mod nvme;
 mod raw;
 mod report;
+mod tokio;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
-use crate::cell::{CELLS, Cell, Mode};
+use crate::cell::{CELLS, Mode};
 use crate::measure::Sample;
 
 /// Measures the initiator against the embedded target and a bare loop
@@ -76,7 +78,11 @@ fn run(args: &Args) -> Result<()> {
         for _ in 0..rounds {
             raw.push(raw::run(&raw_end, cell, time)?);
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
-                into.push(nvme::run(end, *mode, cell, time)?);
+                into.push(match mode {
+                    Mode::Tokio => tokio::run(end, cell, time)?,
+                    Mode::C => c::run(end, cell, time)?,
+                    _ => nvme::run(end, *mode, cell, time)?,
+                });
             }
         }
         for (mode, samples) in &samples {
@@ -89,12 +95,4 @@ fn run(args: &Args) -> Result<()> {
         std::fs::write(path, table.json()?)?;
     }
     Ok(())
-}
-
-/// Bytes of the namespace that the cells move about in.
-const SPAN: u64 = 256 << 20;
-
-/// A cell's requests per namespace span.
-fn slots(cell: &Cell) -> u64 {
-    SPAN / u64::from(cell.size)
 }

@@ -4,30 +4,32 @@ use std::time::Duration;
 
 use nvme_tcp::host::HostIdentity;
 use nvme_tcp::psk::ConfiguredKey;
-use nvme_tcp::{Controller, Namespace, Options, Queue, QueueCompletion};
+use nvme_tcp::{Namespace, Options, Queue, QueueCompletion};
 
-use crate::cell::{Cell, Mode};
+use crate::Result;
+use crate::cell::{Cell, Mode, Offsets, SPAN};
 use crate::far_end::{FarEnd, KEY, SUBSYSTEM};
 use crate::measure::{self, Sample};
-use crate::{Result, SPAN, slots};
 
-fn connect(address: &str, mode: Mode) -> Result<Controller> {
+/// One queue of its own, deep enough for every cell.
+pub(crate) fn options(address: &str, mode: Mode) -> Result<Options> {
     let mut options = Options::new(address, SUBSYSTEM, HostIdentity::load()?)
         .io_queues(1)
         .owned_queues(1)
         .queue_size(130)
         .keep_alive(Duration::ZERO);
     match mode {
-        Mode::Plain => {}
         Mode::Digest => options = options.digests(true, true),
         Mode::Tls => options = options.tls(KEY.parse::<ConfiguredKey>()?),
+        Mode::Uring => options = options.io_uring(true),
+        Mode::Plain | Mode::Tokio | Mode::C => {}
     }
-    Ok(options.connect()?)
+    Ok(options)
 }
 
 /// Writes all of the namespace, so that what is read takes memory at the other end.
 pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
-    let controller = connect(address, mode)?;
+    let controller = options(address, mode)?.connect()?;
     let namespace = controller.namespace(1)?;
     let piece: Vec<u8> = (0..8 << 20).map(|i: u32| (i / 7) as u8).collect();
     for offset in (0..SPAN).step_by(piece.len()) {
@@ -39,12 +41,15 @@ pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
 
 /// Runs a cell.
 pub(crate) fn run(far: &FarEnd, mode: Mode, cell: &Cell, time: Duration) -> Result<Sample> {
-    let controller = connect(&far.address, mode)?;
+    let controller = options(&far.address, mode)?.connect()?;
     let namespace = controller.namespace(1)?;
     let mut queue = controller.queue()?;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    if mode == Mode::Uring && !queue.uses_io_uring() {
+        return Err("the kernel or a sandbox refuses io_uring: leave the mode out".into());
+    }
+    let mut offsets = Offsets::new(cell);
     for _ in 0..cell.depth {
-        submit(&mut queue, &namespace, cell, vec![0x5a; cell.size as usize], &mut random)?;
+        submit(&mut queue, &namespace, cell, vec![0x5a; cell.size as usize], &mut offsets)?;
     }
     let mut done: Vec<QueueCompletion> = Vec::with_capacity(cell.depth);
     let sample = measure::sample(far, time, || {
@@ -52,7 +57,7 @@ pub(crate) fn run(far: &FarEnd, mode: Mode, cell: &Cell, time: Duration) -> Resu
         let count = done.len() as u64;
         for completion in done.drain(..) {
             completion.result?;
-            submit(&mut queue, &namespace, cell, completion.buffer.unwrap_or_default(), &mut random)?;
+            submit(&mut queue, &namespace, cell, completion.buffer.unwrap_or_default(), &mut offsets)?;
         }
         Ok(count)
     })?;
@@ -66,12 +71,9 @@ fn submit(
     namespace: &Namespace,
     cell: &Cell,
     buffer: Vec<u8>,
-    random: &mut u64,
+    offsets: &mut Offsets,
 ) -> Result<()> {
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    let offset = *random % slots(cell) * u64::from(cell.size);
+    let offset = offsets.next();
     let submitted = match cell.write {
         true => queue.submit_write(namespace, buffer, offset, 0),
         false => queue.submit_read(namespace, buffer, offset, 0),

@@ -81,6 +81,8 @@ pub struct Options {
     pub(crate) recovery: Option<Recovery>,
     pub(crate) route: Route,
     pub(crate) dump: Option<Dump>,
+    #[cfg(feature = "io-uring")]
+    pub(crate) io_uring: bool,
 }
 
 /// The most commands that one queue can have outstanding: a command ID has 12 bits for the slot.
@@ -113,7 +115,19 @@ impl Options {
             recovery: None,
             route: Route::default(),
             dump: None,
+            #[cfg(feature = "io-uring")]
+            io_uring: false,
         }
+    }
+
+    /// Lets each [`Queue`](crate::Queue) that one thread owns send and wait in one system call, by io_uring(7), where
+    /// the kernel allows it (5.11 or later, and no sandbox that refuses); elsewhere, and where the kernel has the keys
+    /// of a TLS connection, it goes on by itself with sendmsg(2) and recvmsg(2). Off by default: it saves one system
+    /// call of two at queue depth 1, and less the more commands are in flight.
+    #[cfg(feature = "io-uring")]
+    #[must_use]
+    pub fn io_uring(self, io_uring: bool) -> Self {
+        Self { io_uring, ..self }
     }
 
     /// Requires TLS with this key.

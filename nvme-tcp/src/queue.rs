@@ -16,6 +16,8 @@ use zerocopy::IntoBytes;
 use crate::association::{Association, check};
 use crate::driver::shared::TICK;
 use crate::driver::transport::{TransportError, Wait};
+#[cfg(feature = "io-uring")]
+use crate::driver::uring::Uring;
 use crate::driver::wire::Intake;
 use crate::driver::{Engine, Loan};
 use crate::error::{Error, ErrorKind, Result};
@@ -93,6 +95,8 @@ struct Lane {
     tickets: Vec<Option<Ticket>>,
     /// Completions of what was cancelled, for the next poll.
     cancelled: Vec<QueueCompletion>,
+    #[cfg(feature = "io-uring")]
+    uring: Option<Uring>,
     dead: Option<Error>,
     /// Whether the association counts it among its busy ones.
     busy: bool,
@@ -324,6 +328,13 @@ impl Queue {
         }
     }
 
+    /// Whether it sends and waits by io_uring: where [`Options::io_uring`](crate::Options::io_uring) asks for that and
+    /// the kernel lets it.
+    #[cfg(feature = "io-uring")]
+    pub fn uses_io_uring(&self) -> bool {
+        self.lane.uring.is_some()
+    }
+
     /// When a command of this queue will have taken too long: an event loop polls by then.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.lane.engine.next_deadline()
@@ -363,6 +374,8 @@ impl Lane {
             intake,
             tickets: vec![None; depth],
             cancelled: Vec::new(),
+            #[cfg(feature = "io-uring")]
+            uring: generations.connector.options().io_uring.then(Uring::new).and_then(Result::ok),
             dead: None,
             busy: false,
             closed: false,
@@ -476,6 +489,12 @@ impl Lane {
 
     fn pump(&mut self, patience: Wait) -> Result<bool> {
         loop {
+            if let Some(came) = self.exchange(patience)? {
+                if came {
+                    continue;
+                }
+                return Ok(true);
+            }
             self.engine.flush()?;
             self.engine.settle()?;
             let has_buffered = self.intake.half().has_buffered();
@@ -491,6 +510,24 @@ impl Lane {
                 return Ok(wait == Wait::Block);
             }
         }
+    }
+
+    /// Where there is something to send and then nothing to do but wait, and a ring: does both at once. Whether
+    /// anything came.
+    #[cfg(feature = "io-uring")]
+    fn exchange(&mut self, patience: Wait) -> Result<Option<bool>> {
+        let Some(uring) = &mut self.uring else { return Ok(None) };
+        let waits = patience == Wait::Block && !self.engine.has_finished() && self.cancelled.is_empty();
+        if !waits || !self.engine.wants_write() {
+            return Ok(None);
+        }
+        let limit = TICK;
+        self.engine.exchange(&mut self.intake, uring, limit)
+    }
+
+    #[cfg(not(feature = "io-uring"))]
+    fn exchange(&mut self, _: Wait) -> Result<Option<bool>> {
+        Ok(None)
     }
 
     fn fail(&mut self, error: Error) {

@@ -102,6 +102,11 @@ fn assert_all_fail(queue: &mut Queue, count: usize, is_expected: impl Fn(&ErrorK
 
 #[test]
 fn a_lost_connection_completes_everything_with_its_buffer() {
+    a_lost_connection_completes_everything_with_its_buffer_by(false);
+    a_lost_connection_completes_everything_with_its_buffer_by(true);
+}
+
+fn a_lost_connection_completes_everything_with_its_buffer_by(ring: bool) {
     let reads = AtomicU32::new(0);
     let target = Target::start(Script {
         hook: Box::new(move |link, sqe| match (link.qid, sqe.opcode) {
@@ -114,7 +119,7 @@ fn a_lost_connection_completes_everything_with_its_buffer() {
         }),
         ..Script::default()
     });
-    let controller = target.options().owned_queues(1).io_queues(1).connect().unwrap();
+    let controller = target.options().io_uring(ring).owned_queues(1).io_queues(1).connect().unwrap();
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue().unwrap();
     for n in 0..8 {
@@ -144,8 +149,14 @@ fn unanswered() -> (Target, Duration) {
 
 #[test]
 fn a_long_wait_ends_at_the_deadline() {
+    a_long_wait_ends_at_the_deadline_by(false);
+    a_long_wait_ends_at_the_deadline_by(true);
+}
+
+fn a_long_wait_ends_at_the_deadline_by(ring: bool) {
     let (target, limit) = unanswered();
-    let controller = target.options().timeout(limit).owned_queues(1).io_queues(1).connect().unwrap();
+    let controller =
+        target.options().io_uring(ring).timeout(limit).owned_queues(1).io_queues(1).connect().unwrap();
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue().unwrap();
     queue.submit_read(&namespace, vec![0; 4096], 0, 7).unwrap();
@@ -181,8 +192,13 @@ fn is_timeout(error: &nvme_tcp::Error) -> bool {
 
 #[test]
 fn a_wait_without_an_end_is_one() {
+    a_wait_without_an_end_is_one_by(false);
+    a_wait_without_an_end_is_one_by(true);
+}
+
+fn a_wait_without_an_end_is_one_by(ring: bool) {
     let target = Target::start(Script::default());
-    let controller = target.options().owned_queues(1).io_queues(1).connect().unwrap();
+    let controller = target.options().io_uring(ring).owned_queues(1).io_queues(1).connect().unwrap();
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue().unwrap();
     queue.submit_read(&namespace, vec![0; 4096], 0, 7).unwrap();

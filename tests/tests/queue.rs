@@ -12,11 +12,27 @@ use system_tests::{DEADLINE, Embedded, embedded, image, key};
 const PIECE: usize = 64 * 1024;
 const PIECES: u64 = 48;
 
-fn connected(tls: bool) -> (Embedded, Controller) {
+/// Plain and TLS, with poll(2) and with io_uring(7).
+const WAYS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+fn connected((tls, ring): (bool, bool)) -> (Embedded, Controller) {
     let namespace = Namespace::ram(PIECES * PIECE as u64);
     let served = embedded(namespace, tls.then(key), |_| {});
-    let controller = served.options().owned_queues(2).connect().unwrap();
+    let controller = served.options().owned_queues(2).io_uring(ring).connect().unwrap();
     (served, controller)
+}
+
+#[test]
+fn a_ring_is_used_where_there_is_one() {
+    for (tls, ring) in WAYS {
+        let (_served, controller) = connected((tls, ring));
+        let uses = controller.queue().unwrap().uses_io_uring();
+        if ring && !uses {
+            eprintln!("SKIPPED a_ring_is_used_where_there_is_one: the kernel or a sandbox refuses io_uring");
+            return;
+        }
+        assert_eq!(uses, ring);
+    }
 }
 
 fn piece(index: u64) -> Vec<u8> {
@@ -60,17 +76,39 @@ fn fill_and_read(controller: &Controller, queue: &mut Queue, mut wait: impl FnMu
 
 #[test]
 fn many_commands_are_in_flight_and_each_comes_back_once() {
-    for tls in [false, true] {
-        let (_served, controller) = connected(tls);
+    for way in WAYS {
+        let (_served, controller) = connected(way);
         let mut queue = controller.queue().unwrap();
         fill_and_read(&controller, &mut queue, |_| DEADLINE);
     }
 }
 
 #[test]
+fn one_command_at_a_time_is_sent_and_waited_for() {
+    for way in WAYS {
+        let (_served, controller) = connected(way);
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue = controller.queue().unwrap();
+        let mut completions = Vec::new();
+        // 64 KiB goes into place, 4 KiB through the ring of either kind.
+        for (index, len) in [512, 4096, PIECE, 4096, 512].into_iter().cycle().take(200).enumerate() {
+            let (offset, bytes) = ((index % 7 * PIECE) as u64, image(index as u64, len as u64));
+            queue.submit_write(&namespace, bytes.clone(), offset, 0).unwrap();
+            assert_eq!(queue.poll(&mut completions, DEADLINE).unwrap(), 1);
+            completions.drain(..).for_each(|completion| completion.result.unwrap());
+            queue.submit_read(&namespace, vec![0; len], offset, 0).unwrap();
+            assert_eq!(queue.poll(&mut completions, DEADLINE).unwrap(), 1);
+            let completion = completions.remove(0);
+            completion.result.unwrap();
+            assert!(completion.buffer.unwrap() == bytes, "{way:?}, {len} bytes");
+        }
+    }
+}
+
+#[test]
 fn an_event_loop_of_the_caller_drives_a_queue() {
-    for tls in [false, true] {
-        let (_served, controller) = connected(tls);
+    for way in WAYS {
+        let (_served, controller) = connected(way);
         let mut queue = controller.queue().unwrap();
         fill_and_read(&controller, &mut queue, |queue| {
             // Only poll(2) waits: the queue itself is asked for what it has now. What it was given it has to
@@ -90,7 +128,7 @@ fn an_event_loop_of_the_caller_drives_a_queue() {
 
 #[test]
 fn two_queues_of_one_controller_and_flush_go_side_by_side() {
-    let (_served, controller) = connected(true);
+    let (_served, controller) = connected((true, true));
     let namespace = controller.namespace(1).unwrap();
     let mut queues = [controller.queue().unwrap(), controller.queue().unwrap()];
     assert!(controller.queue().is_err(), "two were reserved");
@@ -116,7 +154,7 @@ fn two_queues_of_one_controller_and_flush_go_side_by_side() {
 
 #[test]
 fn a_rejected_command_gives_the_memory_back() {
-    let (_served, controller) = connected(false);
+    let (_served, controller) = connected((false, false));
     let namespace = controller.namespace(1).unwrap();
     let mut queue = controller.queue().unwrap();
     let rejected = queue.submit_write(&namespace, vec![7; 100], 0, 1).unwrap_err();
@@ -129,8 +167,8 @@ fn a_rejected_command_gives_the_memory_back() {
 
 #[test]
 fn when_the_target_goes_every_command_comes_back_with_its_memory() {
-    for tls in [false, true] {
-        let (served, controller) = connected(tls);
+    for way in WAYS {
+        let (served, controller) = connected(way);
         let namespace = controller.namespace(1).unwrap();
         let mut queue = controller.queue().unwrap();
         served.target.shutdown();

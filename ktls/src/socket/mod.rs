@@ -14,6 +14,7 @@ mod files;
 pub(crate) mod handshake;
 mod info;
 mod options;
+mod own_calls;
 mod recv;
 mod send;
 pub(crate) mod shared;

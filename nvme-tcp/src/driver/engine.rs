@@ -7,7 +7,11 @@ use std::time::Instant;
 use super::bell::Bell;
 use super::loan::{Loan, Place};
 use super::transport::Wait;
+#[cfg(feature = "io-uring")]
+use super::uring::Uring;
 use super::wire::{IN_PLACE_MIN, Intake, MAX_PLACES, Outlet, Received};
+#[cfg(feature = "io-uring")]
+use super::wire::{MAX_SEGMENTS, gather};
 use crate::error::{Error, ErrorKind};
 use crate::proto::{CommandId, Completion, Connection, Door, Event, Negotiated, Payload, SubmitError};
 use crate::spec::command::Sqe;
@@ -134,10 +138,51 @@ impl Engine {
             }
         }
         self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
+        self.heed_budget();
+        Ok(if self.blocked { Flush::Blocked } else { Flush::Done })
+    }
+
+    /// Sends what the socket takes now and, if that is all, receives or waits for at most `limit`, in one system call;
+    /// whether anything came. `None` where that is not the way here: what is next goes into place, or the kernel has
+    /// the keys.
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn exchange(
+        &mut self,
+        intake: &mut Intake,
+        uring: &mut Uring,
+        limit: std::time::Duration,
+    ) -> Result<Option<bool>, Error> {
+        let in_place = matches!(self.connection.door(), Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN);
+        if in_place || self.blocked {
+            return Ok(None);
+        }
+        let Some(room) = intake.space() else { return Ok(None) };
+        let loans = &self.loans;
+        let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
+        self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
+        let (pieces, count) = gather(self.connection.segments(), bytes);
+        if count == MAX_SEGMENTS {
+            // There may be more, which nobody should wait before.
+            return Ok(None);
+        }
+        let Some(exchanged) = self.outlet.half_mut().exchange(uring, &pieces[..count], room, limit)? else {
+            return Ok(None);
+        };
+        self.connection.sent(exchanged.accepted);
+        self.blocked = exchanged.blocked;
+        self.heed_budget();
+        self.settle()?;
+        let Some(received) = exchanged.received else { return Ok(Some(false)) };
+        let received = intake.filled(received)?;
+        self.received(received, intake)?;
+        Ok(Some(received != Received::Nothing))
+    }
+
+    /// Tells the housekeeper when the key that seals has come close to its limit.
+    fn heed_budget(&mut self) {
         if self.outlet.half_mut().take_budget_alarm() {
             self.bell.ring(|calls| calls.budget_low = true);
         }
-        Ok(if self.blocked { Flush::Blocked } else { Flush::Done })
     }
 
     /// Where the next bytes may be received in place, if that pays.

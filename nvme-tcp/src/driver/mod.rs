@@ -5,6 +5,8 @@ mod engine;
 mod loan;
 pub(crate) mod shared;
 pub mod transport;
+#[cfg(feature = "io-uring")]
+pub(crate) mod uring;
 pub mod wire;
 
 pub(crate) use engine::{Engine, Flush};

@@ -8,7 +8,7 @@ use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
 use crate::proto::{Payload, Segment};
 
 /// The most pieces that one system call gathers.
-const MAX_SEGMENTS: usize = 64;
+pub(crate) const MAX_SEGMENTS: usize = 64;
 /// The receive ring: what does not go into place at once.
 const RING_LEN: usize = 128 * 1024;
 /// How much is received past data that goes into place: the headers behind it, hardly their data.
@@ -53,25 +53,34 @@ impl Outlet {
         resolve: impl Fn(Payload) -> &'a [u8],
         wait: Wait,
     ) -> Result<Option<usize>, TransportError> {
-        let mut pieces = [IoSlice::new(&[]); MAX_SEGMENTS];
-        let mut count = 0;
-        let mut gather = |bytes: &'a [u8]| {
-            let room = pieces.get_mut(count)?;
-            *room = IoSlice::new(bytes);
-            count += 1;
-            Some(())
-        };
-        for segment in segments {
-            let all = match segment {
-                Segment::Bytes(bytes) => gather(bytes),
-                Segment::Payload(payload) => payload.pieces(&resolve).try_for_each(&mut gather),
-            };
-            if all.is_none() {
-                break;
-            }
-        }
+        let (pieces, count) = gather(segments, resolve);
         self.half.send(&pieces[..count], wait)
     }
+}
+
+/// The first of `segments` where they lie, as many as one call takes, and how many pieces that are.
+pub(crate) fn gather<'a>(
+    segments: impl Iterator<Item = Segment<'a>>,
+    resolve: impl Fn(Payload) -> &'a [u8],
+) -> ([IoSlice<'a>; MAX_SEGMENTS], usize) {
+    let mut pieces = [IoSlice::new(&[]); MAX_SEGMENTS];
+    let mut count = 0;
+    let mut gather = |bytes: &'a [u8]| {
+        let room = pieces.get_mut(count)?;
+        *room = IoSlice::new(bytes);
+        count += 1;
+        Some(())
+    };
+    for segment in segments {
+        let all = match segment {
+            Segment::Bytes(bytes) => gather(bytes),
+            Segment::Payload(payload) => payload.pieces(&resolve).try_for_each(&mut gather),
+        };
+        if all.is_none() {
+            break;
+        }
+    }
+    (pieces, count)
 }
 
 /// What a receive brought.
@@ -123,6 +132,33 @@ impl Intake {
             self.half.consume(n);
         } else {
             self.start += n.min(self.end - self.start);
+        }
+    }
+
+    /// Where a caller that makes its own system calls may receive to, with [`bytes`](Self::bytes) empty; `None` where
+    /// the kernel opens records, or holds one back.
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
+        match &mut self.half {
+            RecvHalf::Plain(_) if self.start == self.end => Some(&mut self.ring),
+            RecvHalf::Plain(_) => None,
+            RecvHalf::Tls(half) => half.space(),
+        }
+    }
+
+    /// `n` bytes were received to [`space`](Self::space).
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn filled(&mut self, n: usize) -> Result<Received, TransportError> {
+        match &mut self.half {
+            _ if n == 0 => Err(TransportError::Closed),
+            RecvHalf::Plain(_) => {
+                (self.start, self.end) = (0, n);
+                Ok(Received::Buffered)
+            }
+            RecvHalf::Tls(half) => {
+                half.filled(n);
+                self.receive(None, Wait::Now)
+            }
         }
     }
 
