@@ -31,6 +31,12 @@ impl Offsets {
         Self { slots: SPAN / u64::from(cell.size), size: cell.size.into(), random: 0x9e37_79b9_7f4a_7c15 }
     }
 
+    /// Others, for who goes beside.
+    pub(crate) fn split(&mut self) -> Self {
+        self.next();
+        Self { random: self.random, ..*self }
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -45,23 +45,48 @@ pub(crate) fn pin(cpu: usize) -> Result<()> {
     Ok(())
 }
 
+/// A stretch of work that has begun.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    far: Pid,
+    start: Instant,
+    cpu: Duration,
+    far_cpu: Duration,
+}
+
+impl Stretch {
+    pub(crate) fn begin(far: &FarEnd) -> Result<Self> {
+        let far = far.id();
+        Ok(Self { far, cpu: cpu_time(getpid())?, far_cpu: cpu_time(far)?, start: Instant::now() })
+    }
+
+    /// It ends, with so many commands done.
+    pub(crate) fn end(self, count: u64) -> Result<Sample> {
+        let time = self.start.elapsed();
+        let cpu = cpu_time(getpid())?.saturating_sub(self.cpu);
+        Ok(Sample { count, time, cpu, far_cpu: cpu_time(self.far)?.saturating_sub(self.far_cpu) })
+    }
+}
+
 /// Calls `step`, which says how many commands it completed at `far`, until `time` is over.
 pub(crate) fn sample(far: &FarEnd, time: Duration, mut step: impl FnMut() -> Result<u64>) -> Result<Sample> {
-    // What the caches and the buffers need is not counted.
-    let warm = Instant::now() + time / 10;
+    let warm = Instant::now() + warm_up(time);
     while Instant::now() < warm {
         step()?;
     }
-    let (start, cpu, far_cpu) = (Instant::now(), cpu_time(getpid())?, cpu_time(far.id())?);
+    let stretch = Stretch::begin(far)?;
     let mut count = 0;
-    while start.elapsed() < time {
+    while stretch.start.elapsed() < time {
         for _ in 0..16 {
             count += step()?;
         }
     }
-    let time = start.elapsed();
-    let spent = |pid, before: Duration| Ok::<_, nix::Error>(cpu_time(pid)?.saturating_sub(before));
-    Ok(Sample { count, time, cpu: spent(getpid(), cpu)?, far_cpu: spent(far.id(), far_cpu)? })
+    stretch.end(count)
+}
+
+/// What the caches and the buffers need at first is not counted.
+pub(crate) fn warm_up(time: Duration) -> Duration {
+    time / 10
 }
 
 /// What all threads of a process have used so far.

@@ -1,5 +1,7 @@
-//! The initiator by futures, all on one thread.
+//! The initiator by futures, all on one thread: as many tasks as commands in flight.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nvme_tcp::tokio::Controller;
@@ -8,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::Result;
 use crate::cell::{Cell, Mode, Offsets};
 use crate::far_end::FarEnd;
-use crate::measure::{self, Sample};
+use crate::measure::{self, Sample, Stretch};
 use crate::nvme::options;
 
 /// Runs a cell.
@@ -16,39 +18,37 @@ pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let controller = runtime.block_on(Controller::connect(options(&far.address, Mode::Tokio)?))?;
     let namespace = runtime.block_on(controller.namespace(1))?;
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut readers = JoinSet::new();
     let mut offsets = Offsets::new(cell);
-    let mut tasks = JoinSet::new();
-    let submit = |tasks: &mut JoinSet<_>, buffer: Vec<u8>, offset| {
-        let (namespace, write) = (namespace.clone(), cell.write);
-        tasks.spawn_on(
-            async move {
-                match write {
+    for _ in 0..cell.depth {
+        let (namespace, write, mut buffer) = (namespace.clone(), cell.write, vec![0x5a; cell.size as usize]);
+        let (done, stop, mut offsets) = (done.clone(), stop.clone(), offsets.split());
+        let reader = async move {
+            while !stop.load(Ordering::Relaxed) {
+                let offset = offsets.next();
+                let (result, back) = match write {
                     true => namespace.write_at(buffer, offset).await,
                     false => namespace.read_at(buffer, offset).await,
-                }
-            },
-            runtime.handle(),
-        );
-    };
-    for _ in 0..cell.depth {
-        submit(&mut tasks, vec![0x5a; cell.size as usize], offsets.next());
+                };
+                result?;
+                buffer = back;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, nvme_tcp::Error>(())
+        };
+        readers.spawn_on(reader, runtime.handle());
     }
-    let sample = measure::sample(far, time, || {
-        let Some(done) = runtime.block_on(tasks.join_next()) else { return Ok(0) };
-        let mut done = Some(done);
-        let mut count = 0;
-        while let Some(finished) = done {
-            let (result, buffer) = finished?;
-            result?;
-            count += 1;
-            submit(&mut tasks, buffer, offsets.next());
-            done = tasks.try_join_next();
-        }
-        Ok(count)
-    })?;
     runtime.block_on(async {
-        while tasks.join_next().await.is_some() {}
+        tokio::time::sleep(measure::warm_up(time)).await;
+        let (before, stretch) = (done.load(Ordering::Relaxed), Stretch::begin(far)?);
+        tokio::time::sleep(time).await;
+        let sample = stretch.end(done.load(Ordering::Relaxed) - before);
+        stop.store(true, Ordering::Relaxed);
+        while let Some(reader) = readers.join_next().await {
+            reader??;
+        }
         controller.shutdown().await;
-    });
-    Ok(sample)
+        sample
+    })
 }
