@@ -97,6 +97,11 @@ impl Memory {
         }
     }
 
+    /// Gives back what waits for its next command.
+    pub(crate) fn release(&mut self) {
+        (self.pool, self.kept) = (Default::default(), 0);
+    }
+
     /// What `payload` names, as far as it lies in one piece; nothing where there is no such memory.
     pub(crate) fn bytes(&self, payload: Payload) -> &[u8] {
         let Some(slot) = self.slots.get(usize::from(payload.slot)) else { return &[] };
@@ -159,6 +164,9 @@ mod tests {
         memory.free(0);
         memory.free(0);
         assert_eq!(memory.kept, 8192);
+        memory.release();
+        assert!(memory.kept == 0 && memory.pool.iter().all(Vec::is_empty));
+        assert_eq!(memory.prepare(0, 3), [0; 3]);
     }
 
     #[test]

@@ -210,6 +210,11 @@ impl Session {
         }
     }
 
+    /// Gives memory back that no command has.
+    pub fn release(&mut self) {
+        self.memory.release();
+    }
+
     /// How many bytes wait to be sent.
     pub fn backlog(&self) -> usize {
         self.connection.backlog()

@@ -149,7 +149,17 @@ impl Serving {
                 break;
             }
         }
+        if wait == Wait::Block && !self.lively {
+            self.release();
+        }
         Ok(())
+    }
+
+    /// Gives back what only a connection needs that is at work.
+    fn release(&mut self) {
+        self.intake.half_mut().release();
+        self.outlet.half_mut().release();
+        self.session.release();
     }
 
     /// Does what is due, and sends what the socket takes.

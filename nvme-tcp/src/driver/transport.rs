@@ -110,6 +110,13 @@ impl SendHalf {
         }
     }
 
+    /// Gives buffers back that hold nothing; the next call that needs one makes it again.
+    pub fn release(&mut self) {
+        if let Self::Tls(half) = self {
+            half.release_buffers();
+        }
+    }
+
     /// Tells the peer that this end sends no more: close_notify with TLS. As far as the socket takes it now.
     pub fn close_notify(&mut self) {
         if let Self::Tls(half) = self {
@@ -179,6 +186,13 @@ impl RecvHalf {
                 Some([]) => Err(TransportError::Closed),
                 bytes => Ok(bytes.is_some()),
             },
+        }
+    }
+
+    /// Gives buffers back that hold nothing; the next call that needs one makes it again.
+    pub fn release(&mut self) {
+        if let Self::Tls(half) = self {
+            half.release_buffers();
         }
     }
 

@@ -139,10 +139,12 @@ impl Intake {
     /// the kernel opens records, or holds one back.
     #[cfg(feature = "io-uring")]
     pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
+        if matches!(self.half, RecvHalf::Plain(_)) {
+            return (self.start == self.end).then_some(&mut self.ring);
+        }
         match &mut self.half {
-            RecvHalf::Plain(_) if self.start == self.end => Some(&mut self.ring),
-            RecvHalf::Plain(_) => None,
             RecvHalf::Tls(half) => half.space(),
+            RecvHalf::Plain(_) => None,
         }
     }
 

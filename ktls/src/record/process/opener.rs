@@ -13,8 +13,8 @@ use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 /// The size of the buffer that the wire is read into, once so much comes that one read has filled the first:
 /// large, for few system calls.
 const BUFFER: usize = 256 * 1024;
-/// The size of the first buffer, made when the first bytes are read.
-const FIRST_BUFFER: usize = 32 * 1024;
+/// The size of the first buffer, made when the first bytes are read: a record of full size.
+const FIRST_BUFFER: usize = RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN;
 
 /// Opens one direction's records in place, in a buffer of its own.
 ///

@@ -14,8 +14,8 @@ use crate::record::budget::Meter;
 pub const MAX_PENDING: usize = 256 * 1024;
 /// Room beyond [`MAX_PENDING`] for alerts and KeyUpdates, so that they never have to wait for data.
 const CONTROL_ROOM: usize = 4096;
-/// The size of the first buffer, made for the first record: enough for one of full size.
-const FIRST_BUFFER: usize = 32 * 1024;
+/// The size of the first buffer, made for the first record: one of full size.
+const FIRST_BUFFER: usize = OVERHEAD + MAX_FRAGMENT_LEN;
 
 /// Seals one direction's records into a buffer of its own.
 ///
