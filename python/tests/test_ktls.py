@@ -67,7 +67,11 @@ def test_data_goes_both_ways() -> None:
             found += part[: client.recv_into(part)]
         thread.join()
         assert found == data
-        assert client.budgets().received >= 1 << 6 and client.budgets().limit > 1 << 20
+        budgets = client.budgets()
+        # The kernel is asked only now and then.
+        assert budgets.received >= 1 << 6 or client.receiver.by != "process"
+        assert budgets.sent >= 1 or client.sender.by != "process"
+        assert budgets.limit > 1 << 20 > budgets.received
         server.close_notify()
         assert client.recv(1) == b""
         assert client.fileno() >= 0 and "TLS_AES_128" in repr(client)

@@ -263,7 +263,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """How many records the keys of a connection were used for, and the most that they may be."""
+    """How many records the keys of a connection were used for, and the most that they may be.
+
+    A kernel that seals and opens is asked only now and then: its numbers are those of the last time.
+    """
 
     sent: int
     received: int
