@@ -234,7 +234,6 @@ impl Tampered {
             session.sent(bytes.len());
             self.tamper(&bytes, io_queue);
         }
-        session.poll(std::time::Instant::now()).map_err(|end: SessionEnd| Close::from(end))?;
         while !self.waiting.is_empty() {
             let segments = std::iter::once(Segment::Bytes(&self.waiting));
             match outlet.send(segments, |_| &[], Wait::Now)? {
@@ -250,6 +249,8 @@ impl Tampered {
         if flushed && self.after == Some(After::Cut) {
             return Err(Close::Fault);
         }
+        // Only now: of a session that is over, the last words are sent all the same.
+        session.poll(std::time::Instant::now()).map_err(|end: SessionEnd| Close::from(end))?;
         Ok(flushed)
     }
 

@@ -136,6 +136,13 @@ impl Queue {
         self.lane.engine.outstanding()
     }
 
+    /// Whether its connection is lost, or belongs to an association that was replaced: once nothing is outstanding, the
+    /// next command goes to another connection, and its submission waits until that is up. Who must not wait there
+    /// calls [`follow`](Self::follow) before, elsewhere.
+    pub fn is_behind(&self) -> bool {
+        self.lane.dead.is_some() || self.is_stale()
+    }
+
     /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
     ///
     /// # Errors
@@ -268,10 +275,14 @@ impl Queue {
     }
 
     /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another
-    /// connection, where this one was lost and the association was not. A caller that saw room just before the
-    /// change is still served by the old one, which is alive until then.
-    fn follow(&mut self) -> Result<()> {
-        if self.outstanding() == 0 && (self.is_stale() || self.lane.dead.is_some()) {
+    /// connection, where this one was lost and the association was not: waits until that is up. Each submission does so
+    /// by itself. A caller that saw room just before the change is still served by the old one, which is alive until
+    /// then.
+    ///
+    /// # Errors
+    /// The connection did not come up, or there is no association: the next call tries again.
+    pub fn follow(&mut self) -> Result<()> {
+        if self.outstanding() == 0 && self.is_behind() {
             if let (false, Some(error)) = (self.is_stale(), self.lane.association.death()) {
                 // There is no other association yet.
                 return Err(error);

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// The memory of an object (bytes, bytearray, memoryview, mmap, array, NumPy), one contiguous piece. The object
+/// The memory of an object (bytes, bytearray, memoryview, mmap, array, NumPy, PyTorch), one contiguous piece. The object
 /// keeps it in place for as long as this lives: a bytearray cannot be resized, an mmap not closed.
 ///
 /// Python does not forbid that another thread changes it meanwhile. Then the data is one or the other, as with
@@ -36,22 +36,29 @@ impl Lent {
     }
 
     fn new(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
+        let py = object.py();
+        let mut result = Self::get(object, flags);
+        if result.as_ref().is_err_and(|error| error.is_instance_of::<PyTypeError>(py)) {
+            if let Some(array) = array_of(object)? {
+                result = Self::get(&array, flags);
+            }
+        }
+        // What Python itself says when it refuses a str as bytes.
+        result.map_err(|error| match (error.is_instance_of::<PyTypeError>(py), object.get_type().name()) {
+            (true, Ok(name)) => {
+                PyTypeError::new_err(format!("a bytes-like object is required, not '{name}'"))
+            }
+            _ => error,
+        })
+    }
+
+    fn get(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
         let mut view = Box::new(ffi::Py_buffer::new());
         // SAFETY: the object lives, the view is ours and empty, and the interpreter is attached (`object` says so).
-        let result = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) };
-        if result != 0 {
-            let py = object.py();
-            let error = PyErr::fetch(py);
-            // What Python itself says when it refuses a str as bytes.
-            return Err(match error.is_instance_of::<PyTypeError>(py) {
-                true => PyTypeError::new_err(format!(
-                    "a bytes-like object is required, not '{}'",
-                    object.get_type().name()?
-                )),
-                false => error,
-            });
+        match unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) } {
+            0 => Ok(Self { view }),
+            _ => Err(PyErr::fetch(object.py())),
         }
-        Ok(Self { view })
     }
 
     /// How many bytes it is.
@@ -75,6 +82,18 @@ impl Lent {
         assert_eq!(self.view.readonly, 0, "only `writable` gives memory to write to");
         // SAFETY: as in `bytes`; the object allows writing, and this borrow is the only one of this view.
         unsafe { std::slice::from_raw_parts_mut(self.start(), self.len()) }
+    }
+}
+
+/// The NumPy array that shares the memory of a tensor of PyTorch, which has no buffer protocol of its own. PyTorch refuses
+/// tensors whose memory is elsewhere than in RAM, or that need gradients.
+fn array_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let modules = object.py().import("sys")?.getattr("modules")?;
+    // Who has a tensor has imported it.
+    let Ok(torch) = modules.get_item("torch") else { return Ok(None) };
+    match object.is_instance(&torch.getattr("Tensor")?)? {
+        true => object.call_method0("numpy").map(Some),
+        false => Ok(None),
     }
 }
 

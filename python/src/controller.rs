@@ -3,17 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nvme_tcp::TlsFacts;
-use nvme_tcp::psk::{Derivation, IdentityVersion, Origin};
-use nvme_tcp::spec::identify::{CNS_CONTROLLER, CNS_NAMESPACE, IdentifyController, IdentifyNamespace};
-use nvme_tcp::spec::text;
+use nvme_tcp::spec::identify::{CNS_CONTROLLER, CNS_NAMESPACE};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::{Failure, Outcome};
 use crate::events::Events;
+use crate::features::Features;
+use crate::identify;
+use crate::logs::Logs;
 use crate::namespace::Namespace;
 use crate::options::Wanted;
+use crate::passthrough;
 use crate::queue::Queue;
 use crate::record::Record;
 
@@ -66,7 +67,7 @@ impl Controller {
     }
 
     /// Something that may wait, with the interpreter free for other threads.
-    fn call<T: Send>(
+    pub(crate) fn call<T: Send>(
         &self,
         py: Python<'_>,
         what: impl FnOnce(&nvme_tcp::Controller) -> nvme_tcp::Result<T> + Send,
@@ -78,21 +79,24 @@ impl Controller {
 
 /// Connects to `uri`: "nvme+tcp://HOST[:PORT]/SUBSYSTEM-NQN[/NSID]", IPv6 addresses in brackets, port 4420 by default.
 ///
-/// Keys: `key` is a `keys.Key`, its text ("NVMeTLSkey-1:...") or a list of either, the preferred first; `keyfile` is
-/// the path of a file that holds one, readable by its owner only. With a key every connection is TLS 1.3, or fails;
+/// Keys: `key` is a `keys.Key`, its text ("NVMeTLSkey-1:...") or a list of either, the preferred first, or a
+/// `keys.Source` of keys that change; `keyfile` is the path of a file that holds one, readable by its owner only. With a key every connection is TLS 1.3, or fails;
 /// without one it is plain. `identity_version` (0 or 1) and `compat` (libnvme's derivation before 1.15) allow only
-/// such identities. `layer` says who seals the records: "auto" (the kernel where it can), "kernel" or "process".
+/// such identities. `layer` says who seals the records: "auto" (the kernel where it can), "kernel" or "process";
+/// `record_limit` for how many records a key is used at most, before the next association takes over.
 ///
 /// `host_nqn` and `host_id` (a UUID) say who this host is; by default the machine's own, from /etc/nvme.
 /// `dhchap_secret` and `dhchap_ctrl_secret` ("DHHC-1:...") authenticate by DH-HMAC-CHAP; `concat=True` makes the TLS
 /// key of it.
 ///
 /// `io_queues` connections are made (1 by default), each with `queue_size` entries (128); a thread stays with one of
-/// them. `header_digest` and `data_digest` ask for CRC-32C. Seconds: `timeout` for a command (30), `connect_timeout`
+/// them. `header_digest` and `data_digest` ask for CRC-32C, which `digests_optional` goes on without where the controller
+/// declines. `owned_queues` are kept for `nvme_tcp.aio`. Seconds: `timeout` for a command (30), `connect_timeout`
 /// for a connection to come up (10), `keep_alive` (10; 0 for none). Raises `NvmeError` or one of its subclasses.
 ///
 /// `recovery=True` brings a lost association up again by itself (after 0.1 s, then every 10 s, for 10 minutes) and
-/// holds the commands meanwhile; without it they fail, and `Controller.reconnect` is the caller's to call.
+/// holds the commands meanwhile, and a `Recovery` says in which times; without it they fail, and `Controller.reconnect`
+/// is the caller's to call.
 #[pyfunction]
 #[pyo3(signature = (uri, **options))]
 pub(crate) fn connect(
@@ -129,47 +133,24 @@ impl Controller {
     /// What the controller says of itself: a `ControllerIdentity`.
     fn identify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let bytes = self.call(py, |controller| controller.identify(CNS_CONTROLLER, 0))?;
-        let data: &IdentifyController = structure(&bytes)?;
-        let traits = self.get()?.info().traits;
-        Record::new(py, "ControllerIdentity")
-            .field("controller_id", data.cntlid.get())?
-            .field("version", version(data.version.get()))?
-            .field("subsystem_nqn", traits.subsystem_nqn)?
-            .field("serial_number", text::from_field(&data.serial_number))?
-            .field("model_number", text::from_field(&data.model_number))?
-            .field("firmware_revision", text::from_field(&data.firmware_revision))?
-            .field("max_transfer", traits.max_transfer)?
-            .field("max_namespace", data.nn.get())?
-            .field("volatile_write_cache", traits.volatile_write_cache)?
-            .field("io_queues", traits.io_queues)?
-            .field("queue_entries", traits.io_entries)?
-            .field("in_capsule_bytes", traits.in_capsule)?
-            .field("is_discovery", traits.discovery)?
-            .field("raw", PyBytes::new(py, &bytes))?
-            .make()
+        identify::controller(py, &bytes, self.get()?.info().traits)
     }
 
     /// What the controller says of a namespace: a `NamespaceIdentity`.
     fn identify_namespace<'py>(&self, py: Python<'py>, nsid: u32) -> PyResult<Bound<'py, PyAny>> {
         let bytes = self.call(py, |controller| controller.identify(CNS_NAMESPACE, nsid))?;
-        let data: &IdentifyNamespace = structure(&bytes)?;
-        let format = data.format();
-        let block_size = 1u64.checked_shl(format.data_shift.into()).unwrap_or(0);
-        let bytes_of = |blocks: u64| u128::from(blocks) * u128::from(block_size);
-        let id = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0).then(|| PyBytes::new(py, bytes));
-        Record::new(py, "NamespaceIdentity")
-            .field("nsid", nsid)?
-            .field("size", bytes_of(data.nsze.get()))?
-            .field("capacity", bytes_of(data.ncap.get()))?
-            .field("used", bytes_of(data.nuse.get()))?
-            .field("block_size", block_size)?
-            .field("metadata_bytes", format.metadata)?
-            .field("protection_type", data.dps & 0b111)?
-            .field("read_only", data.nsattr & 1 != 0)?
-            .field("nguid", id(&data.nguid))?
-            .field("eui64", id(&data.eui64))?
-            .field("raw", PyBytes::new(py, &bytes))?
-            .make()
+        identify::namespace(py, nsid, &bytes)
+    }
+
+    /// What tells a namespace from every other: a `NamespaceIds`.
+    fn namespace_ids<'py>(&self, py: Python<'py>, nsid: u32) -> PyResult<Bound<'py, PyAny>> {
+        identify::ids(py, &self.call(py, |controller| controller.namespace_ids(nsid))?)
+    }
+
+    /// The IDs of the controllers of the subsystem, or of those that a namespace is attached to.
+    #[pyo3(signature = (nsid = None))]
+    fn controllers(&self, py: Python<'_>, nsid: Option<u32>) -> PyResult<Vec<u16>> {
+        self.call(py, |controller| controller.controllers(nsid))
     }
 
     /// An Identify data structure, 4,096 bytes: `cns` says which.
@@ -194,11 +175,69 @@ impl Controller {
         })
     }
 
+    /// Its log pages.
+    #[getter]
+    fn logs(this: Py<Self>) -> Logs {
+        Logs::new(this)
+    }
+
+    /// Its features.
+    #[getter]
+    fn features(this: Py<Self>) -> Features {
+        Features::new(this)
+    }
+
+    /// Runs any admin command: a `Completion`, whatever its status says.
+    ///
+    /// `data` goes to the controller; `into` is filled with what comes. `timeout` is in seconds. Fabrics commands, Keep
+    /// Alive and Asynchronous Event Request are refused: they are this library's own to send.
+    ///
+    /// >>> import nvme_tcp
+    /// >>> with nvme_tcp.testing.Target("1M") as target, nvme_tcp.connect(target.uri) as controller:
+    /// ...     page = bytearray(512)
+    /// ...     done = controller.admin_passthrough(0x02, nsid=0xFFFFFFFF, cdw10=127 << 16 | 0x02, into=page)
+    /// ...     done.ok, done.received
+    /// (True, 512)
+    #[pyo3(signature = (opcode, *, nsid = 0, data = None, into = None, timeout = None, **dwords))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn admin_passthrough<'py>(
+        &self,
+        py: Python<'py>,
+        opcode: u8,
+        nsid: u32,
+        data: Option<&Bound<'py, PyAny>>,
+        into: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        dwords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let command = passthrough::command(opcode, nsid, timeout, dwords)?;
+        let controller = self.get()?;
+        passthrough::run(py, data, into, |data| controller.admin_passthrough(&command, data))
+    }
+
+    /// Runs any I/O command, as `admin_passthrough` does an admin command, on this thread's queue.
+    #[pyo3(signature = (opcode, *, nsid = 0, data = None, into = None, timeout = None, **dwords))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn io_passthrough<'py>(
+        &self,
+        py: Python<'py>,
+        opcode: u8,
+        nsid: u32,
+        data: Option<&Bound<'py, PyAny>>,
+        into: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        dwords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let command = passthrough::command(opcode, nsid, timeout, dwords)?;
+        let controller = self.get()?;
+        passthrough::run(py, data, into, |data| controller.io_passthrough(&command, data))
+    }
+
     /// What TLS is on the connections: a `TlsFacts`, or None where they are plain.
     #[getter]
     fn tls<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let info = self.get()?.info();
-        info.tls.map(|facts| tls_facts(py, &facts)).transpose()
+        info.tls.map(|facts| identify::tls(py, &facts)).transpose()
     }
 
     /// Whether headers have a CRC-32C.
@@ -246,6 +285,12 @@ impl Controller {
     /// association is replaced in the same way.
     fn reconnect(&self, py: Python<'_>) -> PyResult<()> {
         self.call(py, nvme_tcp::Controller::reconnect)
+    }
+
+    /// Goes over to the keys that the `keys.Source` has now, and to new ones made of them in any case, while the
+    /// controller is used: a `Rotation`. No command fails, and none is carried out twice.
+    fn rotate_keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        rotation(py, &self.call(py, nvme_tcp::Controller::rotate_keys)?)
     }
 
     /// Authenticates both ends once more by DH-HMAC-CHAP, while the queues are in use.
@@ -303,35 +348,12 @@ impl Drop for Controller {
     }
 }
 
-fn structure<T>(bytes: &[u8]) -> Outcome<&T>
-where
-    T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned,
-{
-    T::ref_from_bytes(bytes).map_err(|_| Failure::argument("an Identify structure has another length"))
-}
-
-/// VS as people write it.
-fn version(vs: u32) -> String {
-    format!("{}.{}.{}", vs >> 16, vs >> 8 & 0xff, vs & 0xff)
-}
-
-fn tls_facts<'py>(py: Python<'py>, facts: &TlsFacts) -> PyResult<Bound<'py, PyAny>> {
-    let info = &facts.info;
-    Record::new(py, "TlsFacts")
-        .field("version", info.version())?
-        .field("suite", info.suite.name())?
-        .field("group", info.group.map(|group| format!("{group:?}")))?
-        .field("psk_identity", String::from_utf8_lossy(&info.psk_identity).into_owned())?
-        .field(
-            "identity_version",
-            match facts.identity_version {
-                IdentityVersion::V0 => 0,
-                IdentityVersion::V1 => 1,
-            },
-        )?
-        .field("compat", facts.derivation == Derivation::Compat)?
-        .field("generated", facts.origin == Origin::Generated)?
-        .field("send", crate::tls::direction(py, &info.send)?)?
-        .field("receive", crate::tls::direction(py, &info.receive)?)?
+fn rotation<'py>(py: Python<'py>, rotation: &nvme_tcp::Rotation) -> PyResult<Bound<'py, PyAny>> {
+    Record::new(py, "Rotation")
+        .field("generation", rotation.generation)?
+        .field("key_changed", rotation.key_changed)?
+        .field("identity_version", rotation.identity_version.map(identify::version_number))?
+        .field("gap", rotation.gap)?
+        .field("held", rotation.held.map(|held| held.as_secs_f64()))?
         .make()
 }

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, KeyHash, Policy, TlsPsk, candidates, derive};
+use nvme_tcp::KeySource;
+use nvme_tcp::auth::{DhchapSecret, SecretHash};
+use nvme_tcp::psk::{ConfiguredKey, KeyHash, Policy, TlsPsk, candidates, derive};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{Failure, Outcome};
+use crate::identify::version_number;
 use crate::options::{derivation_of, version_of};
 use crate::record::Record;
 
@@ -28,6 +32,91 @@ impl Key {
             Err(_) => Ok(None),
         }
     }
+
+    /// The keys of a key, its text, or several of either; at least one, since an empty list is no way to plain text.
+    pub(crate) fn read_all(given: &Bound<'_, PyAny>) -> PyResult<Vec<ConfiguredKey>> {
+        if let Some(key) = Self::read(given)? {
+            return Ok(vec![key]);
+        }
+        let mut keys = Vec::new();
+        for each in given.try_iter()? {
+            let key = Self::read(&each?)?;
+            keys.push(
+                key.ok_or_else(|| PyTypeError::new_err("key: expected a Key, its text, or a list of them"))?,
+            );
+        }
+        match keys.is_empty() {
+            true => Err(Failure::argument("key: the list is empty").into()),
+            false => Ok(keys),
+        }
+    }
+}
+
+/// Keys that change while controllers use them: what `connect` takes as `key`.
+///
+/// >>> import nvme_tcp
+/// >>> old, new = nvme_tcp.keys.generate(), nvme_tcp.keys.generate()
+/// >>> source = nvme_tcp.keys.Source(old)
+/// >>> with nvme_tcp.testing.Target("1M", key=old) as target:
+/// ...     with nvme_tcp.connect(target.uri, key=source) as controller:
+/// ...         source.set([new, old])  # the target knows the new one first, then this host, then the old one goes
+/// ...         controller.rotate_keys().generation > 0
+/// True
+#[pyclass(frozen, module = "nvme_tcp.keys")]
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) inner: KeySource,
+}
+
+#[pymethods]
+impl Source {
+    /// These keys, until `set` gives others: a `Key`, its text, or several of either, the preferred first.
+    #[new]
+    fn new(keys: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self { inner: KeySource::memory(Key::read_all(keys)?) })
+    }
+
+    /// The key in a file, which is watched: controllers go over to another key when one is put into its place.
+    #[staticmethod]
+    fn file(path: PathBuf) -> Self {
+        Self { inner: KeySource::file(path) }
+    }
+
+    /// Other keys from now on: each controller that uses them goes over by itself, without being waited for.
+    fn set(&self, keys: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self.inner.set(Key::read_all(keys)?) {
+            true => Ok(()),
+            false => Err(Failure::argument("the keys of this source come from a file").into()),
+        }
+    }
+
+    #[allow(clippy::unused_self, reason = "keys are not shown")]
+    fn __repr__(&self) -> &'static str {
+        "<nvme_tcp.keys.Source>"
+    }
+}
+
+/// A new random DH-HMAC-CHAP secret: its text ("DHHC-1:..."). `hash` ties it to its owner's NQN: "none", "sha256",
+/// "sha384" or "sha512", by which the length goes.
+#[pyfunction]
+#[pyo3(signature = (hash = "sha256"))]
+pub(crate) fn generate_secret(hash: &str) -> PyResult<String> {
+    let hash = match hash {
+        "none" => SecretHash::None,
+        "sha256" => SecretHash::Sha256,
+        "sha384" => SecretHash::Sha384,
+        "sha512" => SecretHash::Sha512,
+        other => {
+            let known = "\"none\", \"sha256\", \"sha384\" or \"sha512\"";
+            return Err(Failure::argument(format!("hash is {other:?}, expected {known}")).into());
+        }
+    };
+    let secret = DhchapSecret::generate(hash).map_err(|_| no_random_bytes())?;
+    Ok(secret.to_text().as_str().to_owned())
+}
+
+fn no_random_bytes() -> Failure {
+    Failure::argument("the system gives no random bytes")
 }
 
 fn hash_of(name: &str) -> Outcome<KeyHash> {
@@ -53,7 +142,7 @@ fn derived<'py>(py: Python<'py>, psk: &TlsPsk) -> PyResult<Bound<'py, PyAny>> {
     Record::new(py, "DerivedKey")
         .field("identity", psk.identity())?
         .field("hash", format!("{:?}", psk.hash()).to_lowercase())?
-        .field("version", u8::from(psk.version() == IdentityVersion::V1))?
+        .field("version", version_number(psk.version()))?
         .field("compat", psk.derivation() == derivation_of(true))?
         .field("secret", PyBytes::new(py, psk.secret().expose()))?
         .make()
@@ -65,8 +154,7 @@ impl Key {
     #[staticmethod]
     #[pyo3(signature = (hash = "sha256"))]
     fn generate(hash: &str) -> PyResult<Self> {
-        let random = |_| Failure::argument("the system gives no random bytes");
-        Ok(Self { inner: ConfiguredKey::generate(hash_of(hash)?).map_err(random)? })
+        Ok(Self { inner: ConfiguredKey::generate(hash_of(hash)?).map_err(|_| no_random_bytes())? })
     }
 
     /// The key of this text.

@@ -6,12 +6,17 @@ mod controller;
 mod discovery;
 mod error;
 mod events;
+mod features;
+mod identify;
 mod key;
+mod logs;
 mod measure;
 mod namespace;
 mod options;
+mod passthrough;
 mod queue;
 mod record;
+mod reservations;
 mod target;
 mod tls;
 
@@ -23,17 +28,23 @@ mod _native {
     #[pymodule_export]
     use crate::controller::{Controller, connect};
     #[pymodule_export]
-    use crate::discovery::discover;
+    use crate::discovery::{discover, discover_all};
     #[pymodule_export]
     use crate::events::Events;
     #[pymodule_export]
-    use crate::key::Key;
+    use crate::features::Features;
+    #[pymodule_export]
+    use crate::key::{Key, Source, generate_secret};
+    #[pymodule_export]
+    use crate::logs::Logs;
     #[pymodule_export]
     use crate::measure::measure;
     #[pymodule_export]
     use crate::namespace::Namespace;
     #[pymodule_export]
     use crate::queue::{Queue, buffer_length};
+    #[pymodule_export]
+    use crate::reservations::Reservations;
     #[pymodule_export]
     use crate::target::Target;
     #[pymodule_export]

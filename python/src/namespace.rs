@@ -5,12 +5,15 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nvme_tcp::ByteRange;
+use nvme_tcp::spec::command::nvm::IoFlags;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer::Lent;
 use crate::controller::Counters;
 use crate::error::{Failure, Outcome, system};
+use crate::reservations::Reservations;
 
 /// Bytes that a copy moves between two looks at signals, by default.
 const CHUNK: usize = 8 << 20;
@@ -19,7 +22,7 @@ const CHUNK: usize = 8 << 20;
 ///
 /// Offsets and lengths are in bytes, and multiples of `block_size`; `open` gives a file object that takes any.
 /// Buffers are whatever has the buffer protocol and lies in one piece (bytes, bytearray, memoryview, mmap, array,
-/// NumPy arrays, PyTorch's CPU tensors by `tensor.numpy()`). They are used in place, without a copy, while other
+/// NumPy arrays, PyTorch's CPU tensors). They are used in place, without a copy, while other
 /// threads of Python run; change none that a call uses.
 #[pyclass(frozen, module = "nvme_tcp")]
 #[derive(Debug)]
@@ -44,8 +47,17 @@ impl Namespace {
         result
     }
 
-    fn write_from(&self, py: Python<'_>, buffer: &[u8], offset: u64) -> Outcome<()> {
-        let result = py.detach(|| self.inner.write_at(buffer, offset).map_err(Failure::from));
+    /// Something that may wait and is not counted, with the interpreter free for other threads.
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        what: impl FnOnce(&nvme_tcp::Namespace) -> nvme_tcp::Result<T> + Send,
+    ) -> PyResult<T> {
+        Ok(py.detach(|| what(&self.inner)).map_err(Failure::from)?)
+    }
+
+    fn write_from(&self, py: Python<'_>, buffer: &[u8], offset: u64, flags: IoFlags) -> Outcome<()> {
+        let result = py.detach(|| self.inner.write_with(buffer, offset, flags).map_err(Failure::from));
         let bytes = (&self.counters.bytes_written, buffer.len());
         self.counters.count(&self.counters.writes, Some(bytes), &result);
         result
@@ -73,7 +85,7 @@ impl Namespace {
         let block = self.inner.block_size() as usize;
         let (whole, rest) = data.split_at(data.len() / block * block);
         if !whole.is_empty() {
-            self.write_from(py, whole, offset)?;
+            self.write_from(py, whole, offset, IoFlags::empty())?;
         }
         if !rest.is_empty() {
             let mut last = vec![0; block];
@@ -81,7 +93,7 @@ impl Namespace {
             self.read_into(py, &mut last, at)?;
             let (new, _) = last.split_at_mut(rest.len());
             new.copy_from_slice(rest);
-            self.write_from(py, &last, at)?;
+            self.write_from(py, &last, at, IoFlags::empty())?;
         }
         Ok(())
     }
@@ -146,11 +158,56 @@ impl Namespace {
         Ok(length)
     }
 
-    /// Writes a buffer to `offset`; its length in bytes. It is durable after a `flush`.
-    fn write(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+    /// Writes a buffer to `offset`; its length in bytes. It is durable after a `flush`; with `fua` (force unit access) on
+    /// return.
+    #[pyo3(signature = (offset, buffer, *, fua = false))]
+    fn write(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>, fua: bool) -> PyResult<usize> {
         let lent = Lent::readable(buffer)?;
-        self.write_from(py, lent.bytes(), offset)?;
+        let flags = if fua { IoFlags::FORCE_UNIT_ACCESS } else { IoFlags::empty() };
+        self.write_from(py, lent.bytes(), offset, flags)?;
         Ok(lent.len())
+    }
+
+    /// Compares a buffer with what stands at `offset`, at the controller: whether they are the same.
+    fn compare(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let lent = Lent::readable(buffer)?;
+        self.call(py, |namespace| namespace.compare(lent.bytes(), offset))
+    }
+
+    /// Writes `new` to `offset` if `expected` stands there, as one atomic operation of the controller: whether it was
+    /// written. With a block that hosts share it makes a lock.
+    fn compare_and_write(
+        &self,
+        py: Python<'_>,
+        offset: u64,
+        expected: &Bound<'_, PyAny>,
+        new: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let (expected, new) = (Lent::readable(expected)?, Lent::readable(new)?);
+        self.call(py, |namespace| namespace.compare_and_write(expected.bytes(), new.bytes(), offset))
+    }
+
+    /// Has the controller read `length` bytes at `offset` and check them, without sending them. Raises what is wrong.
+    fn verify(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
+        self.call(py, |namespace| namespace.verify(offset, length))
+    }
+
+    /// Marks `length` bytes at `offset` so that reading them fails until they are written again.
+    fn write_uncorrectable(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
+        self.call(py, |namespace| namespace.write_uncorrectable(offset, length))
+    }
+
+    /// Copies `sources`, pairs of offset and length, one after the other to `destination`, without sending the data over
+    /// the network.
+    fn copy(&self, py: Python<'_>, sources: Vec<(u64, u64)>, destination: u64) -> PyResult<()> {
+        let ranges: Vec<_> = sources.into_iter().map(|(offset, len)| ByteRange { offset, len }).collect();
+        self.call(py, |namespace| namespace.copy(&ranges, destination))
+    }
+
+    /// Who may read and write it, where several hosts share it.
+    #[getter]
+    fn reservations(this: Py<Self>) -> Reservations {
+        Reservations::new(this)
     }
 
     /// Makes everything that was written before durable.
@@ -163,7 +220,7 @@ impl Namespace {
     /// Tells the controller that `length` bytes at `offset` are not needed any more. What they read as then is the
     /// controller's to choose.
     fn discard(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.deallocate(offset, length)).map_err(Failure::from)?)
+        self.call(py, |namespace| namespace.deallocate(offset, length))
     }
 
     /// Makes `length` bytes at `offset` read as zeros, without sending them where the controller can.

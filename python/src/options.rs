@@ -1,5 +1,6 @@
 //! What Python's `connect` takes, as the library's options.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,20 @@ use nvme_tcp::auth::{Authentication, DhchapSecret};
 use nvme_tcp::host::{self, HostIdentity};
 use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy};
 use nvme_tcp::uri::TargetUri;
-use nvme_tcp::{Options, Security};
+use nvme_tcp::{KeySource, Options, Recovery, Security, UnknownWrites};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{Failure, Outcome};
-use crate::key::Key;
+use crate::key::{Key, Source};
 
 /// Where to connect, and how.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) options: Options,
+    /// The subsystem that the URI names.
+    pub(crate) subsystem_nqn: Option<String>,
     /// The namespace that the URI names.
     pub(crate) namespace_id: Option<u32>,
 }
@@ -40,15 +44,20 @@ impl<'py> Arguments<'_, 'py> {
         }
         value.extract::<T>().map(Some).map_err(|error| {
             let error: PyErr = error.into();
-            pyo3::exceptions::PyTypeError::new_err(format!("{name}: {}", error.value(self.given.py())))
+            PyTypeError::new_err(format!("{name}: {}", error.value(self.given.py())))
         })
     }
 
     fn duration(&self, name: &str) -> PyResult<Option<Duration>> {
-        let Some(seconds) = self.take::<f64>(name)? else { return Ok(None) };
-        let wrong = || Failure::argument(format!("{name} is {seconds}, expected seconds from 0 up"));
-        Ok(Some(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?))
+        let Some(given) = self.take::<f64>(name)? else { return Ok(None) };
+        Ok(Some(seconds(name, given)?))
     }
+}
+
+/// A time that the caller gave in seconds, by the name of its argument.
+pub(crate) fn seconds(name: &str, seconds: f64) -> Outcome<Duration> {
+    let wrong = || Failure::argument(format!("{name} is {seconds}, expected seconds from 0 up"));
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
 impl Wanted {
@@ -73,9 +82,9 @@ impl Wanted {
         let options = Self::apply(&arguments, Options::new(uri.address.to_string(), subsystem, host))?;
         if let Some(name) = given.keys().iter().next() {
             let message = format!("connect() got an unexpected keyword argument {}", name.repr()?);
-            return Err(pyo3::exceptions::PyTypeError::new_err(message));
+            return Err(PyTypeError::new_err(message));
         }
-        Ok(Self { options, namespace_id: uri.namespace_id })
+        Ok(Self { options, subsystem_nqn: uri.subsystem_nqn, namespace_id: uri.namespace_id })
     }
 
     fn apply(arguments: &Arguments<'_, '_>, mut options: Options) -> PyResult<Options> {
@@ -89,12 +98,18 @@ impl Wanted {
         if let Some(size) = arguments.take("queue_size")? {
             options = options.queue_size(size);
         }
-        if arguments.take("recovery")?.unwrap_or(false) {
-            options = options.recovery(nvme_tcp::Recovery::default());
+        if let Some(given) = arguments.take::<Bound<'_, PyAny>>("recovery")? {
+            options = match recovery(&given)? {
+                Some(recovery) => options.recovery(recovery),
+                None => options,
+            };
         }
         let header = arguments.take("header_digest")?.unwrap_or(false);
         let data = arguments.take("data_digest")?.unwrap_or(false);
         options = options.digests(header, data);
+        if let Some(optional) = arguments.take("digests_optional")? {
+            options = options.digests_optional(optional);
+        }
         if let Some(keep_alive) = arguments.duration("keep_alive")? {
             options = options.keep_alive(keep_alive);
         }
@@ -106,6 +121,55 @@ impl Wanted {
         }
         Ok(options)
     }
+}
+
+/// `recovery`: False, True or a `Recovery`, whose fields that are None stay as the library has them.
+fn recovery(given: &Bound<'_, PyAny>) -> PyResult<Option<Recovery>> {
+    if let Ok(on) = given.extract::<bool>() {
+        return Ok(on.then(Recovery::default));
+    }
+    let class = given.py().import("nvme_tcp._admin")?.getattr("Recovery")?;
+    if !given.is_instance(&class)? {
+        return Err(PyTypeError::new_err("recovery: expected True, False or a Recovery"));
+    }
+    let time = |name: &str| -> PyResult<Option<f64>> { given.getattr(name)?.extract() };
+    let within = |name: &str| -> PyResult<Option<Duration>> {
+        Ok(time(name)?.map(|given| seconds(name, given)).transpose()?)
+    };
+    // Infinity is for ever.
+    let limit = |name: &str| -> PyResult<Option<Option<Duration>>> {
+        let limit =
+            |given: f64| if given == f64::INFINITY { Ok(None) } else { Ok(Some(seconds(name, given)?)) };
+        time(name)?.map(limit).transpose()
+    };
+    let mut recovery = Recovery::default();
+    match (within("first_delay")?, within("longest_delay")?) {
+        (None, None) => {}
+        (Some(first), Some(longest)) => recovery = recovery.reconnect_delay(first, longest),
+        _ => return Err(Failure::argument("first_delay and longest_delay belong together").into()),
+    }
+    if let Some(limit) = limit("controller_loss_timeout")? {
+        recovery = recovery.controller_loss_timeout(limit);
+    }
+    if let Some(limit) = limit("fast_fail_timeout")? {
+        recovery = recovery.fast_fail_timeout(limit);
+    }
+    match given.getattr("unknown_writes")?.extract::<Option<String>>()?.as_deref() {
+        None => {}
+        Some("replay") => recovery = recovery.unknown_writes(UnknownWrites::Replay),
+        Some("report") => recovery = recovery.unknown_writes(UnknownWrites::Report),
+        Some(other) => {
+            let message = format!("unknown_writes is {other:?}, expected \"replay\" or \"report\"");
+            return Err(Failure::argument(message).into());
+        }
+    }
+    if let Some(time) = within("assumed_quiesce_time")? {
+        recovery = recovery.assumed_quiesce_time(time);
+    }
+    if let Some(retries) = given.getattr("retries")?.extract()? {
+        recovery = recovery.retries(retries);
+    }
+    Ok(Some(recovery))
 }
 
 /// Who this host is.
@@ -124,7 +188,11 @@ fn identity(nqn: Option<&str>, id: Option<String>) -> Outcome<HostIdentity> {
 fn security(arguments: &Arguments<'_, '_>, mut options: Options) -> PyResult<Options> {
     let keys = keys(arguments)?;
     let layer: Option<String> = arguments.take("layer")?;
-    options = options.tls_options(ktls::Options::new().layer(layer_of(layer.as_deref())?));
+    let mut tls_options = ktls::Options::new().layer(layer_of(layer.as_deref())?);
+    if let Some(records) = arguments.take("record_limit")? {
+        tls_options = tls_options.record_limit(records);
+    }
+    options = options.tls_options(tls_options);
     let policy = policy(arguments)?;
     let secret = secret(arguments, "dhchap_secret")?;
     let controller_secret = secret_of(arguments, "dhchap_ctrl_secret", secret.is_some())?;
@@ -136,43 +204,42 @@ fn security(arguments: &Arguments<'_, '_>, mut options: Options) -> PyResult<Opt
         });
     }
     let concat = arguments.take("concat")?.unwrap_or(false);
-    Ok(match (keys.is_empty(), concat) {
-        (false, true) => {
+    Ok(match (keys, concat) {
+        (Some(_), true) => {
             let message = "concat makes a TLS key from the DH-HMAC-CHAP secret: give no other key";
             return Err(Failure::argument(message).into());
         }
-        (false, false) => options.security(Security::Tls { keys: Arc::from(keys), policy }),
-        (true, true) => options.security(Security::Concat),
-        (true, false) => options,
+        (Some(Keys::These(keys)), false) => options.security(Security::Tls { keys: Arc::from(keys), policy }),
+        (Some(Keys::From(source)), false) => options.security(Security::TlsFrom { source, policy }),
+        (None, true) => options.security(Security::Concat),
+        (None, false) => options,
     })
 }
 
-/// `key` (a Key, its text, or several of them) and `keyfile`.
-fn keys(arguments: &Arguments<'_, '_>) -> PyResult<Vec<ConfiguredKey>> {
+/// The keys of TLS.
+enum Keys {
+    These(Vec<ConfiguredKey>),
+    From(KeySource),
+}
+
+/// `key` (a Key, its text, several of them, or a Source of them) and `keyfile`.
+fn keys(arguments: &Arguments<'_, '_>) -> PyResult<Option<Keys>> {
     let mut keys = Vec::new();
-    if let Some(given) = arguments.take::<Bound<'_, PyAny>>("key")? {
-        match Key::read(&given)? {
-            Some(key) => keys.push(key),
-            None => {
-                for each in given.try_iter()? {
-                    let each = each?;
-                    keys.push(Key::read(&each)?.ok_or_else(|| {
-                        pyo3::exceptions::PyTypeError::new_err(
-                            "key: expected a Key, its text, or a list of them",
-                        )
-                    })?);
-                }
-            }
-        }
-        // An empty list is no way to plain text.
-        if keys.is_empty() {
-            return Err(Failure::argument("key: the list is empty").into());
-        }
+    let key = arguments.take::<Bound<'_, PyAny>>("key")?;
+    let keyfile = arguments.take::<PathBuf>("keyfile")?;
+    if let Some(source) = key.as_ref().and_then(|given| given.cast::<Source>().ok()) {
+        return match keyfile {
+            None => Ok(Some(Keys::From(source.get().inner.clone()))),
+            Some(_) => Err(Failure::argument("key is a Source: give no keyfile").into()),
+        };
     }
-    if let Some(path) = arguments.take::<std::path::PathBuf>("keyfile")? {
+    if let Some(given) = key {
+        keys = Key::read_all(&given)?;
+    }
+    if let Some(path) = keyfile {
         keys.push(ConfiguredKey::from_file(path).map_err(Failure::from)?);
     }
-    Ok(keys)
+    Ok((!keys.is_empty()).then_some(Keys::These(keys)))
 }
 
 fn policy(arguments: &Arguments<'_, '_>) -> PyResult<Policy> {
@@ -210,9 +277,13 @@ pub(crate) fn layer_of(name: Option<&str>) -> Outcome<ktls::Layer> {
 }
 
 fn secret(arguments: &Arguments<'_, '_>, name: &str) -> PyResult<Option<DhchapSecret>> {
-    let Some(text) = arguments.take::<String>(name)? else { return Ok(None) };
+    Ok(arguments.take::<String>(name)?.map(|text| secret_from(name, &text)).transpose()?)
+}
+
+/// The DH-HMAC-CHAP secret that the argument of this name holds.
+pub(crate) fn secret_from(name: &str, text: &str) -> Outcome<DhchapSecret> {
     // The text itself is not told: it is a secret.
-    text.parse().map(Some).map_err(|error| Failure::argument(format!("{name}: {error}")).into())
+    text.trim().parse().map_err(|error| Failure::argument(format!("{name}: {error}")))
 }
 
 fn secret_of(arguments: &Arguments<'_, '_>, name: &str, wanted: bool) -> PyResult<Option<DhchapSecret>> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -19,8 +19,16 @@ use crate::namespace::Namespace;
 #[pyclass(frozen, module = "nvme_tcp._native")]
 #[derive(Debug)]
 pub(crate) struct Queue {
-    open: Mutex<Option<Open>>,
+    state: Mutex<State>,
     counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Box<Open>),
+    /// Elsewhere, while it follows its controller.
+    Away,
+    Closed,
 }
 
 /// The queue stands before what it borrows, and so ends before it.
@@ -51,12 +59,25 @@ enum Kind {
 
 impl Queue {
     pub(crate) fn new(queue: nvme_tcp::Queue, counters: Arc<Counters>) -> Self {
-        Self { open: Mutex::new(Some(Open { queue, waiting: HashMap::new(), next: 0 })), counters }
+        let open = Open { queue, waiting: HashMap::new(), next: 0 };
+        Self { state: Mutex::new(State::Open(Box::new(open))), counters }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, what: impl FnOnce(&mut Open) -> Outcome<T>) -> Outcome<T> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        what(open.as_mut().ok_or_else(|| Failure::closed("controller"))?)
+        match &mut *self.lock() {
+            State::Open(open) => what(open),
+            State::Away => Err(Failure::argument("the queue is just going over to another connection")),
+            State::Closed => Err(Failure::closed("controller")),
+        }
+    }
+
+    /// What there was, with something else in its place.
+    fn replace(&self, with: State) -> State {
+        std::mem::replace(&mut *self.lock(), with)
     }
 
     /// Submits one command and remembers who waits for it: its cookie.
@@ -204,9 +225,13 @@ impl Queue {
         Ok(list)
     }
 
-    /// How many commands can be submitted, and how many are outstanding.
-    fn room(&self) -> PyResult<(usize, usize)> {
-        Ok(self.with(|open| Ok((open.queue.room(), open.queue.outstanding())))?)
+    /// How many commands can be submitted now, how many are outstanding, and whether the next command would go to another
+    /// connection and wait until that is up.
+    fn room(&self) -> PyResult<(usize, usize, bool)> {
+        Ok(self.with(|open| {
+            let queue = &open.queue;
+            Ok((queue.room(), queue.outstanding(), queue.is_behind() && queue.outstanding() == 0))
+        })?)
     }
 
     /// The descriptor, whether it is wanted to write to, and in how many seconds a command will be overdue.
@@ -218,10 +243,32 @@ impl Queue {
         })?)
     }
 
+    /// Goes over to the present association, or to another connection of it, and waits until that is up; for where
+    /// `room` says that the next command would. Nothing else may be called meanwhile but `close`.
+    fn follow(&self, py: Python<'_>) -> PyResult<()> {
+        let mut open = match self.replace(State::Away) {
+            State::Open(open) => open,
+            before => {
+                self.replace(before);
+                return Err(Failure::closed("controller").into());
+            }
+        };
+        let result = py.detach(|| {
+            let result = open.queue.follow();
+            match self.replace(State::Closed) {
+                State::Away => drop(self.replace(State::Open(open))),
+                // It was closed meanwhile.
+                _ => drop(open),
+            }
+            result
+        });
+        Ok(result.map_err(Failure::from)?)
+    }
+
     /// Closes the connection: the futures of the commands whose fate nobody will know.
     fn close(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { queue, waiting, .. }) = open else { return Vec::new() };
+        let State::Open(open) = self.replace(State::Closed) else { return Vec::new() };
+        let Open { queue, waiting, .. } = *open;
         // The memory is still lent until the queue is gone.
         py.detach(|| drop(queue));
         waiting.into_values().map(|waiting| waiting.future).collect()

@@ -1,17 +1,24 @@
-//! Python's dataclasses, which `nvme_tcp._types` defines, made from here.
+//! Python's dataclasses, which `nvme_tcp._types` and `nvme_tcp._admin` define, made from here.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// One dataclass to be: its fields by name.
 pub(crate) struct Record<'py> {
+    module: &'static str,
     class: &'static str,
     fields: Bound<'py, PyDict>,
 }
 
 impl<'py> Record<'py> {
+    /// One of `nvme_tcp._types`.
     pub(crate) fn new(py: Python<'py>, class: &'static str) -> Self {
-        Self { class, fields: PyDict::new(py) }
+        Self { module: "nvme_tcp._types", class, fields: PyDict::new(py) }
+    }
+
+    /// One of `nvme_tcp._admin`.
+    pub(crate) fn admin(py: Python<'py>, class: &'static str) -> Self {
+        Self { module: "nvme_tcp._admin", ..Self::new(py, class) }
     }
 
     pub(crate) fn field(self, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Self> {
@@ -20,7 +27,7 @@ impl<'py> Record<'py> {
     }
 
     pub(crate) fn make(self) -> PyResult<Bound<'py, PyAny>> {
-        let types = self.fields.py().import("nvme_tcp._types")?;
-        types.getattr(self.class)?.call((), Some(&self.fields))
+        let module = self.fields.py().import(self.module)?;
+        module.getattr(self.class)?.call((), Some(&self.fields))
     }
 }

@@ -4,13 +4,43 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use nvme_tcp::auth::Authentication;
+use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::spec::pdu::PduType;
-use nvme_tcp_target::{Fault, FaultPlan, KeyRing, Listener, Namespace, StartError, Subsystem};
+use nvme_tcp_target::{
+    AnaState, Fault, FaultPlan, KeyRing, Listener, Namespace, StartError, Subsystem, SubsystemError,
+};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::error::{Failure, Outcome};
 use crate::key::Key;
+use crate::options::secret_from;
 use crate::record::Record;
+
+/// The ANA group that every namespace is in.
+const ANA_GROUP: u32 = 1;
+
+/// The key that an argument is.
+fn key_of(given: &Bound<'_, PyAny>) -> PyResult<ConfiguredKey> {
+    Key::read(given)?.ok_or_else(|| PyTypeError::new_err("key: expected a Key or its text"))
+}
+
+/// What a host has to know.
+fn authentication(secret: Option<&str>, controller: Option<&str>) -> Outcome<Option<Authentication>> {
+    let Some(secret) = secret else { return Ok(None) };
+    let authentication = Authentication::new(secret_from("dhchap_secret", secret)?);
+    Ok(Some(match controller {
+        Some(text) => authentication.controller_secret(secret_from("dhchap_ctrl_secret", text)?),
+        None => authentication,
+    }))
+}
+
+impl From<SubsystemError> for Failure {
+    fn from(error: SubsystemError) -> Self {
+        Self::argument(error.to_string())
+    }
+}
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
@@ -23,8 +53,10 @@ impl From<StartError> for Failure {
 #[derive(Debug)]
 pub(crate) struct Target {
     running: Mutex<Option<nvme_tcp_target::Target>>,
+    nqn: String,
     address: SocketAddr,
     faults: FaultPlan,
+    keys: KeyRing,
 }
 
 impl Target {
@@ -37,7 +69,10 @@ impl Target {
 #[pymethods]
 impl Target {
     #[new]
-    #[pyo3(signature = (nqn, size, block_size, key, path, read_only, max_transfer, queue_entries))]
+    #[pyo3(signature = (
+        nqn, size, block_size, key, path, read_only, max_transfer, queue_entries, host_nqn, dhchap_secret,
+        dhchap_ctrl_secret, concat
+    ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -49,6 +84,10 @@ impl Target {
         read_only: bool,
         max_transfer: u32,
         queue_entries: u32,
+        host_nqn: Option<String>,
+        dhchap_secret: Option<&str>,
+        dhchap_ctrl_secret: Option<&str>,
+        concat: bool,
     ) -> PyResult<Self> {
         let mut namespace = match path {
             Some(path) => Namespace::file(path, (size > 0).then_some(size)),
@@ -59,16 +98,28 @@ impl Target {
             namespace = namespace.read_only();
         }
         let any = ([127, 0, 0, 1], 0);
-        let listener = match key.map(Key::read).transpose()? {
-            Some(Some(key)) => Listener::tls(any, KeyRing::new().key(key)),
-            Some(None) => {
-                return Err(pyo3::exceptions::PyTypeError::new_err("key: expected a Key or its text"));
+        let keys = KeyRing::new();
+        let listener = match (key, concat) {
+            (Some(key), false) => {
+                keys.add(None, None, key_of(key)?);
+                Listener::tls(any, keys.clone())
             }
-            None => Listener::plain(any),
+            (Some(_), true) => {
+                return Err(Failure::argument("concat makes a TLS key of its own: give no other").into());
+            }
+            (None, true) => Listener::concat(any),
+            (None, false) => Listener::plain(any),
         };
+        let mut subsystem = Subsystem::new(&nqn).namespace(1, namespace);
+        if let Some(host) = host_nqn {
+            subsystem = match authentication(dhchap_secret, dhchap_ctrl_secret)? {
+                Some(authentication) => subsystem.allow_host_with(host, authentication),
+                None => subsystem.allow_host(host),
+            };
+        }
         let faults = FaultPlan::new();
         let builder = nvme_tcp_target::Target::builder()
-            .subsystem(Subsystem::new(nqn).namespace(1, namespace))
+            .subsystem(subsystem)
             .listen(listener)
             .faults(faults.clone())
             .config(|config| {
@@ -78,7 +129,7 @@ impl Target {
         let target = py.detach(|| builder.start()).map_err(Failure::from)?;
         let address = target.local_addrs().first().copied();
         let address = address.ok_or_else(|| Failure::argument("the target listens nowhere"))?;
-        Ok(Self { running: Mutex::new(Some(target)), address, faults })
+        Ok(Self { running: Mutex::new(Some(target)), nqn, address, faults, keys })
     }
 
     #[getter]
@@ -97,6 +148,48 @@ impl Target {
             .field("bytes_received", found.bytes_received)?
             .field("bytes_sent", found.bytes_sent)?
             .make()
+    }
+
+    /// Adds a namespace of RAM; hosts are told.
+    fn add_namespace(&self, nsid: u32, size: u64, block_size: u32) -> PyResult<()> {
+        let namespace = Namespace::ram(size).block_size(block_size);
+        Ok(self.with(|target| target.add_namespace(&self.nqn, nsid, namespace))?.map_err(Failure::from)?)
+    }
+
+    /// Takes a namespace away; hosts are told.
+    fn remove_namespace(&self, nsid: u32) -> PyResult<()> {
+        Ok(self.with(|target| target.remove_namespace(&self.nqn, nsid))?.map_err(Failure::from)?)
+    }
+
+    /// Gives a namespace another size; hosts are told.
+    fn resize_namespace(&self, nsid: u32, size: u64) -> PyResult<()> {
+        Ok(self.with(|target| target.resize_namespace(&self.nqn, nsid, size))?.map_err(Failure::from)?)
+    }
+
+    /// Sets how well the namespaces are reached; hosts are told.
+    fn set_ana_state(&self, state: &str) -> PyResult<()> {
+        let state = match state {
+            "optimized" => AnaState::Optimized,
+            "non-optimized" => AnaState::NonOptimized,
+            "inaccessible" => AnaState::Inaccessible,
+            "persistent-loss" => AnaState::PersistentLoss,
+            "change" => AnaState::Change,
+            other => return Err(Failure::argument(format!("there is no ANA state {other:?}")).into()),
+        };
+        Ok(self
+            .with(|target| target.set_ana_state(&self.nqn, None, ANA_GROUP, state))?
+            .map_err(Failure::from)?)
+    }
+
+    /// Knows one more key from now on.
+    fn add_key(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.keys.add(None, None, key_of(key)?);
+        Ok(())
+    }
+
+    /// Knows a key no longer: whether it was known.
+    fn remove_key(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(self.keys.remove(&key_of(key)?))
     }
 
     /// Does something wrong with the `nth` PDU of this kind that is sent on an I/O queue from now on.

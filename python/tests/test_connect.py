@@ -237,17 +237,6 @@ def test_the_tree_of_errors() -> None:
     assert str(bare) == "only words" and bare.hint is None
 
 
-def test_discovery(target: Target) -> None:
-    options = {name: value for name, value in target.connect_args.items() if name != "uri"}
-    (entry,) = [entry for entry in nvme_tcp.discover(target.discovery_uri, **options) if entry.kind == "subsystem"]
-    assert entry.address == target.address and entry.subsystem_nqn == "nqn.2024-01.io.example:testing"
-    assert entry.tls == ("required" if options else "off")
-    with nvme_tcp.connect(entry.uri, **options) as controller:
-        with pytest.raises(nvme_tcp.ConfigurationError, match="names no namespace"):
-            controller.namespace()
-        assert controller.namespace(1).size == SIZE
-
-
 def test_closing_under_a_call(plain: Target) -> None:
     """A call that runs while another thread closes the controller ends, in one way or the other."""
     for _ in range(20):

@@ -55,12 +55,24 @@ def native_docs() -> list[tuple[str, str]]:
 
 def test_the_native_half() -> None:
     docs = native_docs()
-    assert {name for name, _ in docs} >= {"Namespace.readinto", "Namespace.copy_from", "discover"}
+    assert {name for name, _ in docs} >= {"Namespace.readinto", "Reservations", "Source", "discover", "discover_all"}
     for name, doc in docs:
         run(doctest.DocTestParser().get_doctest(doc, {}, name, None, None))
 
 
-@pytest.mark.parametrize("thing", [_native.Controller, _native.Namespace, _native.Key, _native.Socket])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        _native.Controller,
+        _native.Features,
+        _native.Key,
+        _native.Logs,
+        _native.Namespace,
+        _native.Reservations,
+        _native.Socket,
+        _native.Source,
+    ],
+)
 def test_everything_public_is_documented(thing: type) -> None:
     for name, member in vars(thing).items():
         if not name.startswith("_"):

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import struct
 import tarfile
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 from conftest import SIZE
@@ -70,6 +77,62 @@ def test_copyfileobj_and_archives(namespace: nvme_tcp.Namespace) -> None:
         with tarfile.open(fileobj=raw) as archive:
             found = archive.extractfile("image")
             assert found is not None and found.read() == content
+
+
+def test_zip_archives(namespace: nvme_tcp.Namespace) -> None:
+    content = os.urandom(100_000)
+    with namespace.open("r+b", -1) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a/b.bin", content)
+            archive.writestr("readme", "in a namespace")
+        end = file.tell()
+    # A reader looks for the directory at the end of the file: the archive's own end is told to it.
+    with namespace.open("rb", -1) as file, zipfile.ZipFile(io.BytesIO(file.read(end))) as archive:
+        assert archive.testzip() is None
+    with namespace.open("r+b") as raw:
+        # As large as the namespace, it is found where it stands.
+        raw.seek(SIZE - end)
+        raw.write(namespace.read(0, -(-end // 512) * 512)[:end])
+        with zipfile.ZipFile(raw) as archive:
+            assert archive.read("a/b.bin") == content and archive.read("readme") == b"in a namespace"
+
+
+def test_a_file_system_is_parsed(namespace: nvme_tcp.Namespace) -> None:
+    """As dissect and its like do it: structures are read by seeks and short reads in any order."""
+    guid = uuid.uuid4()
+    header = struct.pack("<8s4xI", b"EFI PART", 92).ljust(72, b"\0") + struct.pack("<QII", 2, 4, 128)
+    entry = struct.pack("<16s16sQQ", uuid.uuid4().bytes_le, guid.bytes_le, 34, 99).ljust(56, b"\0") + (
+        "images".encode("utf-16le").ljust(72, b"\0")
+    )
+    namespace.write(512, header.ljust(512, b"\0") + entry.ljust(512, b"\0"))
+
+    def partitions(file: BinaryIO) -> Iterator[tuple[uuid.UUID, int, int, str]]:
+        file.seek(512)
+        signature, size = struct.unpack("<8s4xI", file.read(16))
+        assert (signature, size) == (b"EFI PART", 92)
+        file.seek(512 + 72)
+        first, count, length = struct.unpack("<QII", file.read(16))
+        for number in range(count):
+            file.seek(first * 512 + number * length)
+            kind, unique, begin, end = struct.unpack("<16s16sQQ", file.read(48))
+            if kind == bytes(16):
+                return
+            file.seek(8, io.SEEK_CUR)
+            yield uuid.UUID(bytes_le=unique), begin, end, file.read(72).decode("utf-16le").rstrip("\0")
+
+    for buffering in (0, -1):
+        with namespace.open("rb", buffering) as file:
+            assert list(partitions(cast(BinaryIO, file))) == [(guid, 34, 99, "images")]
+
+
+def test_a_file_of_its_own_is_copied_by_shutil(namespace: nvme_tcp.Namespace, tmp_path: Path) -> None:
+    content = os.urandom(SIZE)
+    (tmp_path / "in").write_bytes(content)
+    with (tmp_path / "in").open("rb") as source, namespace.open("wb", -1) as sink:
+        shutil.copyfileobj(source, sink)
+    with namespace.open("rb") as raw, (tmp_path / "out").open("wb") as sink:
+        shutil.copyfileobj(raw, sink)
+    assert (tmp_path / "out").read_bytes() == content
 
 
 _OPERATION = st.one_of(

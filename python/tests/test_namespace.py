@@ -6,8 +6,11 @@ import array
 import errno
 import mmap
 import os
+import sys
 import threading
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SIZE
@@ -87,6 +90,42 @@ def test_buffers_in_pieces_are_refused(namespace: nvme_tcp.Namespace) -> None:
             namespace.readinto(0, buffer)
         with pytest.raises((BufferError, ValueError)):
             namespace.write(0, buffer)
+
+
+def test_tensors(namespace: nvme_tcp.Namespace) -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.zeros(512, dtype=torch.uint8)
+    namespace.write(0, PIECE)
+    assert namespace.readinto(0, tensor) == 512 and tensor.tolist() == list(PIECE)
+    assert namespace.write(512, tensor) == 512 and namespace.read(512, 512) == PIECE
+
+
+def test_tensors_share_their_memory(namespace: nvme_tcp.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyTorch's tensors do, as far as it is used: no buffer protocol, and an array of the same memory."""
+    numpy = pytest.importorskip("numpy")
+
+    class Tensor:
+        def __init__(self, fails: bool = False) -> None:
+            self.memory, self.fails = numpy.zeros(512, "u1"), fails
+
+        def numpy(self) -> Any:
+            if self.fails:
+                raise RuntimeError("can't convert a tensor that is elsewhere")
+            return self.memory
+
+    tensor = Tensor()
+    with pytest.raises(TypeError, match="not 'Tensor'"):
+        namespace.readinto(0, tensor)
+    torch = types.ModuleType("torch")
+    torch.Tensor = Tensor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    namespace.write(0, PIECE)
+    assert namespace.readinto(0, tensor) == 512 and tensor.memory.tobytes() == PIECE
+    assert namespace.write(512, tensor) == 512 and namespace.read(512, 512) == PIECE
+    with pytest.raises(RuntimeError, match="elsewhere"):
+        namespace.readinto(0, Tensor(fails=True))
+    with pytest.raises(TypeError, match="not 'str'"):
+        namespace.write(0, "text")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", ["text", 3, None, [1, 2]])

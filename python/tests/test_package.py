@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ def test_the_wheel_is_for_every_linux(wheel: str) -> None:
     done = module("auditwheel", "show", wheel)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "manylinux" in done.stdout, done.stdout
+
+
+def test_the_global_lock_is_claimed() -> None:
+    """A free-threaded interpreter takes the lock for it, rather than run what was not tried without."""
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("this Python is not a free-threaded one: build nvme_tcp for one (3.14t, say) to try it")
+    code = "import sys, nvme_tcp; sys.exit(not sys._is_gil_enabled())"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
 
 
 def test_the_version_is_the_workspaces() -> None:

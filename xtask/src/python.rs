@@ -20,6 +20,19 @@ const SUITABLE: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info <
 /// What the build and the tests are made with; `python/pyproject.toml` says what of it.
 const EXTRAS: &str = "[test,check]";
 const STEP: &str = "Python suite";
+/// The environment of the tests, below the target folder.
+const ENVIRONMENT: &str = "python-venv";
+/// What is about TLS, and quick.
+const KERNEL_TESTS: [&str; 6] = [
+    "tests/test_ktls.py",
+    "tests/test_connect.py",
+    "tests/test_namespace.py",
+    "tests/test_rotation.py",
+    "tests/test_authentication.py",
+    "tests/test_aio.py::test_calls",
+];
+/// Runs the example that the package's documentation begins with.
+const FIRST_EXAMPLE: &str = "import doctest, nvme_tcp; raise SystemExit(doctest.testmod(nvme_tcp).failed)";
 
 /// Runs the tests of `python/`; where that cannot be done, one line in the tally says what is missing.
 pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
@@ -29,6 +42,24 @@ pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         Outcome::Failed(what) => tally.failed.push(format!("{STEP}: {what}")),
     }
     Ok(())
+}
+
+/// The tests of kernel TLS from Python, for a kernel that has it: a command, and the folder to run it in. It wants what
+/// [`run`] installs, and writes nowhere but in `TMPDIR`.
+pub(crate) fn kernel_tests(workspace: &Workspace) -> Option<(PathBuf, Vec<String>)> {
+    let folder = workspace.root.join("python");
+    let python = workspace.target.join(ENVIRONMENT).join("bin/python");
+    let mut installed = Command::new(&python);
+    installed.args(["-c", "import nvme_tcp, pytest"]).current_dir(&workspace.target);
+    if !process::kept(&installed, PROBE_DEADLINE).is_ok_and(|(ended, _)| ended.success()) {
+        return None;
+    }
+    let script = "export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$TMPDIR/hypothesis
+        exec \"$0\" -X dev -m pytest -p no:cacheprovider \"$@\"";
+    let mut command = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+    command.push(python.to_string_lossy().into_owned());
+    command.extend(KERNEL_TESTS.map(str::to_owned));
+    Some((folder, command))
 }
 
 enum Outcome {
@@ -47,11 +78,9 @@ fn tests(workspace: &Workspace, tally: &mut Tally) -> Result<Outcome> {
         ));
     }
     let folder = workspace.root.join("python");
-    let environment = workspace.target.join("python-venv");
+    let environment = workspace.target.join(ENVIRONMENT);
     let python = environment.join("bin/python");
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&environment);
-    let ended = process::shown(&make, INSTALL_DEADLINE)?;
+    let ended = process::shown(&make_environment(&environment), INSTALL_DEADLINE)?;
     if !ended.success() {
         return Ok(Outcome::Failed(format!("python3 -m venv: {ended}")));
     }
@@ -105,7 +134,41 @@ fn tests(workspace: &Workspace, tally: &mut Tally) -> Result<Outcome> {
     tally.skipped.extend(found.skipped);
     tally.passed += found.passed;
     tally.failed.extend(found.failed);
+    from_source(workspace, tally)?;
     Ok(Outcome::Run)
+}
+
+/// Installs the package from its source into an environment that holds nothing else, as on a fresh machine, and runs its
+/// first example there.
+fn from_source(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let environment = workspace.target.join("python-fresh");
+    let python = environment.join("bin/python");
+    let mut make = make_environment(&environment);
+    make.arg("--clear");
+    let mut install = pip(&python, &[]);
+    install.arg(workspace.root.join("python")).env("CARGO_TARGET_DIR", &workspace.target);
+    let mut example = Command::new(&python);
+    example.args(["-c", FIRST_EXAMPLE]).current_dir(&workspace.target);
+    for (what, command, deadline) in [
+        ("python3 -m venv", make, INSTALL_DEADLINE),
+        ("pip install python/", install, BUILD_DEADLINE),
+        ("the first example", example, PROBE_DEADLINE),
+    ] {
+        let ended = process::shown(&command, deadline)?;
+        if !ended.success() {
+            tally.failed.push(format!("{STEP}: {what}, in a fresh environment: {ended}"));
+            return Ok(());
+        }
+    }
+    tally.passed += 1;
+    Ok(())
+}
+
+/// Makes an environment, or leaves it as it is.
+fn make_environment(folder: &Path) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-m", "venv"]).arg(folder);
+    command
 }
 
 /// `pip install` that asks nothing.

@@ -24,11 +24,6 @@ impl Queue {
         self.generations.ring(|calls| calls.look = true);
     }
 
-    /// Whether it has to [`catch_up`](Self::catch_up) before it takes commands.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.lane.dead.is_some() || !self.generations.is_current(&self.lane.association)
-    }
-
     /// Goes over to the present association, or to another connection of it where this one was lost alone. Waits
     /// for that, and does nothing while commands are outstanding.
     ///

@@ -5,11 +5,26 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, Self, final, overload
+from typing import Any, BinaryIO, Literal, Protocol, Self, TypedDict, Unpack, final, overload
 
 from typing_extensions import Buffer
 
+from ._admin import (
+    AnaLog,
+    CommandEffectsLog,
+    Completion,
+    Discovered,
+    ErrorLogEntry,
+    Feature,
+    FirmwareSlots,
+    ReservationStatus,
+    SanitizeStatus,
+    SmartLog,
+    SupportedLog,
+    _ReservationKind,
+)
 from ._file import NamespaceFile
+from ._options import ConnectOptions
 from ._types import (
     Budgets,
     ControllerIdentity,
@@ -17,8 +32,10 @@ from ._types import (
     DiscoveryEntry,
     Event,
     NamespaceIdentity,
+    NamespaceIds,
     Probe,
     RecordLayer,
+    Rotation,
     Statistics,
     TargetStatistics,
     TlsFacts,
@@ -27,15 +44,21 @@ from ._types import (
 __all__ = [
     "Controller",
     "Events",
+    "Features",
     "Key",
+    "Logs",
     "Namespace",
     "Queue",
+    "Reservations",
     "Socket",
+    "Source",
     "Target",
     "__version__",
     "buffer_length",
     "connect",
     "discover",
+    "discover_all",
+    "generate_secret",
     "measure",
     "probe",
     "wrap_keylog",
@@ -52,57 +75,34 @@ class _HasArray(Protocol):
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
 
-_Buffer = Buffer | _HasArray
+class _HasNumpy(Protocol):
+    # A tensor of PyTorch.
+    def numpy(self) -> Any: ...
+
+_Buffer = Buffer | _HasArray | _HasNumpy
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
 
-def connect(
+def connect(uri: str, **options: Unpack[ConnectOptions]) -> Controller: ...
+def discover(uri: str, **options: Unpack[ConnectOptions]) -> list[DiscoveryEntry]: ...
+def discover_all(
     uri: str,
     *,
-    key: Key | str | Sequence[Key | str] | None = None,
-    keyfile: _Path | None = None,
-    host_nqn: str | None = None,
-    host_id: str | None = None,
-    io_queues: int | None = None,
-    owned_queues: int | None = None,
-    queue_size: int | None = None,
-    header_digest: bool | None = None,
-    data_digest: bool | None = None,
-    keep_alive: float | None = None,
-    timeout: float | None = None,
-    connect_timeout: float | None = None,
-    layer: _Layer | None = None,
-    identity_version: Literal[0, 1] | None = None,
-    compat: bool | None = None,
-    dhchap_secret: str | None = None,
-    dhchap_ctrl_secret: str | None = None,
-    concat: bool | None = None,
-    recovery: bool | None = None,
-) -> Controller: ...
-def discover(
-    uri: str,
-    *,
-    key: Key | str | Sequence[Key | str] | None = None,
-    keyfile: _Path | None = None,
-    host_nqn: str | None = None,
-    host_id: str | None = None,
-    io_queues: int | None = None,
-    owned_queues: int | None = None,
-    queue_size: int | None = None,
-    header_digest: bool | None = None,
-    data_digest: bool | None = None,
-    keep_alive: float | None = None,
-    timeout: float | None = None,
-    connect_timeout: float | None = None,
-    layer: _Layer | None = None,
-    identity_version: Literal[0, 1] | None = None,
-    compat: bool | None = None,
-    dhchap_secret: str | None = None,
-    dhchap_ctrl_secret: str | None = None,
-    concat: bool | None = None,
-    recovery: bool | None = None,
-) -> list[DiscoveryEntry]: ...
+    max_depth: int | None = None,
+    max_controllers: int | None = None,
+    **options: Unpack[ConnectOptions],
+) -> Discovered: ...
+
+class _Dwords(TypedDict, total=False):
+    cdw2: int
+    cdw3: int
+    cdw10: int
+    cdw11: int
+    cdw12: int
+    cdw13: int
+    cdw14: int
+    cdw15: int
 
 @final
 class Controller:
@@ -110,8 +110,34 @@ class Controller:
     def namespaces(self) -> list[int]: ...
     def identify(self) -> ControllerIdentity: ...
     def identify_namespace(self, nsid: int) -> NamespaceIdentity: ...
+    def namespace_ids(self, nsid: int) -> NamespaceIds: ...
+    def controllers(self, nsid: int | None = None) -> list[int]: ...
     def identify_raw(self, cns: int, nsid: int) -> bytes: ...
     def log_page(self, lid: int, length: int, offset: int = 0) -> bytes: ...
+    @property
+    def logs(self) -> Logs: ...
+    @property
+    def features(self) -> Features: ...
+    def admin_passthrough(
+        self,
+        opcode: int,
+        *,
+        nsid: int = 0,
+        data: _Buffer | None = None,
+        into: _Buffer | None = None,
+        timeout: float | None = None,
+        **dwords: Unpack[_Dwords],
+    ) -> Completion: ...
+    def io_passthrough(
+        self,
+        opcode: int,
+        *,
+        nsid: int = 0,
+        data: _Buffer | None = None,
+        into: _Buffer | None = None,
+        timeout: float | None = None,
+        **dwords: Unpack[_Dwords],
+    ) -> Completion: ...
     @property
     def tls(self) -> TlsFacts | None: ...
     @property
@@ -124,6 +150,7 @@ class Controller:
     def events(self) -> Events: ...
     def check(self) -> None: ...
     def reconnect(self) -> None: ...
+    def rotate_keys(self) -> Rotation: ...
     def reauthenticate(self) -> None: ...
     def _queue(self) -> Queue: ...
     @property
@@ -137,6 +164,71 @@ class Controller:
         _trace: TracebackType | None,
         /,
     ) -> None: ...
+
+@final
+class Logs:
+    def supported(self) -> list[SupportedLog]: ...
+    def errors(self, most: int = 64) -> list[ErrorLogEntry]: ...
+    def smart(self, nsid: int | None = None) -> SmartLog: ...
+    def firmware(self) -> FirmwareSlots: ...
+    def changed_namespaces(self) -> list[int] | None: ...
+    def command_effects(self, csi: int = 0) -> CommandEffectsLog: ...
+    def sanitize(self) -> SanitizeStatus: ...
+    def ana(self) -> AnaLog: ...
+
+@final
+class Features:
+    @property
+    def number_of_queues(self) -> tuple[int, int]: ...
+    keep_alive_timeout: float | None
+    write_cache: bool
+    async_events: int
+    def get(
+        self,
+        feature: int,
+        *,
+        nsid: int = 0,
+        select: Literal["current", "default", "saved", "capabilities"] = "current",
+        length: int = 0,
+    ) -> Feature: ...
+    def set(
+        self,
+        feature: int,
+        value: int,
+        *,
+        nsid: int = 0,
+        data: _Buffer | None = None,
+        save: bool = False,
+    ) -> int: ...
+
+@final
+class Reservations:
+    def register(
+        self,
+        action: Literal["register", "unregister", "replace"] = "register",
+        *,
+        current_key: int = 0,
+        new_key: int = 0,
+        ignore_existing_key: bool = False,
+        persist: bool | None = None,
+    ) -> None: ...
+    def acquire(
+        self,
+        kind: _ReservationKind,
+        action: Literal["acquire", "preempt", "preempt-and-abort"] = "acquire",
+        *,
+        current_key: int,
+        preempt_key: int = 0,
+    ) -> None: ...
+    def release(
+        self,
+        kind: _ReservationKind | None = None,
+        action: Literal["release", "clear"] = "release",
+        *,
+        current_key: int = 0,
+        ignore_existing_key: bool = False,
+    ) -> None: ...
+    def report(self) -> ReservationStatus: ...
 
 @final
 class Namespace:
@@ -153,7 +245,14 @@ class Namespace:
     def __len__(self) -> int: ...
     def read(self, offset: int, length: int) -> bytes: ...
     def readinto(self, offset: int, buffer: _Buffer) -> int: ...
-    def write(self, offset: int, buffer: _Buffer) -> int: ...
+    def write(self, offset: int, buffer: _Buffer, *, fua: bool = False) -> int: ...
+    def compare(self, offset: int, buffer: _Buffer) -> bool: ...
+    def compare_and_write(self, offset: int, expected: _Buffer, new: _Buffer) -> bool: ...
+    def verify(self, offset: int, length: int) -> None: ...
+    def write_uncorrectable(self, offset: int, length: int) -> None: ...
+    def copy(self, sources: Sequence[tuple[int, int]], destination: int) -> None: ...
+    @property
+    def reservations(self) -> Reservations: ...
     def flush(self) -> None: ...
     def discard(self, offset: int, length: int) -> None: ...
     def write_zeroes(self, offset: int, length: int) -> None: ...
@@ -211,6 +310,15 @@ class Key:
     def __ne__(self, other: object, /) -> bool: ...
     __hash__ = None  # type: ignore[assignment]
 
+_Keys = Key | str | Sequence[Key | str]
+
+@final
+class Source:
+    def __new__(cls, keys: _Keys) -> Self: ...
+    @staticmethod
+    def file(path: _Path) -> Source: ...
+    def set(self, keys: _Keys) -> None: ...
+
 @final
 class Events:
     def recv(self, timeout: float | None = None) -> Event | None: ...
@@ -256,8 +364,9 @@ class Queue:
     ) -> int: ...
     def cancel(self, cookie: int) -> bool: ...
     def poll(self) -> list[tuple[asyncio.Future[None], Exception | None]]: ...
-    def room(self) -> tuple[int, int]: ...
+    def room(self) -> tuple[int, int, bool]: ...
     def wants(self) -> tuple[int, bool, float | None]: ...
+    def follow(self) -> None: ...
     def close(self) -> list[asyncio.Future[None]]: ...
 
 @final
@@ -272,10 +381,20 @@ class Target:
         read_only: bool,
         max_transfer: int,
         queue_entries: int,
+        host_nqn: str | None,
+        dhchap_secret: str | None,
+        dhchap_ctrl_secret: str | None,
+        concat: bool,
     ) -> Self: ...
     @property
     def address(self) -> str: ...
     def statistics(self) -> TargetStatistics: ...
+    def add_namespace(self, nsid: int, size: int, block_size: int) -> None: ...
+    def remove_namespace(self, nsid: int) -> None: ...
+    def resize_namespace(self, nsid: int, size: int) -> None: ...
+    def set_ana_state(self, state: str) -> None: ...
+    def add_key(self, key: Key | str) -> None: ...
+    def remove_key(self, key: Key | str) -> bool: ...
     def inject(self, pdu: str, fault: str, nth: int) -> None: ...
     def injected(self) -> int: ...
     def close(self) -> None: ...
@@ -309,6 +428,7 @@ class Socket:
         /,
     ) -> None: ...
 
+def generate_secret(hash: Literal["none", "sha256", "sha384", "sha512"] = "sha256") -> str: ...
 def buffer_length(buffer: _Buffer, writable: bool) -> int: ...
 def measure(namespace: Namespace, size: int, threads: int, seconds: float) -> float: ...
 def probe() -> Probe: ...

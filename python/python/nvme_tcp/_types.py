@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 __all__ = [
     "Budgets",
@@ -12,8 +13,10 @@ __all__ = [
     "DiscoveryEntry",
     "Event",
     "NamespaceIdentity",
+    "NamespaceIds",
     "Probe",
     "RecordLayer",
+    "Rotation",
     "Statistics",
     "SuiteProbe",
     "TargetStatistics",
@@ -71,6 +74,17 @@ class NamespaceIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceIds:
+    """What tells a namespace from every other (Identify, CNS 03h)."""
+
+    eui64: bytes | None
+    nguid: bytes | None
+    uuid: UUID | None
+    #: CSI: its command set, 0 for the NVM command set.
+    command_set: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryEntry:
     """One entry of a discovery log."""
 
@@ -82,6 +96,10 @@ class DiscoveryEntry:
     port_id: int
     #: Whether the listener wants TLS.
     tls: Literal["off", "possible", "required"]
+    #: CNTLID, where the subsystem's controllers are not dynamic.
+    controller_id: int | None
+    #: The most entries in the admin queue; 0 where the entry does not say.
+    admin_queue_size: int
 
     @property
     def uri(self) -> str:
@@ -152,6 +170,22 @@ class TlsFacts:
     generated: bool
     send: RecordLayer
     receive: RecordLayer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What came of ``Controller.rotate_keys``."""
+
+    #: How many associations there were before the one that took over.
+    generation: int
+    #: Whether the ``keys.Source`` gave other keys than before.
+    key_changed: bool
+    #: Which version of the identity the target took.
+    identity_version: int | None
+    #: Whether the target can know one key at a time only, since a version-0 identity names none in particular.
+    gap: bool
+    #: For how many seconds commands were held, because the target grants a host one controller; ``None`` for none.
+    held: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +263,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """How many records the keys of a connection were used for, and the most that they may be."""
+    """How many records the keys of a connection were used for, and the most that they may be.
+
+    A kernel that seals and opens is asked only now and then: its numbers are those of the last time.
+    """
 
     sent: int
     received: int

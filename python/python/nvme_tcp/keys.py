@@ -1,4 +1,4 @@
-"""Pre-shared keys for TLS: made, checked, and what is derived from them.
+"""Pre-shared keys for TLS: made, checked, and what is derived from them; secrets for DH-HMAC-CHAP.
 
 >>> key = generate()
 >>> check(key.to_text())
@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ._native import Key
+from ._native import Key, Source, generate_secret
 from ._types import DerivedKey
 
-__all__ = ["DerivedKey", "Key", "KeyInfo", "check", "generate"]
+__all__ = ["DerivedKey", "Key", "KeyInfo", "Source", "check", "generate", "generate_secret"]
 
 
 @dataclass(frozen=True, slots=True)

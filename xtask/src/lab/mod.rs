@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::suite::read_file;
 use crate::tally::{Tally, TestReport};
 use crate::workspace::Workspace;
-use crate::{Result, process};
+use crate::{Result, process, python};
 
 /// Packages whose tests are about the kernel.
 const PACKAGES: [&str; 2] = ["linux-ktls", "system-tests"];
@@ -65,6 +65,12 @@ pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
             tally.failed.push("uml: the test programs do not build".to_owned());
             return Ok(());
         }
+    }
+    match python::kernel_tests(workspace) {
+        Some((folder, command)) => {
+            steps.push(Step { name: "python".to_owned(), folder, command, reading: Reading::ExitCode });
+        }
+        None => tally.skipped.push("uml:python: the wheel is not installed: cargo xtask python".to_owned()),
     }
     let programs = debian::Tree::fetch(workspace, "programs", &NEWER_PROGRAMS);
     let runner = match &programs {
