@@ -10,7 +10,7 @@ use nvme_tcp_c::*;
 
 use crate::Result;
 use crate::cell::{Cell, Offsets};
-use crate::far_end::{FarEnd, SUBSYSTEM};
+use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
 /// The library's functions give a negative number for an error.
@@ -29,7 +29,7 @@ fn made<T>(what: &str, make: impl FnOnce(&mut MaybeUninit<*mut T>) -> c_int) -> 
 
 /// Runs a cell.
 pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
-    let (address, subsystem) = (CString::new(&*far.address)?, CString::new(SUBSYSTEM)?);
+    let (address, subsystem) = (CString::new(&*far.address)?, CString::new(&*far.subsystem)?);
     let mut options = made("options", |out| nvme_tcp_options_new(Some(out)))?;
     // SAFETY: it is a C string.
     good("address", unsafe { nvme_tcp_options_set_address(Some(&mut options), address.as_ptr()) })?;

@@ -3,8 +3,10 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::unistd::Pid;
+use nvme_tcp::host::HostIdentity;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
 
@@ -12,15 +14,20 @@ use crate::cell::SPAN;
 use crate::{Result, measure, raw};
 
 /// The subsystem that is measured.
-pub(crate) const SUBSYSTEM: &str = "nqn.2024-01.io.github.nvme-tcp:bench";
+const SUBSYSTEM: &str = "nqn.2024-01.io.github.nvme-tcp:bench";
 /// A key for the measurement alone.
-pub(crate) const KEY: &str = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:";
+const KEY: &str = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:";
 
-/// A running far end; it ends with the pipe to it.
+/// A running far end.
 #[derive(Debug)]
 pub(crate) struct FarEnd {
-    child: Child,
+    /// It ends with the pipe to it; `None` where somebody else has started it.
+    child: Option<Child>,
+    process: Option<Pid>,
     pub(crate) address: String,
+    pub(crate) subsystem: String,
+    pub(crate) key: ConfiguredKey,
+    pub(crate) host: HostIdentity,
 }
 
 impl FarEnd {
@@ -34,22 +41,64 @@ impl FarEnd {
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut address)?;
         }
-        Ok(Self { child, address: address.trim().to_owned() })
+        Ok(Self {
+            process: Some(Pid::from_raw(child.id() as i32)),
+            child: Some(child),
+            address: address.trim().to_owned(),
+            subsystem: SUBSYSTEM.to_owned(),
+            key: KEY.parse()?,
+            host: HostIdentity::load()?,
+        })
+    }
+
+    /// A target that runs already.
+    pub(crate) fn elsewhere(address: &str, args: &Elsewhere) -> Result<Self> {
+        Ok(Self {
+            child: None,
+            process: args.target_pid.map(Pid::from_raw),
+            address: address.to_owned(),
+            subsystem: args.subsysnqn.clone(),
+            key: match &args.keyfile {
+                Some(file) => ConfiguredKey::from_file(file)?,
+                None => KEY.parse()?,
+            },
+            host: HostIdentity::choose(args.hostnqn.as_deref(), None)?,
+        })
+    }
+
+    /// What its process has used so far; nothing where it is not known.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        Ok(self.process.map_or(Ok(Duration::ZERO), measure::cpu_time)?)
     }
 }
 
-impl FarEnd {
-    /// Its process.
-    pub(crate) fn id(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
-    }
+/// Where a target is that runs already.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Elsewhere {
+    /// Measure the target that listens there, instead of the embedded one, and write over its first 256 MiB
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) target: Option<String>,
+    /// Its process, to count its CPU time
+    #[arg(long, value_name = "PID", requires = "target")]
+    target_pid: Option<i32>,
+    /// Its subsystem
+    #[arg(long, value_name = "NQN", default_value = SUBSYSTEM)]
+    subsysnqn: String,
+    /// This host's name
+    #[arg(long, value_name = "NQN")]
+    hostnqn: Option<String>,
+    /// The key for mode tls
+    #[arg(long, value_name = "FILE")]
+    keyfile: Option<std::path::PathBuf>,
 }
 
 impl Drop for FarEnd {
     fn drop(&mut self) {
         // It may have ended by itself; there is nothing else to do about either.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }
 

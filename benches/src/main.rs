@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::cell::{CELLS, Mode};
+use crate::far_end::{Elsewhere, FarEnd};
 use crate::measure::Sample;
 
 /// Measures the initiator against the embedded target and a bare loop
@@ -36,6 +37,8 @@ struct Args {
     /// Also write the result there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// The other end of a measurement; started by the program itself
     #[arg(long, hide = true)]
     far_end: Option<String>,
@@ -64,11 +67,15 @@ fn run(args: &Args) -> Result<()> {
     let modes: Vec<Mode> = if args.modes.is_empty() { Mode::ALL.to_vec() } else { args.modes.clone() };
     let cells =
         CELLS.iter().filter(|cell| args.cells.is_empty() || args.cells.iter().any(|c| c == cell.name));
-    let raw_end = far_end::FarEnd::start("raw")?;
-    let ends = modes.iter().map(|mode| Ok((*mode, far_end::FarEnd::start(mode.name())?)));
+    let raw_end = FarEnd::start("raw")?;
+    let end = |mode: &Mode| match &args.elsewhere.target {
+        Some(address) => FarEnd::elsewhere(address, &args.elsewhere),
+        None => FarEnd::start(mode.name()),
+    };
+    let ends = modes.iter().map(|mode| Ok((*mode, end(mode)?)));
     let ends = ends.collect::<Result<Vec<_>>>()?;
     for (mode, end) in &ends {
-        nvme::fill(&end.address, *mode)?;
+        nvme::fill(end, *mode)?;
     }
     measure::pin(1)?;
     let mut table = report::Table::default();

@@ -47,24 +47,23 @@ pub(crate) fn pin(cpu: usize) -> Result<()> {
 
 /// A stretch of work that has begun.
 #[derive(Debug)]
-pub(crate) struct Stretch {
-    far: Pid,
+pub(crate) struct Stretch<'a> {
+    far: &'a FarEnd,
     start: Instant,
     cpu: Duration,
     far_cpu: Duration,
 }
 
-impl Stretch {
-    pub(crate) fn begin(far: &FarEnd) -> Result<Self> {
-        let far = far.id();
-        Ok(Self { far, cpu: cpu_time(getpid())?, far_cpu: cpu_time(far)?, start: Instant::now() })
+impl<'a> Stretch<'a> {
+    pub(crate) fn begin(far: &'a FarEnd) -> Result<Self> {
+        Ok(Self { far, cpu: cpu_time(getpid())?, far_cpu: far.cpu_time()?, start: Instant::now() })
     }
 
     /// It ends, with so many commands done.
     pub(crate) fn end(self, count: u64) -> Result<Sample> {
         let time = self.start.elapsed();
         let cpu = cpu_time(getpid())?.saturating_sub(self.cpu);
-        Ok(Sample { count, time, cpu, far_cpu: cpu_time(self.far)?.saturating_sub(self.far_cpu) })
+        Ok(Sample { count, time, cpu, far_cpu: self.far.cpu_time()?.saturating_sub(self.far_cpu) })
     }
 }
 
@@ -90,6 +89,6 @@ pub(crate) fn warm_up(time: Duration) -> Duration {
 }
 
 /// What all threads of a process have used so far.
-fn cpu_time(process: Pid) -> nix::Result<Duration> {
+pub(crate) fn cpu_time(process: Pid) -> nix::Result<Duration> {
     Ok(clock_gettime(clock_getcpuclockid(process)?)?.into())
 }

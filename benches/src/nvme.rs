@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-use nvme_tcp::host::HostIdentity;
-use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::{Namespace, Options, Queue, QueueCompletion};
 
 use crate::Result;
 use crate::cell::{Cell, Mode, Offsets, SPAN};
-use crate::far_end::{FarEnd, KEY, SUBSYSTEM};
+use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
 /// One queue of its own, deep enough for every cell.
-pub(crate) fn options(address: &str, mode: Mode) -> Result<Options> {
-    let mut options = Options::new(address, SUBSYSTEM, HostIdentity::load()?)
+pub(crate) fn options(far: &FarEnd, mode: Mode) -> Result<Options> {
+    let mut options = Options::new(&far.address, &far.subsystem, far.host.clone())
         .io_queues(1)
         .owned_queues(1)
         .queue_size(130)
         .keep_alive(Duration::ZERO);
     match mode {
         Mode::Digest => options = options.digests(true, true),
-        Mode::Tls => options = options.tls(KEY.parse::<ConfiguredKey>()?),
+        Mode::Tls => options = options.tls(far.key.clone()),
         Mode::Uring => options = options.io_uring(true),
         Mode::Plain | Mode::Tokio | Mode::C => {}
     }
@@ -28,8 +26,8 @@ pub(crate) fn options(address: &str, mode: Mode) -> Result<Options> {
 }
 
 /// Writes all of the namespace, so that what is read takes memory at the other end.
-pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
-    let controller = options(address, mode)?.connect()?;
+pub(crate) fn fill(far: &FarEnd, mode: Mode) -> Result<()> {
+    let controller = options(far, mode)?.connect()?;
     let namespace = controller.namespace(1)?;
     let piece: Vec<u8> = (0..8 << 20).map(|i: u32| (i / 7) as u8).collect();
     for offset in (0..SPAN).step_by(piece.len()) {
@@ -41,7 +39,7 @@ pub(crate) fn fill(address: &str, mode: Mode) -> Result<()> {
 
 /// Runs a cell.
 pub(crate) fn run(far: &FarEnd, mode: Mode, cell: &Cell, time: Duration) -> Result<Sample> {
-    let controller = options(&far.address, mode)?.connect()?;
+    let controller = options(far, mode)?.connect()?;
     let namespace = controller.namespace(1)?;
     let mut queue = controller.queue()?;
     if mode == Mode::Uring && !queue.uses_io_uring() {

@@ -16,7 +16,7 @@ use crate::nvme::options;
 /// Runs a cell.
 pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let controller = runtime.block_on(Controller::connect(options(&far.address, Mode::Tokio)?))?;
+    let controller = runtime.block_on(Controller::connect(options(far, Mode::Tokio)?))?;
     let namespace = runtime.block_on(controller.namespace(1))?;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut readers = JoinSet::new();
