@@ -2,12 +2,14 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use nvme_tcp::Controller;
 
 use crate::call::{Born, call, fill, free, get, handle, place, sizing};
 use crate::error::Failure;
 use crate::options::nvme_tcp_options;
+use crate::statistics::Ledger;
 use crate::text::{array, bytes_mut, check};
 use crate::tls::{nvme_tcp_tls_info, tls_info};
 
@@ -16,6 +18,7 @@ use crate::tls::{nvme_tcp_tls_info, tls_info};
 pub struct nvme_tcp_controller {
     born: Born,
     pub(crate) controller: Controller,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 handle!(nvme_tcp_controller, "controller");
@@ -84,7 +87,7 @@ pub extern "C" fn nvme_tcp_connect(
     call(|| {
         let out = place(out)?;
         let controller = get(options)?.to_options()?.connect()?;
-        out.give(nvme_tcp_controller { born: Born::here(), controller });
+        out.give(nvme_tcp_controller { born: Born::here(), controller, ledger: Arc::default() });
         Ok(())
     })
 }
