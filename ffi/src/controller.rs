@@ -74,8 +74,8 @@ sizing!(nvme_tcp_controller_info, subsysnqn: [c_char; 256]);
 /// Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
 /// each connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
 ///
-/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and
-/// others of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
+/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT and others of
+/// connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
 /// host, or authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity;
 /// -EPROTONOSUPPORT where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection;
 /// -EOPNOTSUPP where TLS by the kernel was asked for and cannot be had; -EPROTO. Threads: any.

@@ -137,8 +137,8 @@ fn succeeded(status: Status) -> Outcome<()> {
 /// Where the controller completes it, result, which may be NULL, is filled in whatever the status says.
 ///
 /// Errors: -EINVAL for a fabrics command, Keep Alive and Asynchronous Event Request, which are the library's own
-/// to send, and for data that does not go the way of the opcode; -EIO, -EOPNOTSUPP, -ENOENT and others by the
-/// NVMe status; those of nvme_tcp_pread() where the connection is lost. Threads: any.
+/// to send, and for data that does not go the way of the opcode; -EOPNOTSUPP, -ENOENT and others by the NVMe
+/// status; those of nvme_tcp_pread() where the connection is lost. Threads: any.
 ///
 /// # Safety
 /// The structs are there as far as their first members say; a buffer of that size, or NULL.

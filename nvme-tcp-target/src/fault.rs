@@ -230,7 +230,8 @@ impl Tampered {
             session.sent(bytes.len());
             self.tamper(&bytes, io_queue);
         }
-        session.poll(std::time::Instant::now()).map_err(|end: SessionEnd| Close::from(end))?;
+        // Where that is the session's end, its last words are sent all the same.
+        let polled = session.poll(std::time::Instant::now()).map_err(|end: SessionEnd| Close::from(end));
         while !self.waiting.is_empty() {
             let segments = std::iter::once(Segment::Bytes(&self.waiting));
             match outlet.send(segments, |_| &[], Wait::Now)? {
@@ -246,7 +247,7 @@ impl Tampered {
         if flushed && self.after == Some(After::Cut) {
             return Err(Close::Fault);
         }
-        Ok(flushed)
+        polled.map(|()| flushed)
     }
 
     /// Takes whole PDUs, and adds them to what waits as the plan wants them.
