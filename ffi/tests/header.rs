@@ -145,7 +145,7 @@ fn the_header_compiles_without_a_word() {
                 continue;
             };
             let mut command = Command::new(program);
-            command.args(["-Wall", "-Wextra", "-Werror", "-pedantic"]);
+            command.args(["-Wall", "-Wextra", "-Wredundant-decls", "-Werror", "-pedantic"]);
             if language == "c" {
                 command.arg("-Wstrict-prototypes");
             }

@@ -80,7 +80,10 @@ impl Programs {
         assert_eq!(self.good("tests/c/queue.c", &[&plain]), "good\n");
         assert_eq!(self.good("tests/c/queue.c", &[&tls, key, "digests"]), "good\n");
         assert_eq!(self.good("tests/c/ktls.c", &[folder]), "good\n");
-        assert_eq!(self.good("tests/c/forked.c", &[&tls, key]), "good\n");
+        // A child leaves what its parent made as it is, which valgrind takes for leaks.
+        if self.way != Way::Valgrind {
+            assert_eq!(self.good("tests/c/forked.c", &[&tls, key]), "good\n");
+        }
         self.faults();
     }
 
