@@ -29,6 +29,8 @@ pub struct nvme_tcp_queue {
     /// What the queue gave; the first `fetched` of it were fetched.
     done: Vec<QueueCompletion>,
     fetched: usize,
+    /// How many were submitted and are not among `done`.
+    pending: usize,
     page: Page,
 }
 
@@ -114,7 +116,14 @@ pub extern "C" fn nvme_tcp_queue_open(
         let controller = get(controller)?;
         let queue = controller.controller.queue()?;
         let page = Page::new(&controller.ledger);
-        out.give(nvme_tcp_queue { born: Born::here(), queue, done: Vec::new(), fetched: 0, page });
+        out.give(nvme_tcp_queue {
+            born: Born::here(),
+            queue,
+            done: Vec::new(),
+            fetched: 0,
+            pending: 0,
+            page,
+        });
         Ok(())
     })
 }
@@ -137,14 +146,26 @@ fn submit(
     call(|| {
         let queue = get_mut(queue)?;
         let namespace = &get(namespace)?.namespace;
-        // Where nothing is outstanding, the connection is lost, and the queue says why.
-        if queue.queue.room() == 0 && queue.queue.outstanding() > 0 {
+        if queue.pending > 0 && is_full(&queue.queue) {
             return Err(no_room());
         }
-        let kind = work(&mut queue.queue, namespace)?;
-        queue.page.counters.owned(kind);
-        Ok(())
+        match work(&mut queue.queue, namespace) {
+            Ok(kind) => {
+                queue.pending += 1;
+                queue.page.counters.owned(kind);
+                Ok(())
+            }
+            // Of what was cancelled and is not answered yet.
+            Err(_) if is_full(&queue.queue) => Err(no_room()),
+            Err(failure) => Err(failure),
+        }
     })
+}
+
+/// Whether a queue takes nothing before something is done. Where nothing is outstanding its connection is lost, and it
+/// says why itself.
+fn is_full(queue: &Queue) -> bool {
+    queue.room() == 0 && queue.outstanding() > 0
 }
 
 /// Why a queue takes no command.
@@ -422,7 +443,10 @@ pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c
 
 #[inline]
 fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> Outcome<()> {
-    queue.queue.poll(&mut queue.done, wait)?;
+    let before = queue.done.len();
+    let result = queue.queue.poll(&mut queue.done, wait);
+    queue.pending = queue.pending.saturating_sub(queue.done.len() - before);
+    result?;
     Ok(())
 }
 
@@ -486,16 +510,22 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
 }
 
 /// Sends and receives once, then until there are `least` completions.
+#[inline]
 fn gather(queue: &mut nvme_tcp_queue, least: usize, timeout: c_int) -> Outcome<()> {
-    let missing = |queue: &nvme_tcp_queue| queue.ready() < least && queue.queue.outstanding() > 0;
-    if least == 0 || timeout == 0 {
+    let missing = |queue: &nvme_tcp_queue| queue.ready() < least && queue.pending > 0;
+    if timeout == 0 || !missing(queue) {
         return progress(queue, Duration::ZERO);
     }
-    let until = u64::try_from(timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
+    let Ok(limit) = u64::try_from(timeout) else {
+        while missing(queue) {
+            progress(queue, Duration::MAX)?;
+        }
+        return Ok(());
+    };
+    let until = Instant::now() + Duration::from_millis(limit);
     loop {
-        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        let wait = if missing(queue) { left } else { Duration::ZERO };
-        progress(queue, wait)?;
+        let left = until.saturating_duration_since(Instant::now());
+        progress(queue, left)?;
         if !missing(queue) || left.is_zero() {
             return Ok(());
         }
