@@ -125,6 +125,106 @@
 #define NVME_TCP_LAYER_KERNEL 2
 
 /**
+ * The controller reports something by itself: `report` says what.
+ */
+#define NVME_TCP_EVENT_REPORTED 1
+
+/**
+ * An association was brought up, and new commands go there.
+ */
+#define NVME_TCP_EVENT_ASSOCIATION_UP 2
+
+/**
+ * The association that commands went to is lost: `error` says why.
+ */
+#define NVME_TCP_EVENT_ASSOCIATION_LOST 3
+
+/**
+ * A lost association is about to be brought up again: attempt `number`, in `delay` milliseconds.
+ */
+#define NVME_TCP_EVENT_RECONNECTING 4
+
+/**
+ * An association that worked gave its place to the next: `reason` says why.
+ */
+#define NVME_TCP_EVENT_REPLACED 5
+
+/**
+ * A key's record budget runs low: the next association is brought up.
+ */
+#define NVME_TCP_EVENT_RECORD_BUDGET_LOW 6
+
+/**
+ * The next association did not come up, `error` says why; the present one is used on.
+ */
+#define NVME_TCP_EVENT_NOT_REPLACED 7
+
+/**
+ * There is no association any more, and no attempt at another is made: `error` says why.
+ */
+#define NVME_TCP_EVENT_GONE 8
+
+/**
+ * Nobody came in time for `number` events before the next one: they are lost.
+ */
+#define NVME_TCP_EVENT_MISSED 9
+
+/**
+ * Namespaces were changed, added or removed: those in `nsids`, or any.
+ */
+#define NVME_TCP_REPORT_NAMESPACES 1
+
+/**
+ * The state of an ANA group changed: log page 0Ch says more.
+ */
+#define NVME_TCP_REPORT_ANA 2
+
+/**
+ * A firmware image is about to be activated; commands may take longer meanwhile.
+ */
+#define NVME_TCP_REPORT_FIRMWARE 3
+
+/**
+ * The discovery log changed.
+ */
+#define NVME_TCP_REPORT_DISCOVERY 4
+
+/**
+ * The health of the subsystem: `information` is the code, log page 02h says more.
+ */
+#define NVME_TCP_REPORT_HEALTH 5
+
+/**
+ * An error that concerns no single command: `information` is the code, log page 01h says more.
+ */
+#define NVME_TCP_REPORT_ERROR 6
+
+/**
+ * Something else: `information` is the code.
+ */
+#define NVME_TCP_REPORT_OTHER 7
+
+/**
+ * An association was replaced since the caller asked for it.
+ */
+#define NVME_TCP_REASON_ASKED 1
+
+/**
+ * An association was replaced since a key's record budget ran low.
+ */
+#define NVME_TCP_REASON_RECORD_BUDGET 2
+
+/**
+ * An association was replaced since the source of the keys has others.
+ */
+#define NVME_TCP_REASON_KEYS_CHANGED 3
+
+/**
+ * An association was replaced since it was lost.
+ */
+#define NVME_TCP_REASON_LOST 4
+
+/**
  * An entry leads to another discovery controller.
  */
 #define NVME_TCP_ENTRY_REFERRAL 1
@@ -243,6 +343,11 @@ typedef struct nvme_tcp_controller nvme_tcp_controller;
  * The entries of a discovery log, as they were when it was read.
  */
 typedef struct nvme_tcp_discovery nvme_tcp_discovery;
+
+/**
+ * Receives a controller's events.
+ */
+typedef struct nvme_tcp_events nvme_tcp_events;
 
 /**
  * A pre-shared key, as "NVMeTLSkey-1:hh:...:" has it. It is wiped when it is freed.
@@ -414,6 +519,176 @@ typedef struct nvme_tcp_tls_info {
 } nvme_tcp_tls_info;
 
 /**
+ * A command as it goes to the controller. Identifier, flags and data pointer are the library's to fill in.
+ */
+typedef struct nvme_tcp_command {
+    /**
+     * sizeof of this struct, set by the caller.
+     */
+    size_t size;
+    /**
+     * OPC. Its bits 1:0 say which way the data goes: 0 none, 1 to the controller, 2 from it.
+     */
+    uint8_t opcode;
+    /**
+     * Zero.
+     */
+    uint8_t reserved[3];
+    /**
+     * NSID.
+     */
+    uint32_t nsid;
+    /**
+     * CDW2.
+     */
+    uint32_t cdw2;
+    /**
+     * CDW3.
+     */
+    uint32_t cdw3;
+    /**
+     * CDW10 to CDW15.
+     */
+    uint32_t cdw10[6];
+    /**
+     * How long it may take in milliseconds; 0 for what nvme_tcp_options_set_timeout() said. A queue with a command
+     * that took too long is given up, and the association with it.
+     */
+    uint32_t timeout;
+} nvme_tcp_command;
+
+/**
+ * How a command was completed.
+ */
+typedef struct nvme_tcp_command_result {
+    /**
+     * sizeof of this struct, set by the caller.
+     */
+    size_t size;
+    /**
+     * DW0 in the lower half, DW1 in the upper.
+     */
+    uint64_t value;
+    /**
+     * How many bytes came, in order from the first; 0 where the command failed.
+     */
+    size_t received;
+    /**
+     * The status code type, 0 to 7.
+     */
+    uint8_t status_type;
+    /**
+     * The status code; 0 of type 0 is success.
+     */
+    uint8_t status_code;
+    /**
+     * DNR: trying the same command again gives the same.
+     */
+    bool do_not_retry;
+    /**
+     * Zero.
+     */
+    uint8_t reserved[5];
+} nvme_tcp_command_result;
+
+/**
+ * What went through a controller's namespaces and queues. A synchronous call counts once, also where it is split
+ * into several commands; commands of the controller itself, such as Identify, are not counted.
+ */
+typedef struct nvme_tcp_statistics {
+    /**
+     * sizeof of this struct, set by the caller.
+     */
+    size_t size;
+    /**
+     * Reads that were called for, or submitted to a queue.
+     */
+    uint64_t reads;
+    /**
+     * How many bytes they asked for.
+     */
+    uint64_t bytes_read;
+    /**
+     * Writes that were called for, or submitted to a queue.
+     */
+    uint64_t writes;
+    /**
+     * How many bytes they brought.
+     */
+    uint64_t bytes_written;
+    /**
+     * Flushes, zeroings, discards and comparisons.
+     */
+    uint64_t others;
+    /**
+     * How many of all these have failed so far.
+     */
+    uint64_t failures;
+    /**
+     * How many associations there were, the present one among them.
+     */
+    uint64_t associations;
+} nvme_tcp_statistics;
+
+/**
+ * Something that happened to a controller. Members that its kind does not name are 0.
+ */
+typedef struct nvme_tcp_event {
+    /**
+     * sizeof of this struct, set by the caller.
+     */
+    size_t size;
+    /**
+     * One of NVME_TCP_EVENT_*.
+     */
+    int kind;
+    /**
+     * One of NVME_TCP_REPORT_*.
+     */
+    int report;
+    /**
+     * One of NVME_TCP_REASON_*.
+     */
+    int reason;
+    /**
+     * -errno as of nvme_tcp_pread() or nvme_tcp_connect().
+     */
+    int error;
+    /**
+     * How many associations there were before the one that this is about.
+     */
+    uint64_t generation;
+    /**
+     * A count, as its kind says.
+     */
+    uint64_t number;
+    /**
+     * A time in milliseconds.
+     */
+    uint32_t delay;
+    /**
+     * The code of a report.
+     */
+    uint8_t information;
+    /**
+     * Zero.
+     */
+    uint8_t reserved[3];
+    /**
+     * How many IDs nsids has; 0 where any namespace may have changed.
+     */
+    uint32_t nsid_count;
+    /**
+     * The IDs of changed namespaces.
+     */
+    uint32_t nsids[63];
+    /**
+     * Why, in words: the message of `error`.
+     */
+    char text[256];
+} nvme_tcp_event;
+
+/**
  * One entry of a discovery log.
  */
 typedef struct nvme_tcp_discovery_entry {
@@ -523,6 +798,48 @@ typedef struct nvme_tcp_ktls_probe_result {
      */
     char text[1024];
 } nvme_tcp_ktls_probe_result;
+
+/**
+ * What the kernel says of one connection (sock_diag(7), TLS_INFO_* of linux/tls.h).
+ */
+typedef struct nvme_tcp_ktls_socket {
+    /**
+     * sizeof of this struct, set by the caller.
+     */
+    size_t size;
+    /**
+     * 0x0304 is TLS 1.3; 0 where the kernel does not say.
+     */
+    uint16_t version;
+    /**
+     * TLS_CIPHER_* of linux/tls.h; 0 where the kernel does not say.
+     */
+    uint16_t cipher;
+    /**
+     * Who seals what this end sends: one of NVME_TCP_SEALED_BY_*.
+     */
+    int sent_by;
+    /**
+     * Who opens what the peer sends: one of NVME_TCP_SEALED_BY_*.
+     */
+    int received_by;
+    /**
+     * The most bytes that go into one record; 0 where the kernel does not say.
+     */
+    uint16_t max_payload;
+    /**
+     * Whether a network card takes a file's pages from where they lie.
+     */
+    bool zerocopy;
+    /**
+     * Whether records are opened straight into the caller's memory.
+     */
+    bool no_pad;
+    /**
+     * Zero.
+     */
+    uint8_t reserved[8];
+} nvme_tcp_ktls_socket;
 
 /**
  * A pre-shared key for a TLS 1.3 handshake.
@@ -735,6 +1052,17 @@ int nvme_tcp_options_set_hostid(struct nvme_tcp_options *options, const char *uu
 int nvme_tcp_options_add_key(struct nvme_tcp_options *options, const struct nvme_tcp_key *key);
 
 /**
+ * Has the pre-shared keys read from the kernel's key retention service each time that an association is brought
+ * up, so that they can change while the controller is used: all texts, one a line, of the key that
+ * nvme_tcp_key_load_keyring() names. TLS is then required, unless another mode is set.
+ *
+ * Errors: -EINVAL; whether there is such a key is found by the connecting call. Threads: no other call on the same
+ * object at the same time.
+ */
+int nvme_tcp_options_set_keyring(struct nvme_tcp_options *options,
+                                 const char *description);
+
+/**
  * Sets whether the connections are TLS: one of NVME_TCP_TLS_*.
  *
  * Errors: -EINVAL for another number. Threads: no other call on the same object at the same time.
@@ -825,8 +1153,8 @@ int nvme_tcp_options_set_connect_timeout(struct nvme_tcp_options *options, uint3
  * Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
  * each connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
  *
- * Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and
- * others of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
+ * Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT and others of
+ * connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
  * host, or authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity;
  * -EPROTONOSUPPORT where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection;
  * -EOPNOTSUPP where TLS by the kernel was asked for and cannot be had; -EPROTO. Threads: any.
@@ -912,6 +1240,75 @@ int nvme_tcp_controller_reauthenticate(const struct nvme_tcp_controller *control
 int nvme_tcp_controller_check(const struct nvme_tcp_controller *controller);
 
 /**
+ * Runs an admin command with `len` bytes of data, 0 for none, in the direction that its opcode says. It waits.
+ * Where the controller completes it, result, which may be NULL, is filled in whatever the status says.
+ *
+ * Errors: -EINVAL for a fabrics command, Keep Alive and Asynchronous Event Request, which are the library's own
+ * to send, and for data that does not go the way of the opcode; -EOPNOTSUPP, -ENOENT and others by the NVMe
+ * status; those of nvme_tcp_pread() where the connection is lost. Threads: any.
+ */
+int nvme_tcp_controller_admin_passthrough(const struct nvme_tcp_controller *controller,
+                                          const struct nvme_tcp_command *command,
+                                          void *data,
+                                          size_t len,
+                                          struct nvme_tcp_command_result *result);
+
+/**
+ * Runs an I/O command on one of the queues that the synchronous calls share; else as
+ * nvme_tcp_controller_admin_passthrough(). Nothing is known of what the command does, so it is not sent again where
+ * the association is lost.
+ *
+ * Errors: -EINVAL also where the options said 0 I/O queues; else as nvme_tcp_controller_admin_passthrough().
+ * Threads: any.
+ */
+int nvme_tcp_controller_io_passthrough(const struct nvme_tcp_controller *controller,
+                                       const struct nvme_tcp_command *command,
+                                       void *data,
+                                       size_t len,
+                                       struct nvme_tcp_command_result *result);
+
+/**
+ * Tells what went through a controller's namespaces and queues since nvme_tcp_connect().
+ *
+ * Errors: -EINVAL. Threads: any.
+ */
+int nvme_tcp_controller_get_statistics(const struct nvme_tcp_controller *controller,
+                                       struct nvme_tcp_statistics *statistics);
+
+/**
+ * Receives what happens to a controller from now on: what it reports by itself, and what becomes of the
+ * association with it. Each receiver gets every event, and holds 256 that nobody came for, the latest.
+ *
+ * Errors: -EINVAL, also where this process has no descriptor left. Threads: any.
+ */
+int nvme_tcp_events_open(const struct nvme_tcp_controller *controller, struct nvme_tcp_events **out);
+
+/**
+ * The descriptor to wait for: it is readable while there is an event, and for ever after
+ * nvme_tcp_controller_free(). It belongs to the receiver, and is not to be read from.
+ *
+ * Errors: -EINVAL, -ECHILD. Threads: any.
+ */
+int nvme_tcp_events_get_fd(const struct nvme_tcp_events *events);
+
+/**
+ * Takes the next event. It waits for it, at most for `timeout` milliseconds: 0 for not at all, -1 for no limit.
+ *
+ * Errors: -EAGAIN where there is none yet; -ESHUTDOWN where there will be none any more, after
+ * nvme_tcp_controller_free(); -EINVAL. Threads: any; each event is given to one of them.
+ */
+int nvme_tcp_events_next(const struct nvme_tcp_events *events,
+                         int timeout,
+                         struct nvme_tcp_event *event);
+
+/**
+ * Frees a receiver, with the events that nobody came for.
+ *
+ * Threads: no other call on it may run or follow.
+ */
+void nvme_tcp_events_free(struct nvme_tcp_events *events);
+
+/**
  * Opens a namespace.
  *
  * Errors: -ENOENT where there is none of this ID; -EOPNOTSUPP where it has metadata or protection
@@ -988,6 +1385,17 @@ int nvme_tcp_pwrite(const struct nvme_tcp_namespace *namespace_,
                     uint64_t offset);
 
 /**
+ * Compares `len` bytes with what stands at `offset`, at the controller: 0 where they are the same. It waits.
+ *
+ * Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; those of
+ * nvme_tcp_pread(). Threads: any.
+ */
+int nvme_tcp_compare(const struct nvme_tcp_namespace *namespace_,
+                     const void *buffer,
+                     size_t len,
+                     uint64_t offset);
+
+/**
  * Makes everything that was written before durable. It waits.
  *
  * Errors: those of nvme_tcp_pread(). Threads: any.
@@ -1061,6 +1469,16 @@ int nvme_tcp_key_parse(const char *text, struct nvme_tcp_key **out);
  * -EINVAL where it holds no key. Threads: any.
  */
 int nvme_tcp_key_load(const char *path, struct nvme_tcp_key **out);
+
+/**
+ * Reads a key from the kernel's key retention service: the first text of a key of type "user" with this
+ * description (`keyctl padd user DESCRIPTION @u`), which is looked for in the keyrings of the thread, the process
+ * and the session.
+ *
+ * Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2); -EINVAL where it holds no key text. Threads: any.
+ */
+int nvme_tcp_key_load_keyring(const char *description,
+                              struct nvme_tcp_key **out);
 
 /**
  * Writes a key's text to a new file of mode 0600.
@@ -1329,163 +1747,12 @@ int nvme_tcp_ktls_probe(struct nvme_tcp_ktls_probe_result *result);
 int nvme_tcp_ktls_counter(const char *name, uint64_t *value);
 
 /**
- * Does a client's TLS 1.3 handshake with a pre-shared key over a connected TCP socket. layer is one of
- * NVME_TCP_LAYER_*. It waits, at most for `timeout` milliseconds, -1 for no limit.
+ * Asks the kernel what its TLS is on a connection.
  *
- * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
- * call fails (but for -EBADF). It is made blocking.
- *
- * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
- * -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
- * cannot be had; -EINVAL, -EBADF. Threads: any.
+ * Errors: -ENODATA where the kernel has no part in it, or tells only privileged users; those of netlink(7);
+ * -EINVAL. Threads: any.
  */
-int nvme_tcp_ktls_connect(int fd,
-                          const struct nvme_tcp_ktls_psk *key,
-                          int layer,
-                          int timeout,
-                          struct nvme_tcp_ktls **out);
-
-/**
- * Does a server's TLS 1.3 handshake over a connected TCP socket, with whichever of `count` pre-shared keys
- * the client names; else as nvme_tcp_ktls_connect(). The size of the first key is that of all of them.
- *
- * Errors: as nvme_tcp_ktls_connect(). Threads: any.
- */
-int nvme_tcp_ktls_accept(int fd,
-                         const struct nvme_tcp_ktls_psk *keys,
-                         size_t count,
-                         int layer,
-                         int timeout,
-                         struct nvme_tcp_ktls **out);
-
-/**
- * Takes over after a handshake of another TLS stack, with its keys: the next byte from and to the wire must
- * be the first of a record with the sequence number that its key says. The descriptor as in
- * nvme_tcp_ktls_connect().
- *
- * Errors: -EINVAL for keys that do not fit; -EOPNOTSUPP where the cipher, or the layer that was asked for,
- * cannot be had; -EBADF. Threads: any.
- */
-int nvme_tcp_ktls_wrap(int fd,
-                       const struct nvme_tcp_ktls_key *send_key,
-                       const struct nvme_tcp_ktls_key *receive_key,
-                       int layer,
-                       struct nvme_tcp_ktls **out);
-
-/**
- * The descriptor, to wait for and to ask for addresses. It belongs to the library; reading from it or
- * writing to it breaks the connection. Before waiting for it to become readable,
- * nvme_tcp_ktls_has_buffered() must say no.
- *
- * Errors: -EINVAL, -ECHILD. Threads: any.
- */
-int nvme_tcp_ktls_get_fd(const struct nvme_tcp_ktls *connection);
-
-/**
- * Whether nvme_tcp_ktls_recv() has something that the descriptor does not show.
- *
- * Threads: as nvme_tcp_ktls_recv().
- */
-bool nvme_tcp_ktls_has_buffered(const struct nvme_tcp_ktls *connection);
-
-/**
- * Sends application data. Gives back how many bytes were taken, which may be fewer than all; what was taken
- * with NVME_TCP_NOWAIT may still be held back, and goes with nvme_tcp_ktls_flush().
- *
- * Errors: -EAGAIN where nothing could be taken; -EKEYEXPIRED where the key has sealed as many records as it
- * may; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over. Threads: calls that send wait for
- * one another, calls that receive go on beside them.
- */
-ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection, const void *data, size_t len, int flags);
-
-/**
- * Sends what is held back. Gives back 0 when all of it has gone, -EAGAIN while not.
- *
- * Errors: as nvme_tcp_ktls_send(). Threads: the same.
- */
-int nvme_tcp_ktls_flush(const struct nvme_tcp_ktls *connection, int flags);
-
-/**
- * Sends `data`, which is not empty, as one record of its own type, one of NVME_TCP_RECORD_*. Gives back how
- * many bytes were taken. What a handshake or alert record does is the caller's own business.
- *
- * Errors: -EMSGSIZE where it is longer than the peer takes in a record; else as nvme_tcp_ktls_send().
- * Threads: the same.
- */
-ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
-                                  int record_type,
-                                  const void *data,
-                                  size_t len,
-                                  int flags);
-
-/**
- * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
- * the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
- *
- * Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
- */
-ssize_t nvme_tcp_ktls_sendfile(const struct nvme_tcp_ktls *connection,
-                               int file,
-                               uint64_t offset,
-                               size_t len,
-                               int flags);
-
-/**
- * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
- * and handshake records are acted upon and not given out.
- *
- * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
- * without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;
- * -ECONNABORTED for an alert. Threads: calls that receive wait for one another, calls that send go on beside
- * them.
- */
-ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, size_t len, int flags);
-
-/**
- * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
- * for the same. Linux NVMe peers end the connection at a KeyUpdate.
- *
- * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
- * key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
- */
-int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection, bool request, int flags);
-
-/**
- * Tells what TLS is on the connection, and who seals and opens its records, and why.
- *
- * Errors: -EINVAL. Threads: any.
- */
-int nvme_tcp_ktls_get_info(const struct nvme_tcp_ktls *connection, struct nvme_tcp_tls_info *info);
-
-/**
- * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
- * more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
- *
- * Errors: as nvme_tcp_ktls_send(). Threads: the same.
- */
-int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection, int flags);
-
-/**
- * Closes a connection, without close_notify, and frees it.
- *
- * Threads: no other call on it may run or follow.
- */
-void nvme_tcp_ktls_free(struct nvme_tcp_ktls *connection);
-
-/**
- * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is
- * remembered.
- *
- * Errors: -EINVAL. Threads: any.
- */
-int nvme_tcp_ktls_probe(struct nvme_tcp_ktls_probe_result *result);
-
-/**
- * Reads one of the kernel's TLS counters of this network namespace (/proc/net/tls_stat), such as "TlsTxSw".
- *
- * Errors: -ENOENT where the kernel has no such counter, or no TLS; -EINVAL. Threads: any.
- */
-int nvme_tcp_ktls_counter(const char *name, uint64_t *value);
+int nvme_tcp_ktls_observe(const struct nvme_tcp_ktls *connection, struct nvme_tcp_ktls_socket *observed);
 
 /**
  * Does a client's TLS 1.3 handshake with a pre-shared key over a connected TCP socket. layer is one of
@@ -1494,8 +1761,8 @@ int nvme_tcp_ktls_counter(const char *name, uint64_t *value);
  * The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
  * call fails (but for -EBADF). It is made blocking.
  *
- * Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
- * -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
+ * Errors: -EKEYREJECTED where the peer gave up or closed the connection, as with a key or identity it does not
+ * know; -ETIMEDOUT; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
  * cannot be had; -EINVAL, -EBADF. Threads: any.
  */
 int nvme_tcp_ktls_connect(int fd,

@@ -30,18 +30,26 @@ impl Code for libc::ssize_t {
 }
 
 /// Runs a call: a failure becomes the thread's last error, and so does a panic, which must not cross into C.
+#[inline(always)]
 pub(crate) fn guard<R: Code>(work: impl FnOnce() -> Outcome<R>) -> R {
-    let failure = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(result)) => return result,
-        Ok(Err(failure)) => failure,
-        Err(panic) => fault(&*panic),
-    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(failure)) => R::failed(failed(failure)),
+        Err(panic) => R::failed(failed(fault(&*panic))),
+    }
+}
+
+/// Keeps a failure for the thread; its number.
+#[cold]
+#[inline(never)]
+fn failed(failure: Failure) -> i32 {
     let errno = failure.errno;
     error::set(failure);
-    R::failed(errno)
+    errno
 }
 
 /// The same for a call that has no result but 0.
+#[inline(always)]
 pub(crate) fn call(work: impl FnOnce() -> Outcome<()>) -> i32 {
     guard(|| work().map(|()| 0))
 }
@@ -62,6 +70,7 @@ pub(crate) fn value<T>(otherwise: T, work: impl FnOnce() -> Outcome<T>) -> T {
 }
 
 /// A fault of this library, which ended in a panic.
+#[cold]
 fn fault(panic: &(dyn Any + Send)) -> Failure {
     let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -119,28 +128,32 @@ macro_rules! handle {
 }
 pub(crate) use handle;
 
-fn check<T: Handle>(handle: &T) -> Outcome<()> {
-    if handle.born().is_here() {
-        return Ok(());
+/// What a handle that cannot be used fails with: one of another process, or none at all.
+#[cold]
+fn unusable(name: &str, there: bool) -> Failure {
+    if !there {
+        return Failure::here(libc::EINVAL, format!("the {name} is NULL"));
     }
-    Err(Failure::here(libc::ECHILD, format!("this {} was made before fork(2), by another process", T::NAME))
-        .hint("make it in the process that uses it"))
-}
-
-fn null<T: Handle>() -> Failure {
-    Failure::here(libc::EINVAL, format!("the {} is NULL", T::NAME))
+    Failure::here(libc::ECHILD, format!("this {name} was made before fork(2), by another process"))
+        .hint("make it in the process that uses it")
 }
 
 /// The handle behind a pointer.
+#[inline(always)]
 pub(crate) fn get<T: Handle>(handle: Option<&T>) -> Outcome<&T> {
-    let handle = handle.ok_or_else(null::<T>)?;
-    check(handle).map(|()| handle)
+    match handle {
+        Some(handle) if handle.born().is_here() => Ok(handle),
+        unfit => Err(unusable(T::NAME, unfit.is_some())),
+    }
 }
 
 /// The same, to change it.
+#[inline(always)]
 pub(crate) fn get_mut<T: Handle>(handle: Option<&mut T>) -> Outcome<&mut T> {
-    let handle = handle.ok_or_else(null::<T>)?;
-    check(handle).map(|()| handle)
+    match handle {
+        Some(handle) if handle.born().is_here() => Ok(handle),
+        unfit => Err(unusable(T::NAME, unfit.is_some())),
+    }
 }
 
 /// Frees a handle. In a forked child its memory stays as it is: its sockets and locks are the parent's too.

@@ -2,12 +2,14 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use nvme_tcp::Controller;
 
 use crate::call::{Born, call, fill, free, get, handle, place, sizing};
 use crate::error::Failure;
 use crate::options::nvme_tcp_options;
+use crate::statistics::Ledger;
 use crate::text::{array, bytes_mut, check};
 use crate::tls::{nvme_tcp_tls_info, tls_info};
 
@@ -16,6 +18,7 @@ use crate::tls::{nvme_tcp_tls_info, tls_info};
 pub struct nvme_tcp_controller {
     born: Born,
     pub(crate) controller: Controller,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 handle!(nvme_tcp_controller, "controller");
@@ -71,8 +74,8 @@ sizing!(nvme_tcp_controller_info, subsysnqn: [c_char; 256]);
 /// Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
 /// each connection. One thread is started, which sends keep-alives; it takes on this thread's signal mask.
 ///
-/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT and
-/// others of connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
+/// Errors: -EINVAL for options that make no sense; -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT and others of
+/// connect(2); -ECONNREFUSED where the controller refuses Connect; -EACCES where it refuses this
 /// host, or authentication failed; -EKEYREJECTED where the TLS handshake failed with every identity;
 /// -EPROTONOSUPPORT where it answers in TLS and TLS is off; -ECONNRESET where it closes the connection;
 /// -EOPNOTSUPP where TLS by the kernel was asked for and cannot be had; -EPROTO. Threads: any.
@@ -84,7 +87,7 @@ pub extern "C" fn nvme_tcp_connect(
     call(|| {
         let out = place(out)?;
         let controller = get(options)?.to_options()?.connect()?;
-        out.give(nvme_tcp_controller { born: Born::here(), controller });
+        out.give(nvme_tcp_controller { born: Born::here(), controller, ledger: Arc::default() });
         Ok(())
     })
 }

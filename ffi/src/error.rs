@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
 use std::io;
+use std::ops::Deref;
 use std::ptr;
 
 use nvme_tcp::spec::completion::Status;
@@ -28,9 +29,13 @@ pub const NVME_TCP_BLAME_NETWORK: c_int = 3;
 /// Who can mend an error: this machine's kernel.
 pub const NVME_TCP_BLAME_KERNEL: c_int = 4;
 
-/// A failed call, as its thread is told.
+/// A failed call, as its thread is told. It is one pointer, so that calls that succeed carry nothing about.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Facts>);
+
+/// What is known of it.
+#[derive(Debug)]
+pub(crate) struct Facts {
     pub(crate) errno: i32,
     pub(crate) scope: Scope,
     pub(crate) blame: Blame,
@@ -40,10 +45,19 @@ pub(crate) struct Failure {
     hint: Option<String>,
 }
 
+impl Deref for Failure {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
 impl Failure {
     /// A wrong argument, or another failure that this library finds by itself.
+    #[cold]
     pub(crate) fn here(errno: i32, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Facts {
             errno,
             scope: Scope::Configuration,
             blame: Blame::Caller,
@@ -51,18 +65,26 @@ impl Failure {
             retryable: false,
             message: message.into(),
             hint: None,
-        }
+        }))
     }
 
     /// With a word on what to do about it.
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// What it is, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 }
 
 impl From<nvme_tcp::Error> for Failure {
+    #[cold]
+    #[inline(never)]
     fn from(error: nvme_tcp::Error) -> Self {
-        Self {
+        Self(Box::new(Facts {
             errno: error.errno(),
             scope: error.scope(),
             blame: error.blame(),
@@ -70,13 +92,13 @@ impl From<nvme_tcp::Error> for Failure {
             retryable: error.is_retryable(),
             message: error.to_string(),
             hint: error.hint(),
-        }
+        }))
     }
 }
 
 /// A failure of a TLS connection of the caller's own.
 pub(crate) fn tls(error: &ktls::Error) -> Failure {
-    Failure {
+    Failure(Box::new(Facts {
         errno: error.errno(),
         scope: Scope::Queue,
         blame: match error {
@@ -93,7 +115,7 @@ pub(crate) fn tls(error: &ktls::Error) -> Failure {
         retryable: error.is_retryable(),
         message: error.to_string(),
         hint: error.hint().map(str::to_owned),
-    }
+    }))
 }
 
 /// A failed system call.

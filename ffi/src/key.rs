@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 
+use nvme_tcp::KeyringKey;
 use nvme_tcp::psk::{ConfiguredKey, Derivation, KeyHash, TlsPsk, derive};
 
 use crate::call::{Born, Outcome, call, free, get, handle, place, value};
@@ -109,6 +110,40 @@ pub unsafe extern "C" fn nvme_tcp_key_load(
         out.give(nvme_tcp_key::new(key));
         Ok(())
     })
+}
+
+/// Reads a key from the kernel's key retention service: the first text of a key of type "user" with this
+/// description (`keyctl padd user DESCRIPTION @u`), which is looked for in the keyrings of the thread, the process
+/// and the session.
+///
+/// Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2); -EINVAL where it holds no key text. Threads: any.
+///
+/// # Safety
+/// A C string, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvme_tcp_key_load_keyring(
+    description: *const c_char,
+    out: Option<&mut MaybeUninit<*mut nvme_tcp_key>>,
+) -> c_int {
+    call(|| {
+        let out = place(out)?;
+        // SAFETY: the caller gives a C string.
+        let keys = unsafe { keyring(description) }?.load()?;
+        let first = keys.into_iter().next();
+        out.give(nvme_tcp_key::new(
+            first.ok_or_else(|| Failure::here(libc::EINVAL, "there is no key text"))?,
+        ));
+        Ok(())
+    })
+}
+
+/// The key of the kernel's that C names.
+///
+/// # Safety
+/// A C string, or NULL.
+pub(crate) unsafe fn keyring(description: *const c_char) -> Outcome<KeyringKey> {
+    // SAFETY: this function's contract.
+    Ok(KeyringKey::new(unsafe { text(description, "the key's description") }?)?)
 }
 
 /// Writes a key's text to a new file of mode 0600.

@@ -5,7 +5,8 @@
 //! call      the boundary: no panic crosses it, a forked child stays out, out-parameters
 //! error     what a thread's last failure was
 //! text      strings in and out
-//! options, controller, namespace, discovery, key    the synchronous calls
+//! options, controller, namespace, discovery, key, passthrough, statistics    the synchronous calls
+//! events    what happens to a controller
 //! queue     for event loops
 //! tls       kernel TLS
 //! ```
@@ -20,10 +21,13 @@ mod call;
 mod controller;
 mod discovery;
 mod error;
+mod events;
 mod key;
 mod namespace;
 mod options;
+mod passthrough;
 mod queue;
+mod statistics;
 mod text;
 mod tls;
 mod version;
@@ -31,9 +35,12 @@ mod version;
 pub use controller::*;
 pub use discovery::*;
 pub use error::*;
+pub use events::*;
 pub use key::*;
 pub use namespace::*;
 pub use options::*;
+pub use passthrough::*;
 pub use queue::*;
+pub use statistics::*;
 pub use tls::*;
 pub use version::*;

@@ -2,11 +2,14 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
-use nvme_tcp::Namespace;
+use nvme_tcp::spec::completion::Status;
+use nvme_tcp::{ErrorKind, Namespace};
 
-use crate::call::{Born, call, free, get, handle, place, value};
+use crate::call::{Born, Outcome, call, free, get, handle, place, value};
 use crate::controller::nvme_tcp_controller;
+use crate::statistics::{Kind, Ledger};
 use crate::text::{bytes, bytes_mut};
 
 /// A namespace of a controller.
@@ -14,9 +17,22 @@ use crate::text::{bytes, bytes_mut};
 pub struct nvme_tcp_namespace {
     born: Born,
     pub(crate) namespace: Namespace,
+    ledger: Arc<Ledger>,
 }
 
 handle!(nvme_tcp_namespace, "namespace");
+
+/// Runs a command on a namespace, and counts it.
+fn run(
+    namespace: Option<&nvme_tcp_namespace>,
+    kind: Kind,
+    work: impl FnOnce(&Namespace) -> nvme_tcp::Result<()>,
+) -> Outcome<()> {
+    let namespace = get(namespace)?;
+    let result = work(&namespace.namespace);
+    namespace.ledger.namespaces.shared(kind, result.is_err());
+    Ok(result?)
+}
 
 /// Opens a namespace.
 ///
@@ -30,8 +46,9 @@ pub extern "C" fn nvme_tcp_namespace_open(
 ) -> c_int {
     call(|| {
         let out = place(out)?;
-        let namespace = get(controller)?.controller.namespace(nsid)?;
-        out.give(nvme_tcp_namespace { born: Born::here(), namespace });
+        let controller = get(controller)?;
+        let namespace = controller.controller.namespace(nsid)?;
+        out.give(nvme_tcp_namespace { born: Born::here(), namespace, ledger: controller.ledger.clone() });
         Ok(())
     })
 }
@@ -106,7 +123,7 @@ pub unsafe extern "C" fn nvme_tcp_pread(
     call(|| {
         // SAFETY: the caller gives a buffer of this size.
         let buffer = unsafe { bytes_mut(buffer, len, "the buffer") }?;
-        Ok(get(namespace)?.namespace.read_at(buffer, offset)?)
+        run(namespace, Kind::Read(len as u64), |namespace| namespace.read_at(buffer, offset))
     })
 }
 
@@ -127,7 +144,31 @@ pub unsafe extern "C" fn nvme_tcp_pwrite(
     call(|| {
         // SAFETY: the caller gives a buffer of this size.
         let buffer = unsafe { bytes(buffer, len, "the buffer") }?;
-        Ok(get(namespace)?.namespace.write_at(buffer, offset)?)
+        run(namespace, Kind::Write(len as u64), |namespace| namespace.write_at(buffer, offset))
+    })
+}
+
+/// Compares `len` bytes with what stands at `offset`, at the controller: 0 where they are the same. It waits.
+///
+/// Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; those of
+/// nvme_tcp_pread(). Threads: any.
+///
+/// # Safety
+/// A buffer of that size, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvme_tcp_compare(
+    namespace: Option<&nvme_tcp_namespace>,
+    buffer: *const c_void,
+    len: usize,
+    offset: u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller gives a buffer of this size.
+        let buffer = unsafe { bytes(buffer, len, "the buffer") }?;
+        run(namespace, Kind::Other, |namespace| match namespace.compare(buffer, offset)? {
+            true => Ok(()),
+            false => Err(ErrorKind::Status { command: "Compare", status: Status::COMPARE_FAILURE }.into()),
+        })
     })
 }
 
@@ -136,7 +177,7 @@ pub unsafe extern "C" fn nvme_tcp_pwrite(
 /// Errors: those of nvme_tcp_pread(). Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_flush(namespace: Option<&nvme_tcp_namespace>) -> c_int {
-    call(|| Ok(get(namespace)?.namespace.flush()?))
+    call(|| run(namespace, Kind::Other, Namespace::flush))
 }
 
 /// Makes `len` bytes at `offset` read as zeros. It waits.
@@ -144,7 +185,7 @@ pub extern "C" fn nvme_tcp_flush(namespace: Option<&nvme_tcp_namespace>) -> c_in
 /// Errors: those of nvme_tcp_pwrite(). Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_zero(namespace: Option<&nvme_tcp_namespace>, offset: u64, len: u64) -> c_int {
-    call(|| Ok(get(namespace)?.namespace.write_zeroes(offset, len)?))
+    call(|| run(namespace, Kind::Other, |namespace| namespace.write_zeroes(offset, len)))
 }
 
 /// Tells the controller that `len` bytes at `offset` are not needed any more. It waits. What they read as
@@ -153,5 +194,5 @@ pub extern "C" fn nvme_tcp_zero(namespace: Option<&nvme_tcp_namespace>, offset: 
 /// Errors: those of nvme_tcp_pwrite(). Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_discard(namespace: Option<&nvme_tcp_namespace>, offset: u64, len: u64) -> c_int {
-    call(|| Ok(get(namespace)?.namespace.deallocate(offset, len)?))
+    call(|| run(namespace, Kind::Other, |namespace| namespace.deallocate(offset, len)))
 }

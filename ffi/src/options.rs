@@ -11,11 +11,11 @@ use nvme_tcp::host::{HostIdentity, parse_uuid};
 use nvme_tcp::nqn::{self, DISCOVERY_NQN};
 use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, Policy};
 use nvme_tcp::uri::{Address, TargetUri};
-use nvme_tcp::{Options, Security};
+use nvme_tcp::{KeySource, KeyringKey, Options, Security};
 
 use crate::call::{Born, Outcome, call, free, get, get_mut, handle, place};
 use crate::error::Failure;
-use crate::key::nvme_tcp_key;
+use crate::key::{keyring, nvme_tcp_key};
 use crate::text::text;
 
 /// TLS is off.
@@ -41,6 +41,7 @@ pub struct nvme_tcp_options {
     host_nqn: Option<String>,
     host_id: Option<[u8; 16]>,
     keys: Vec<ConfiguredKey>,
+    keyring: Option<KeyringKey>,
     tls: Option<c_int>,
     policy: Policy,
     secret: Option<DhchapSecret>,
@@ -119,8 +120,16 @@ impl nvme_tcp_options {
     }
 
     fn security(&self) -> Outcome<Security> {
-        let keys = || Security::Tls { keys: Arc::from(self.keys.as_slice()), policy: self.policy };
-        match (self.tls, self.keys.is_empty()) {
+        let policy = self.policy;
+        let keys = || match &self.keyring {
+            Some(key) => Security::TlsFrom { source: KeySource::keyring(key.clone()), policy },
+            None => Security::Tls { keys: Arc::from(self.keys.as_slice()), policy },
+        };
+        match (self.tls, self.keys.is_empty() && self.keyring.is_none()) {
+            _ if self.keyring.is_some() && !self.keys.is_empty() => Err(Failure::here(
+                libc::EINVAL,
+                "TLS keys are given, and a key of the kernel's: one or the other",
+            )),
             (None | Some(NVME_TCP_TLS_OFF), true) => Ok(Security::Plain),
             (None | Some(NVME_TCP_TLS_REQUIRED), false) => Ok(keys()),
             (Some(NVME_TCP_TLS_CONCAT), true) => Ok(Security::Concat),
@@ -187,6 +196,7 @@ pub extern "C" fn nvme_tcp_options_new(out: Option<&mut MaybeUninit<*mut nvme_tc
             host_nqn: None,
             host_id: None,
             keys: Vec::new(),
+            keyring: None,
             tls: None,
             policy: Policy::ALL,
             secret: None,
@@ -325,6 +335,24 @@ pub extern "C" fn nvme_tcp_options_add_key(
         options.keys.push(get(key)?.key().clone());
         Ok(())
     })
+}
+
+/// Has the pre-shared keys read from the kernel's key retention service each time that an association is brought
+/// up, so that they can change while the controller is used: all texts, one a line, of the key that
+/// nvme_tcp_key_load_keyring() names. TLS is then required, unless another mode is set.
+///
+/// Errors: -EINVAL; whether there is such a key is found by the connecting call. Threads: no other call on the same
+/// object at the same time.
+///
+/// # Safety
+/// A C string, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvme_tcp_options_set_keyring(
+    options: Option<&mut nvme_tcp_options>,
+    description: *const c_char,
+) -> c_int {
+    // SAFETY: the caller gives a C string.
+    set(options, |options| assign(&mut options.keyring, Some(unsafe { keyring(description) }?)))
 }
 
 /// Sets whether the connections are TLS: one of NVME_TCP_TLS_*.

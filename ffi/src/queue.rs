@@ -13,6 +13,7 @@ use crate::call::{Born, Outcome, call, free, get, get_mut, guard, handle, place,
 use crate::controller::nvme_tcp_controller;
 use crate::error::{self, Failure, blame_code, scope_code};
 use crate::namespace::nvme_tcp_namespace;
+use crate::statistics::{Kind, Page};
 use crate::text::check;
 
 /// The descriptor is wanted for reading: the number of POLLIN and EPOLLIN.
@@ -25,11 +26,39 @@ pub const NVME_TCP_WANT_WRITE: c_int = 4;
 pub struct nvme_tcp_queue {
     born: Born,
     queue: Queue,
-    /// What the queue gave and nobody fetched yet.
+    /// What the queue gave; the first `fetched` of it were fetched.
     done: Vec<QueueCompletion>,
+    fetched: usize,
+    /// How many were submitted and are not among `done`.
+    pending: usize,
+    page: Page,
 }
 
 handle!(nvme_tcp_queue, "queue");
+
+impl nvme_tcp_queue {
+    /// How many completions wait to be fetched.
+    #[inline]
+    fn ready(&self) -> usize {
+        self.done.len() - self.fetched
+    }
+
+    /// Forgets what was fetched, where that is all or much.
+    #[inline]
+    fn forget(&mut self) {
+        if self.fetched == self.done.len() {
+            self.done.clear();
+        } else if self.fetched > MANY {
+            self.done.drain(..self.fetched);
+        } else {
+            return;
+        }
+        self.fetched = 0;
+    }
+}
+
+/// As many fetched completions may be kept until the others are fetched too.
+const MANY: usize = 64;
 
 /// A command that is done.
 #[repr(C)]
@@ -57,17 +86,16 @@ impl nvme_tcp_completion {
     }
 
     /// Also the thread's last error, where it is a failure.
-    fn take(completion: QueueCompletion) -> Self {
-        let done = Self::success(completion.cookie);
-        let Err(error) = completion.result else { return done };
-        let failure = Failure::from(error);
+    #[cold]
+    fn failure(cookie: u64, error: &nvme_tcp::Error) -> Self {
+        let failure = Failure::from(error.clone());
         let done = Self {
             result: -failure.errno,
             status_type: failure.status.map_or(-1, |status| status.code_type().into()),
             status_code: failure.status.map_or(-1, |status| status.code().into()),
             scope: scope_code(failure.scope),
             blame: blame_code(failure.blame),
-            ..done
+            ..Self::success(cookie)
         };
         error::set(failure);
         done
@@ -85,8 +113,17 @@ pub extern "C" fn nvme_tcp_queue_open(
 ) -> c_int {
     call(|| {
         let out = place(out)?;
-        let queue = get(controller)?.controller.queue()?;
-        out.give(nvme_tcp_queue { born: Born::here(), queue, done: Vec::new() });
+        let controller = get(controller)?;
+        let queue = controller.controller.queue()?;
+        let page = Page::new(&controller.ledger);
+        out.give(nvme_tcp_queue {
+            born: Born::here(),
+            queue,
+            done: Vec::new(),
+            fetched: 0,
+            pending: 0,
+            page,
+        });
         Ok(())
     })
 }
@@ -100,20 +137,42 @@ pub extern "C" fn nvme_tcp_queue_free(queue: Option<Box<nvme_tcp_queue>>) {
     free(queue);
 }
 
+#[inline(always)]
 fn submit(
     queue: Option<&mut nvme_tcp_queue>,
     namespace: Option<&nvme_tcp_namespace>,
-    work: impl FnOnce(&mut Queue, &nvme_tcp::Namespace) -> Outcome<()>,
+    work: impl FnOnce(&mut Queue, &nvme_tcp::Namespace) -> Outcome<Kind>,
 ) -> c_int {
     call(|| {
-        let queue = &mut get_mut(queue)?.queue;
+        let queue = get_mut(queue)?;
         let namespace = &get(namespace)?.namespace;
-        if queue.room() == 0 {
-            return Err(Failure::here(libc::EAGAIN, "the queue takes no more commands now")
-                .hint("fetch completions first: nvme_tcp_queue_complete()"));
+        if queue.pending > 0 && is_full(&queue.queue) {
+            return Err(no_room());
         }
-        work(queue, namespace)
+        match work(&mut queue.queue, namespace) {
+            Ok(kind) => {
+                queue.pending += 1;
+                queue.page.counters.owned(kind);
+                Ok(())
+            }
+            // Of what was cancelled and is not answered yet.
+            Err(_) if is_full(&queue.queue) => Err(no_room()),
+            Err(failure) => Err(failure),
+        }
     })
+}
+
+/// Whether a queue takes nothing before something is done. Where nothing is outstanding its connection is lost, and it
+/// says why itself.
+fn is_full(queue: &Queue) -> bool {
+    queue.room() == 0 && queue.outstanding() > 0
+}
+
+/// Why a queue takes no command.
+#[cold]
+fn no_room() -> Failure {
+    Failure::here(libc::EAGAIN, "the queue takes no more commands now")
+        .hint("fetch completions first: nvme_tcp_queue_complete()")
 }
 
 /// Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`.
@@ -140,7 +199,8 @@ pub unsafe extern "C" fn nvme_tcp_queue_read(
     submit(queue, namespace, |queue, namespace| {
         check(buffer.cast::<u8>(), len, "the buffer")?;
         // SAFETY: the caller lends the buffer as the header says, which is what `submit_read_raw` asks for.
-        Ok(unsafe { queue.submit_read_raw(namespace, buffer.cast(), len, offset, cookie) }?)
+        unsafe { queue.submit_read_raw(namespace, buffer.cast(), len, offset, cookie) }?;
+        Ok(Kind::Read(len as u64))
     })
 }
 
@@ -167,7 +227,8 @@ pub unsafe extern "C" fn nvme_tcp_queue_write(
     submit(queue, namespace, |queue, namespace| {
         check(buffer.cast::<u8>(), len, "the buffer")?;
         // SAFETY: the caller lends the buffer as the header says, which is what `submit_write_raw` asks for.
-        Ok(unsafe { queue.submit_write_raw(namespace, buffer.cast(), len, offset, cookie) }?)
+        unsafe { queue.submit_write_raw(namespace, buffer.cast(), len, offset, cookie) }?;
+        Ok(Kind::Write(len as u64))
     })
 }
 
@@ -196,7 +257,8 @@ pub unsafe extern "C" fn nvme_tcp_queue_readv(
         let buffers = unsafe { list(buffers, count) }?;
         let pieces = buffers.iter().map(|piece| (piece.iov_base.cast(), piece.iov_len));
         // SAFETY: the caller lends the buffers as the header says, which is what `submit_readv_raw` asks for.
-        Ok(unsafe { queue.submit_readv_raw(namespace, pieces, offset, cookie) }?)
+        unsafe { queue.submit_readv_raw(namespace, pieces, offset, cookie) }?;
+        Ok(Kind::Read(total(buffers)))
     })
 }
 
@@ -225,7 +287,8 @@ pub unsafe extern "C" fn nvme_tcp_queue_writev(
         let buffers = unsafe { list(buffers, count) }?;
         let pieces = buffers.iter().map(|piece| (piece.iov_base.cast_const().cast(), piece.iov_len));
         // SAFETY: the caller lends the buffers as the header says, which is what `submit_writev_raw` asks for.
-        Ok(unsafe { queue.submit_writev_raw(namespace, pieces, offset, cookie) }?)
+        unsafe { queue.submit_writev_raw(namespace, pieces, offset, cookie) }?;
+        Ok(Kind::Write(total(buffers)))
     })
 }
 
@@ -243,6 +306,10 @@ unsafe fn list<'a>(buffers: *const iovec, count: usize) -> Outcome<&'a [iovec]> 
     Ok(list)
 }
 
+fn total(buffers: &[iovec]) -> u64 {
+    buffers.iter().map(|piece| piece.iov_len as u64).sum()
+}
+
 /// Submits a flush.
 ///
 /// Errors and threads: as nvme_tcp_queue_read().
@@ -253,7 +320,8 @@ pub extern "C" fn nvme_tcp_queue_flush(
     cookie: u64,
 ) -> c_int {
     submit(queue, namespace, |queue, namespace| {
-        Ok(queue.submit_flush(namespace, cookie).map_err(|rejected| rejected.error)?)
+        queue.submit_flush(namespace, cookie).map_err(|rejected| rejected.error)?;
+        Ok(Kind::Other)
     })
 }
 
@@ -269,11 +337,10 @@ pub extern "C" fn nvme_tcp_queue_zero(
     len: u64,
     cookie: u64,
 ) -> c_int {
-    submit(
-        queue,
-        namespace,
-        |queue, namespace| Ok(queue.submit_write_zeroes(namespace, offset, len, cookie)?),
-    )
+    submit(queue, namespace, |queue, namespace| {
+        queue.submit_write_zeroes(namespace, offset, len, cookie)?;
+        Ok(Kind::Other)
+    })
 }
 
 /// Submits Dataset Management, deallocate, for `len` bytes at `offset`. A controller that has no such command
@@ -288,7 +355,10 @@ pub extern "C" fn nvme_tcp_queue_discard(
     len: u64,
     cookie: u64,
 ) -> c_int {
-    submit(queue, namespace, |queue, namespace| Ok(queue.submit_deallocate(namespace, offset, len, cookie)?))
+    submit(queue, namespace, |queue, namespace| {
+        queue.submit_deallocate(namespace, offset, len, cookie)?;
+        Ok(Kind::Other)
+    })
 }
 
 /// Gives up a read: its buffers are the caller's again at once, and it completes with -ECANCELED. Its place
@@ -319,7 +389,7 @@ pub extern "C" fn nvme_tcp_queue_room(queue: Option<&nvme_tcp_queue>) -> usize {
 pub extern "C" fn nvme_tcp_queue_outstanding(queue: Option<&nvme_tcp_queue>) -> usize {
     value(0, || {
         let queue = get(queue)?;
-        Ok(queue.queue.outstanding() + queue.done.len())
+        Ok(queue.queue.outstanding() + queue.ready())
     })
 }
 
@@ -371,8 +441,12 @@ pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c
     })
 }
 
+#[inline]
 fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> Outcome<()> {
-    queue.queue.poll(&mut queue.done, wait)?;
+    let before = queue.done.len();
+    let result = queue.queue.poll(&mut queue.done, wait);
+    queue.pending = queue.pending.saturating_sub(queue.done.len() - before);
+    result?;
     Ok(())
 }
 
@@ -411,32 +485,47 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
         }
         check(completions, most, "the list of completions")?;
         let result = gather(queue, least, timeout);
-        let count = most.min(queue.done.len());
+        let count = most.min(queue.ready());
         if count == 0 {
             result?;
         }
-        for (index, completion) in queue.done.drain(..count).enumerate() {
-            let done = nvme_tcp_completion::take(completion);
-            // SAFETY: `index` is less than `most`, and the caller's list has that many elements of this size.
-            let to = unsafe { completions.cast::<u8>().add(index * completion_size) };
-            // SAFETY: the element is no smaller than the struct, wherever it lies.
+        let mut to = completions.cast::<u8>();
+        for completion in queue.done.iter().skip(queue.fetched).take(count) {
+            let done = match &completion.result {
+                Ok(()) => nvme_tcp_completion::success(completion.cookie),
+                Err(error) => {
+                    queue.page.counters.failed();
+                    nvme_tcp_completion::failure(completion.cookie, error)
+                }
+            };
+            // SAFETY: the caller's list has `most` elements of this size, and this is one of the first `count`; it
+            // is no smaller than the struct, wherever it lies.
             unsafe { to.cast::<nvme_tcp_completion>().write_unaligned(done) };
+            to = to.wrapping_add(completion_size);
         }
+        queue.fetched += count;
+        queue.forget();
         Ok(count as c_int)
     })
 }
 
 /// Sends and receives once, then until there are `least` completions.
+#[inline]
 fn gather(queue: &mut nvme_tcp_queue, least: usize, timeout: c_int) -> Outcome<()> {
-    let missing = |queue: &nvme_tcp_queue| queue.done.len() < least && queue.queue.outstanding() > 0;
-    if least == 0 || timeout == 0 {
+    let missing = |queue: &nvme_tcp_queue| queue.ready() < least && queue.pending > 0;
+    if timeout == 0 || !missing(queue) {
         return progress(queue, Duration::ZERO);
     }
-    let until = u64::try_from(timeout).ok().map(|ms| Instant::now() + Duration::from_millis(ms));
+    let Ok(limit) = u64::try_from(timeout) else {
+        while missing(queue) {
+            progress(queue, Duration::MAX)?;
+        }
+        return Ok(());
+    };
+    let until = Instant::now() + Duration::from_millis(limit);
     loop {
-        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        let wait = if missing(queue) { left } else { Duration::ZERO };
-        progress(queue, wait)?;
+        let left = until.saturating_duration_since(Instant::now());
+        progress(queue, left)?;
         if !missing(queue) || left.is_zero() {
             return Ok(());
         }

@@ -17,9 +17,8 @@ const FEW: u32 = 20;
 const MANY: u32 = 320;
 /// How long the medium takes: so long that each read is waited for, or chance would say how often one is.
 const SLOW: Duration = Duration::from_millis(3);
-/// How many instructions more C may cost for a read. It was 5 % of what a read cost through Rust when this was
-/// set, and stays what it is where reads become cheaper.
-const ALLOWED: u64 = 475;
+/// How much more C may cost, in percent of what the same read costs through Rust.
+const ALLOWED: u64 = 5;
 
 /// A medium that takes its time.
 #[derive(Debug)]
@@ -107,5 +106,5 @@ fn a_read_through_c_costs_hardly_more_than_through_rust() {
         instructions(&scratch, &mut command)
     });
     println!("instructions for a read of 4096 bytes: {c} through C, {rust} through Rust");
-    assert!(c <= rust + ALLOWED, "{c} through C, {rust} through Rust");
+    assert!(c * 100 <= rust * (100 + ALLOWED), "{c} through C, {rust} through Rust");
 }

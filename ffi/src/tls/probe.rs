@@ -4,10 +4,12 @@ use std::ffi::{c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 
-use ktls::observe::{TlsStat, TlsStatError};
+use ktls::observe::{Conf, SocketTls, SocketTlsError, TlsStat, TlsStatError};
 
-use crate::call::{call, fill, place, sizing};
-use crate::error::Failure;
+use super::socket::nvme_tcp_ktls;
+use super::{NVME_TCP_SEALED_BY_KERNEL, NVME_TCP_SEALED_BY_NIC, NVME_TCP_SEALED_BY_PROCESS};
+use crate::call::{call, fill, get, place, sizing};
+use crate::error::{Failure, system};
 use crate::text::{array, text};
 
 /// What this kernel's TLS can do.
@@ -97,4 +99,84 @@ pub unsafe extern "C" fn nvme_tcp_ktls_counter(
         );
         Ok(())
     })
+}
+
+/// What the kernel says of one connection (sock_diag(7), TLS_INFO_* of linux/tls.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct nvme_tcp_ktls_socket {
+    /// sizeof of this struct, set by the caller.
+    pub size: usize,
+    /// 0x0304 is TLS 1.3; 0 where the kernel does not say.
+    pub version: u16,
+    /// TLS_CIPHER_* of linux/tls.h; 0 where the kernel does not say.
+    pub cipher: u16,
+    /// Who seals what this end sends: one of NVME_TCP_SEALED_BY_*.
+    pub sent_by: c_int,
+    /// Who opens what the peer sends: one of NVME_TCP_SEALED_BY_*.
+    pub received_by: c_int,
+    /// The most bytes that go into one record; 0 where the kernel does not say.
+    pub max_payload: u16,
+    /// Whether a network card takes a file's pages from where they lie.
+    pub zerocopy: bool,
+    /// Whether records are opened straight into the caller's memory.
+    pub no_pad: bool,
+    /// Zero.
+    pub reserved: [u8; 8],
+}
+
+sizing!(nvme_tcp_ktls_socket, reserved: [u8; 8]);
+
+/// Asks the kernel what its TLS is on a connection.
+///
+/// Errors: -ENODATA where the kernel has no part in it, or tells only privileged users; those of netlink(7);
+/// -EINVAL. Threads: any.
+///
+/// # Safety
+/// The struct is there as far as its first member says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvme_tcp_ktls_observe(
+    connection: Option<&nvme_tcp_ktls>,
+    observed: *mut nvme_tcp_ktls_socket,
+) -> c_int {
+    call(|| {
+        let connection = get(connection)?;
+        let make = || {
+            if !connection.is_kernel_s() {
+                return Err(Failure::here(
+                    libc::ENODATA,
+                    "this process seals and opens the connection's records",
+                ));
+            }
+            let (local, peer) = connection.addresses().map_err(|error| system(&error, "the connection"))?;
+            let found = SocketTls::ask(local, peer).map_err(|error| match &error {
+                SocketTlsError::Io(source) => system(source, "sock_diag"),
+                SocketTlsError::Silent => Failure::here(libc::ENODATA, error.to_string()),
+                _ => Failure::here(libc::EPROTO, error.to_string()),
+            })?;
+            Ok(nvme_tcp_ktls_socket {
+                size: 0,
+                version: found.version.unwrap_or(0),
+                cipher: found.cipher.unwrap_or(0),
+                sent_by: by(found.tx),
+                received_by: by(found.rx),
+                max_payload: found.tx_max_payload.unwrap_or(0),
+                zerocopy: found.tx_zerocopy,
+                no_pad: found.rx_no_pad,
+                reserved: [0; 8],
+            })
+        };
+        // SAFETY: the caller gives such a struct.
+        unsafe { fill(observed, make) }
+    })
+}
+
+/// A direction that the kernel has no key for is this process's.
+fn by(conf: Option<Conf>) -> c_int {
+    match conf {
+        Some(Conf::Software) => NVME_TCP_SEALED_BY_KERNEL,
+        Some(Conf::Hardware) => NVME_TCP_SEALED_BY_NIC,
+        None | Some(Conf::Base) => NVME_TCP_SEALED_BY_PROCESS,
+        _ => 0,
+    }
 }

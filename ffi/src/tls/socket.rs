@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ktls::handshake::{ClientConfig, Psk, ServerConfig};
 use ktls::keys::RawKeys;
 use ktls::record::ContentType;
-use ktls::{Info, Options, RecvHalf, SendHalf, Socket, Wait};
+use ktls::{Info, Options, RecvHalf, SealedBy, SendHalf, Socket, Wait};
 use libc::ssize_t;
 
 use super::keys::{direction_key, nvme_tcp_ktls_key, nvme_tcp_ktls_psk, psk};
@@ -47,6 +47,17 @@ impl nvme_tcp_ktls {
         let info = socket.info().clone();
         let (send, recv) = socket.into_halves();
         Self { born: Born::here(), info, send: Mutex::new(send), recv: Mutex::new(recv) }
+    }
+
+    /// Whether the kernel, or a card, has a part in it.
+    pub(super) fn is_kernel_s(&self) -> bool {
+        [self.info.send.by, self.info.receive.by].into_iter().any(|by| by != SealedBy::Process)
+    }
+
+    /// This end's address, and the peer's.
+    pub(super) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let sending = self.sending();
+        Ok((sending.tcp().local_addr()?, sending.tcp().peer_addr()?))
     }
 
     fn sending(&self) -> MutexGuard<'_, SendHalf> {
@@ -90,8 +101,8 @@ fn deadline(milliseconds: c_int) -> Option<Instant> {
 /// The descriptor belongs to the library from here on: it is closed by nvme_tcp_ktls_free(), or when this
 /// call fails (but for -EBADF). It is made blocking.
 ///
-/// Errors: -EKEYREJECTED where the peer gave up, as with a key or identity it does not know; -ETIMEDOUT,
-/// -ECONNRESET; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
+/// Errors: -EKEYREJECTED where the peer gave up or closed the connection, as with a key or identity it does not
+/// know; -ETIMEDOUT; -EPROTO for a peer that breaks TLS; -EOPNOTSUPP where the kernel's layer was asked for and
 /// cannot be had; -EINVAL, -EBADF. Threads: any.
 ///
 /// # Safety

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECRET "0123456789abcdef0123456789abcdef"
@@ -110,6 +111,7 @@ static void talk(nvme_tcp_ktls *a, nvme_tcp_ktls *b, const char *folder)
 static void established(const char *folder)
 {
     nvme_tcp_ktls *ends[2];
+    nvme_tcp_ktls_probe_result probe;
     nvme_tcp_tls_info info;
     char text[64];
     int server_result, result;
@@ -123,8 +125,12 @@ static void established(const char *folder)
     GIVES(-EINVAL, nvme_tcp_ktls_get_info(ends[0], NULL));
     talk(ends[0], ends[1], folder);
     talk(ends[1], ends[0], folder);
-    result = nvme_tcp_ktls_update_key(ends[0], false, 0);
-    CHECK(result == 0 || result == -EOPNOTSUPP);
+    probe.size = sizeof probe;
+    GIVES(0, nvme_tcp_ktls_probe(&probe));
+    if (info.sent_by == NVME_TCP_SEALED_BY_KERNEL && !probe.rekey)
+        GIVES(-EOPNOTSUPP, nvme_tcp_ktls_update_key(ends[0], false, 0));
+    else
+        GIVES(0, nvme_tcp_ktls_update_key(ends[0], false, 0));
     talk(ends[0], ends[1], folder);
     GIVES(0, nvme_tcp_ktls_close_notify(ends[0], 0));
     GIVES(-EPIPE, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
@@ -192,12 +198,125 @@ static void wrapped(const char *folder)
     }
 }
 
+/* A connection with keys that were given, both ends. */
+static void pair_of(nvme_tcp_ktls *ends[2], nvme_tcp_ktls_key *there, nvme_tcp_ktls_key *back)
+{
+    int fds[2];
+    pair(fds);
+    GIVES(0, nvme_tcp_ktls_wrap(fds[0], there, back, NVME_TCP_LAYER_AUTO, &ends[0]));
+    GIVES(0, nvme_tcp_ktls_wrap(fds[1], back, there, NVME_TCP_LAYER_PROCESS, &ends[1]));
+}
+
+/* How a connection ends that does not end well. */
+static void broken(void)
+{
+    nvme_tcp_ktls_key there = raw("0123456789abcdef", NULL), back = raw("fedcba9876543210", NULL), other;
+    nvme_tcp_ktls *ends[2];
+    static char large[1 << 20];
+    char text[64];
+    ssize_t result;
+    int fds[2], state;
+    struct linger at_once = {1, 0};
+    pid_t child;
+
+    /* An alert ends it for who gets it: the other's fault, said so. */
+    pair_of(ends, &there, &back);
+    GIVES(2, nvme_tcp_ktls_send_record(ends[1], NVME_TCP_RECORD_ALERT, "\2\50", 2, 0));
+    GIVES(-ECONNABORTED, nvme_tcp_ktls_recv(ends[0], text, sizeof text, 0));
+    GIVES(-ECONNABORTED, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+
+    /* Another key: nothing is authentic. */
+    other = raw("an entirely other", NULL);
+    pair(fds);
+    GIVES(0, nvme_tcp_ktls_wrap(fds[0], &there, &back, NVME_TCP_LAYER_AUTO, &ends[0]));
+    GIVES(0, nvme_tcp_ktls_wrap(fds[1], &other, &there, NVME_TCP_LAYER_PROCESS, &ends[1]));
+    GIVES(1, nvme_tcp_ktls_send(ends[1], "x", 1, 0));
+    GIVES(-EBADMSG, nvme_tcp_ktls_recv(ends[0], text, sizeof text, 0));
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+
+    /* The key was used for as many records as it may be: 2^24.5. */
+    other = there;
+    other.sequence = 23726566;
+    pair_of(ends, &other, &back);
+    GIVES(-EKEYEXPIRED, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+
+    /* Nobody takes it: all there is room for, and no more; then the peer is gone, with a reset. */
+    pair_of(ends, &there, &back);
+    while ((result = nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT)) > 0)
+        ;
+    CHECK(result == -EAGAIN);
+    GIVES(-EAGAIN, nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT));
+    CHECK(nvme_tcp_error_is_retryable());
+    CHECK(setsockopt(nvme_tcp_ktls_get_fd(ends[1]), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    nvme_tcp_ktls_free(ends[1]);
+    GIVES(-ECONNRESET, nvme_tcp_ktls_send(ends[0], large, sizeof large, 0));
+    nvme_tcp_ktls_free(ends[0]);
+
+    /* A child of fork(2) has no part in it. */
+    pair_of(ends, &there, &back);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        nvme_tcp_tls_info info;
+        nvme_tcp_ktls_socket observed;
+        info.size = sizeof info;
+        observed.size = sizeof observed;
+        GIVES(-ECHILD, nvme_tcp_ktls_get_fd(ends[0]));
+        GIVES(-ECHILD, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_send_record(ends[0], NVME_TCP_RECORD_DATA, "x", 1, 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_sendfile(ends[0], 0, 0, 1, 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_flush(ends[0], 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_recv(ends[0], text, 1, 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_update_key(ends[0], false, 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_close_notify(ends[0], 0));
+        GIVES(-ECHILD, nvme_tcp_ktls_get_info(ends[0], &info));
+        GIVES(-ECHILD, nvme_tcp_ktls_observe(ends[0], &observed));
+        CHECK(!nvme_tcp_ktls_has_buffered(ends[0]));
+        nvme_tcp_ktls_free(ends[0]);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0);
+    GIVES(1, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
+    GIVES(1, nvme_tcp_ktls_recv(ends[1], text, sizeof text, 0));
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+}
+
+/* What the kernel says of a connection, where it has a part in it. */
+static void observed(void)
+{
+    nvme_tcp_ktls_key there = raw("0123456789abcdef", NULL), back = raw("fedcba9876543210", NULL);
+    nvme_tcp_ktls *ends[2];
+    nvme_tcp_tls_info info;
+    nvme_tcp_ktls_socket found;
+    int result;
+    pair_of(ends, &there, &back);
+    info.size = sizeof info;
+    found.size = sizeof found;
+    GIVES(-ENODATA, nvme_tcp_ktls_observe(ends[1], &found));
+    GIVES(-EINVAL, nvme_tcp_ktls_observe(ends[0], NULL));
+    GIVES(0, nvme_tcp_ktls_get_info(ends[0], &info));
+    result = nvme_tcp_ktls_observe(ends[0], &found);
+    if (info.sent_by == NVME_TCP_SEALED_BY_KERNEL && result == 0)
+        CHECK(found.version == 0x0304 && found.cipher == 51 && found.sent_by == NVME_TCP_SEALED_BY_KERNEL);
+    else
+        CHECK(result < 0);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+}
+
 static void arguments(void)
 {
     nvme_tcp_ktls_probe_result probe;
     nvme_tcp_ktls_psk key = psk("client");
     nvme_tcp_ktls *none = NULL;
     uint64_t count = 0;
+    struct linger at_once = {1, 0};
     int fds[2], result;
     probe.size = sizeof probe;
     GIVES(0, nvme_tcp_ktls_probe(&probe));
@@ -219,6 +338,31 @@ static void arguments(void)
     pair(fds);
     GIVES(-ETIMEDOUT, nvme_tcp_ktls_connect(fds[0], &key, 0, 50, &none));
     close(fds[1]);
+    /* The peer talks of something else, or has gone. */
+    pair(fds);
+    CHECK(send(fds[1], "HTTP/1.1 400 Bad Request\r\n\r\n", 28, 0) == 28);
+    GIVES(-EPROTO, nvme_tcp_ktls_connect(fds[0], &key, 0, 60000, &none));
+    close(fds[1]);
+    pair(fds);
+    CHECK(setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    close(fds[1]);
+    GIVES(-EKEYREJECTED, nvme_tcp_ktls_connect(fds[0], &key, 0, 60000, &none));
+    {
+        nvme_tcp_ktls_key raw_key = raw("0123456789abcdef", NULL);
+        GIVES(-EBADF, nvme_tcp_ktls_wrap(-1, &raw_key, &raw_key, 0, &none));
+        GIVES(-EBADF, nvme_tcp_ktls_accept(-1, &key, 1, 0, 1000, &none));
+    }
+    GIVES(-EINVAL, nvme_tcp_ktls_probe(NULL));
+    if (!probe.available) {
+        struct server server = {-1, 0, NULL};
+        pthread_t thread;
+        pair(fds);
+        server.fd = fds[1];
+        CHECK(pthread_create(&thread, NULL, serve, &server) == 0);
+        GIVES(-EOPNOTSUPP, nvme_tcp_ktls_connect(fds[0], &key, NVME_TCP_LAYER_KERNEL, 60000, &none));
+        CHECK(pthread_join(thread, NULL) == 0);
+        nvme_tcp_ktls_free(server.connection);
+    }
     if (!probe.available) {
         nvme_tcp_ktls_key raw_key = raw("0123456789abcdef", NULL);
         pair(fds);
@@ -237,6 +381,8 @@ int main(int argc, char **argv)
     arguments();
     established(argv[1]);
     wrapped(argv[1]);
+    broken();
+    observed();
     puts("good");
     return 0;
 }

@@ -157,6 +157,7 @@ static void others(unsigned char *to)
     while (nvme_tcp_queue_room(queue) > 0)
         GIVES(0, nvme_tcp_queue_flush(queue, namespace, 20));
     GIVES(-EAGAIN, nvme_tcp_queue_flush(queue, namespace, 20));
+    GIVES(-EAGAIN, nvme_tcp_queue_read(queue, namespace, to, 512, 0, 20));
     CHECK(nvme_tcp_queue_timeout(queue) > 0);
     while (nvme_tcp_queue_outstanding(queue) > 0)
         expect(20);

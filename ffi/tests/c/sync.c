@@ -1,6 +1,9 @@
 /* Every synchronous call, and what each does with wrong arguments: sync PLAIN-URI TLS-URI KEYFILE FOLDER SECRET */
 #include "check.h"
 
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define HOST "nqn.2024-01.lab.test:c-host"
@@ -32,6 +35,10 @@ static void keys(const char *folder)
     GIVES(0, nvme_tcp_key_text(same, again, sizeof again));
     CHECK(strcmp(text, again) == 0);
     nvme_tcp_key_free(same);
+    CHECK(chmod(path, 0644) == 0);
+    GIVES(-EACCES, nvme_tcp_key_load(path, &same));
+    CHECK(chmod(path, 0600) == 0 && truncate(path, 10) == 0);
+    GIVES(-EINVAL, nvme_tcp_key_load(path, &same));
     nvme_tcp_key_free(key);
     nvme_tcp_key_free(NULL);
     GIVES(-ENOENT, nvme_tcp_key_load("/nowhere/at/all", &key));
@@ -60,6 +67,46 @@ static void keys(const char *folder)
     GIVES(0, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 1, 0, psk, sizeof psk, &len));
     CHECK(len == 32);
     nvme_tcp_key_free(key);
+}
+
+/* Linux's key retention service: SYS_keyctl's KEYCTL_REVOKE is 3, its KEYCTL_SETPERM 5, -2 this
+ * process's keyring. */
+static void keyring(const char *uri)
+{
+    nvme_tcp_options *options = options_for(uri, NULL);
+    nvme_tcp_controller *controller = NULL;
+    nvme_tcp_key *key = NULL;
+    char name[64], text[NVME_TCP_KEY_TEXT_SIZE];
+    long id;
+    snprintf(name, sizeof name, "nvme-tcp-c-test:%d", (int)getpid());
+    GIVES(-EINVAL, nvme_tcp_key_load_keyring(NULL, &key));
+    GIVES(-EINVAL, nvme_tcp_options_set_keyring(options, NULL));
+    id = syscall(SYS_add_key, "user", name, KEY "\n", sizeof KEY, -2);
+    if (id < 0) {
+        fprintf(stderr, "SKIPPED sync::keyring: no key retention service (errno %d)\n", errno);
+        nvme_tcp_options_free(options);
+        return;
+    }
+    GIVES(0, nvme_tcp_key_load_keyring(name, &key));
+    GIVES(0, nvme_tcp_key_text(key, text, sizeof text));
+    CHECK(strcmp(text, KEY) == 0);
+    GIVES(-ENOKEY, nvme_tcp_key_load_keyring("nvme-tcp-c-test:none", &key));
+    /* The key is not the target's: that it is rejected shows that it was tried. */
+    GIVES(0, nvme_tcp_options_set_keyring(options, name));
+    GIVES(-EKEYREJECTED, nvme_tcp_connect(options, &controller));
+    /* One source or the other. */
+    GIVES(0, nvme_tcp_options_add_key(options, key));
+    GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
+    nvme_tcp_key_free(key);
+    nvme_tcp_options_free(options);
+    CHECK(syscall(SYS_add_key, "user", name, "nonsense", 8, -2) == id);
+    GIVES(-EINVAL, nvme_tcp_key_load_keyring(name, &key));
+    CHECK(syscall(SYS_keyctl, 3, id) == 0);
+    CHECK(nvme_tcp_key_load_keyring(name, &key) < 0);
+    /* One that nobody may find. */
+    id = syscall(SYS_add_key, "user", name, KEY, sizeof KEY - 1, -2);
+    CHECK(id > 0 && syscall(SYS_keyctl, 5, id, 0) == 0);
+    GIVES(-ENOKEY, nvme_tcp_key_load_keyring(name, &key));
 }
 
 static void wrong_options(const char *uri)
@@ -109,6 +156,13 @@ static void wrong_options(const char *uri)
     nvme_tcp_options_free(options);
 
     options = options_for(uri, NULL);
+    GIVES(-EINVAL, nvme_tcp_options_set_io_queues(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_owned_queues(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_queue_size(NULL, 2));
+    GIVES(-EINVAL, nvme_tcp_options_set_digests(NULL, true, true));
+    GIVES(-EINVAL, nvme_tcp_options_set_keep_alive(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_timeout(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_connect_timeout(NULL, 1));
     GIVES(0, nvme_tcp_options_set_queue_size(options, 1));
     GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
     GIVES(-EINVAL, nvme_tcp_connect(NULL, &controller));
@@ -164,6 +218,12 @@ static void data(nvme_tcp_namespace *namespace)
     GIVES(0, nvme_tcp_flush(namespace));
     GIVES(0, nvme_tcp_pread(namespace, from, len, block));
     CHECK(memcmp(to, from, len) == 0);
+    GIVES(0, nvme_tcp_compare(namespace, to, len, block));
+    to[len - 1] ^= 1;
+    GIVES(-EILSEQ, nvme_tcp_compare(namespace, to, len, block));
+    GIVES(2, nvme_tcp_error_status_type());
+    GIVES(0x85, nvme_tcp_error_status_code());
+    GIVES(-EINVAL, nvme_tcp_compare(namespace, to, 1, block));
     GIVES(0, nvme_tcp_zero(namespace, block, block));
     GIVES(0, nvme_tcp_pread(namespace, from, block, block));
     CHECK(from[0] == 0 && memcmp(from, from + 1, block - 1) == 0);
@@ -182,6 +242,109 @@ static void data(nvme_tcp_namespace *namespace)
     free(from);
 }
 
+static void passthrough(nvme_tcp_controller *controller)
+{
+    nvme_tcp_command command;
+    nvme_tcp_command_result result;
+    unsigned char page[4096], same[4096];
+    memset(&command, 0, sizeof command);
+    command.size = sizeof command;
+    result.size = sizeof result;
+    /* Identify, controller. */
+    command.opcode = 6;
+    command.cdw10[0] = 1;
+    command.timeout = 60000;
+    GIVES(0, nvme_tcp_controller_admin_passthrough(controller, &command, page, sizeof page, &result));
+    CHECK(result.status_type == 0 && result.status_code == 0 && result.received == sizeof page);
+    GIVES(0, nvme_tcp_controller_identify(controller, 1, 0, same));
+    CHECK(memcmp(page, same, sizeof page) == 0);
+    GIVES(0, nvme_tcp_controller_admin_passthrough(controller, &command, page, sizeof page, NULL));
+    /* Get Features, number of queues: a value and no data. */
+    command.opcode = 0x0a;
+    command.cdw10[0] = 7;
+    GIVES(0, nvme_tcp_controller_admin_passthrough(controller, &command, NULL, 0, &result));
+    CHECK(result.value != 0 && result.received == 0);
+    /* No such opcode, no such namespace. */
+    command.opcode = 0xc0;
+    GIVES(-EOPNOTSUPP, nvme_tcp_controller_admin_passthrough(controller, &command, NULL, 0, &result));
+    CHECK(result.status_type == 0 && result.status_code == 1);
+    GIVES(1, nvme_tcp_error_status_code());
+    command.opcode = 6;
+    command.nsid = 0xfffffff0;
+    command.cdw10[0] = 0;
+    GIVES(-ENOENT, nvme_tcp_controller_admin_passthrough(controller, &command, page, sizeof page, NULL));
+    /* Fabrics and Keep Alive are the library's own; data goes the way of the opcode. */
+    command.opcode = 0x7f;
+    GIVES(-EINVAL, nvme_tcp_controller_admin_passthrough(controller, &command, NULL, 0, &result));
+    command.opcode = 0x18;
+    GIVES(-EINVAL, nvme_tcp_controller_admin_passthrough(controller, &command, NULL, 0, &result));
+    command.opcode = 0x0c;
+    GIVES(-EINVAL, nvme_tcp_controller_admin_passthrough(controller, &command, page, 4, &result));
+    GIVES(-EINVAL, nvme_tcp_controller_admin_passthrough(controller, NULL, NULL, 0, &result));
+    GIVES(-EINVAL, nvme_tcp_controller_admin_passthrough(NULL, &command, NULL, 0, &result));
+    /* A write and a read of one block. */
+    memset(&command.cdw10, 0, sizeof command.cdw10);
+    memset(page, 0x5a, 512);
+    command.nsid = 1;
+    command.opcode = 1;
+    GIVES(0, nvme_tcp_controller_io_passthrough(controller, &command, page, 512, &result));
+    command.opcode = 2;
+    memset(page, 0, 512);
+    GIVES(0, nvme_tcp_controller_io_passthrough(controller, &command, page, 512, &result));
+    CHECK(page[0] == 0x5a && page[511] == 0x5a && result.received == 512);
+    GIVES(-EINVAL, nvme_tcp_controller_io_passthrough(controller, &command, NULL, 512, &result));
+    result.size = 4;
+    GIVES(-EINVAL, nvme_tcp_controller_io_passthrough(controller, &command, page, 512, &result));
+}
+
+static void statistics(nvme_tcp_controller *controller, uint64_t associations)
+{
+    nvme_tcp_statistics found;
+    found.size = sizeof found;
+    GIVES(0, nvme_tcp_controller_get_statistics(controller, &found));
+    CHECK(found.associations == associations && found.failures > 0 && found.failures < found.reads + found.others);
+    CHECK(found.writes >= associations && found.bytes_written > 0 && found.reads >= associations);
+    CHECK(found.bytes_read > 0 && found.bytes_read % 511 != 0);
+    GIVES(-EINVAL, nvme_tcp_controller_get_statistics(controller, NULL));
+    GIVES(-EINVAL, nvme_tcp_controller_get_statistics(NULL, &found));
+}
+
+/* What a reconnect and the end of the controller look like to who listens. */
+static nvme_tcp_events *listens(nvme_tcp_controller *controller)
+{
+    nvme_tcp_events *events = NULL;
+    nvme_tcp_event event;
+    struct pollfd fd;
+    event.size = sizeof event;
+    GIVES(-EINVAL, nvme_tcp_events_open(controller, NULL));
+    GIVES(-EINVAL, nvme_tcp_events_open(NULL, &events));
+    GIVES(0, nvme_tcp_events_open(controller, &events));
+    fd.fd = nvme_tcp_events_get_fd(events);
+    fd.events = POLLIN;
+    CHECK(fd.fd >= 0 && poll(&fd, 1, 0) == 0);
+    GIVES(-EAGAIN, nvme_tcp_events_next(events, 0, &event));
+    GIVES(-EAGAIN, nvme_tcp_events_next(events, 1, &event));
+    GIVES(-EINVAL, nvme_tcp_events_next(events, 0, NULL));
+    GIVES(-EINVAL, nvme_tcp_events_next(NULL, 0, &event));
+    GIVES(-EINVAL, nvme_tcp_events_get_fd(NULL));
+    return events;
+}
+
+static void heard(nvme_tcp_events *events, int first, int second)
+{
+    nvme_tcp_event event;
+    struct pollfd fd;
+    event.size = sizeof event;
+    fd.fd = nvme_tcp_events_get_fd(events);
+    fd.events = POLLIN;
+    CHECK(poll(&fd, 1, -1) == 1);
+    GIVES(0, nvme_tcp_events_next(events, -1, &event));
+    CHECK(event.kind == first && event.size == sizeof event);
+    GIVES(0, nvme_tcp_events_next(events, 60000, &event));
+    CHECK(event.kind == second);
+    CHECK(event.reason == (second == NVME_TCP_EVENT_REPLACED ? NVME_TCP_REASON_ASKED : 0) && event.error == 0);
+}
+
 static void connected(const char *uri, const char *key_file)
 {
     nvme_tcp_options *options = options_for(uri, key_file);
@@ -190,6 +353,8 @@ static void connected(const char *uri, const char *key_file)
     nvme_tcp_controller_info info;
     nvme_tcp_tls_info tls;
     unsigned char page[4096];
+    nvme_tcp_events *events;
+    nvme_tcp_event event;
     uint32_t nsids[4];
     size_t count = 0;
 
@@ -223,10 +388,11 @@ static void connected(const char *uri, const char *key_file)
         GIVES(-ENOENT, nvme_tcp_controller_get_tls(controller, &tls));
     }
 
+    GIVES(-EINVAL, nvme_tcp_controller_get_tls(NULL, &tls));
     GIVES(0, nvme_tcp_controller_list_namespaces(controller, nsids, 4, &count));
-    CHECK(count == 2 && nsids[0] == 1 && nsids[1] == 2);
+    CHECK(count == 3 && nsids[0] == 1 && nsids[2] == 3);
     GIVES(0, nvme_tcp_controller_list_namespaces(controller, NULL, 0, &count));
-    CHECK(count == 2);
+    CHECK(count == 3);
     GIVES(-EINVAL, nvme_tcp_controller_list_namespaces(controller, nsids, 4, NULL));
     GIVES(0, nvme_tcp_controller_identify(controller, 1, 0, page));
     GIVES(-EINVAL, nvme_tcp_controller_identify(controller, 1, 0, NULL));
@@ -246,11 +412,20 @@ static void connected(const char *uri, const char *key_file)
     CHECK(nvme_tcp_namespace_max_transfer(NULL) == 0 && !nvme_tcp_namespace_is_read_only(NULL));
     CHECK(!nvme_tcp_namespace_is_read_only(namespace));
     data(namespace);
+    passthrough(controller);
+    statistics(controller, 1);
+    events = listens(controller);
     GIVES(0, nvme_tcp_controller_reconnect(controller));
+    heard(events, NVME_TCP_EVENT_REPLACED, NVME_TCP_EVENT_ASSOCIATION_UP);
     GIVES(0, nvme_tcp_controller_get_info(controller, &info));
     CHECK(info.generation == 1);
     data(namespace);
+    statistics(controller, 2);
     nvme_tcp_controller_free(controller);
+    event.size = sizeof event;
+    GIVES(-ESHUTDOWN, nvme_tcp_events_next(events, -1, &event));
+    nvme_tcp_events_free(events);
+    nvme_tcp_events_free(NULL);
     GIVES(-ESHUTDOWN, nvme_tcp_pread(namespace, page, sizeof page, 0));
     nvme_tcp_namespace_free(namespace);
     nvme_tcp_namespace_free(NULL);
@@ -317,6 +492,7 @@ int main(int argc, char **argv)
     keys(argv[4]);
     wrong_options(argv[1]);
     refusals(argv[1], argv[2]);
+    keyring(argv[2]);
     connected(argv[1], NULL);
     connected(argv[2], argv[3]);
     authenticated(argv[1], argv[5]);

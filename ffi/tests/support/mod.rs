@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
 use nvme_tcp::psk::{ConfiguredKey, KeyHash};
-use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
+use nvme_tcp_target::proto::C2hSuccess;
+use nvme_tcp_target::{FaultPlan, KeyRing, Listener, Namespace, Subsystem, Target, TargetBuilder};
+
+pub(crate) mod documented;
+pub(crate) mod programs;
 
 /// Longer than anything here takes on a slow machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -156,10 +160,24 @@ pub(crate) fn served() -> Served {
 
 /// Starts one with this for namespace 1.
 pub(crate) fn served_with(first: Namespace) -> Served {
+    start(first, |target| target)
+}
+
+/// Starts one that does wrong what this plan says. Each read has a response of its own, which may then be one with
+/// another status.
+pub(crate) fn faulty(plan: &FaultPlan) -> Served {
+    start(Namespace::ram(NAMESPACE_SIZE), |target| {
+        target.faults(plan.clone()).config(|config| config.connection.c2h_success = C2hSuccess::Never)
+    })
+}
+
+fn start(first: Namespace, change: impl FnOnce(TargetBuilder) -> TargetBuilder) -> Served {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let key = ConfiguredKey::generate(KeyHash::Sha256).unwrap();
-    let subsystem =
-        Subsystem::new(SUBSYSTEM_NQN).namespace(1, first).namespace(2, Namespace::ram(NAMESPACE_SIZE));
+    let subsystem = Subsystem::new(SUBSYSTEM_NQN)
+        .namespace(1, first)
+        .namespace(2, Namespace::ram(NAMESPACE_SIZE))
+        .namespace(3, Namespace::ram(NAMESPACE_SIZE).metadata_bytes(8));
     let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
     let checked = Subsystem::new(CHECKED_NQN)
         .namespace(1, Namespace::ram(NAMESPACE_SIZE))
@@ -168,9 +186,8 @@ pub(crate) fn served_with(first: Namespace) -> Served {
         .subsystem(subsystem)
         .subsystem(checked)
         .listen(Listener::plain(any))
-        .listen(Listener::tls(any, KeyRing::new().key(key.clone())))
-        .start()
-        .unwrap();
+        .listen(Listener::tls(any, KeyRing::new().key(key.clone())));
+    let target = change(target).start().unwrap();
     let [plain, tls] = target.local_addrs()[..] else { panic!("two listeners") };
     Served { target, plain, tls, key, secret }
 }

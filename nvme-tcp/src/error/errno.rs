@@ -4,6 +4,7 @@ use nix::libc;
 
 use super::{Error, ErrorKind, NamespaceRefusal};
 use crate::driver::transport::TransportError;
+use crate::key_source::KeyringError;
 use crate::proto::{BringUpError, DataFault};
 use crate::psk::KeyFileError;
 use crate::spec::completion::Status;
@@ -21,6 +22,10 @@ impl Error {
             | ErrorKind::KeyFile(_)
             | ErrorKind::OutOfRange { .. }
             | ErrorKind::Unaligned { .. } => libc::EINVAL,
+            // Another source's error has no number.
+            ErrorKind::KeySource(source) => source
+                .downcast_ref::<KeyringError>()
+                .map_or(libc::EIO, |error| error.errno.unwrap_or(libc::EINVAL)),
             ErrorKind::Connect { source, .. } => ktls::Error::errno_of(source, libc::EHOSTUNREACH),
             ErrorKind::Tls { source, .. } => source.errno(),
             ErrorKind::PeerSpeaksTls { .. } => libc::EPROTONOSUPPORT,

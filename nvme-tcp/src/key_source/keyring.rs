@@ -12,6 +12,16 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::psk::ConfiguredKey;
 
+/// Why a key of the kernel's gives no key text, with what the kernel said.
+#[derive(Debug, thiserror::Error)]
+#[error("user key {name:?}: {what}")]
+pub(crate) struct KeyringError {
+    name: String,
+    what: String,
+    /// The number of <errno.h>, where the kernel gave one.
+    pub(crate) errno: Option<i32>,
+}
+
 /// `KEYCTL_READ` of linux/keyctl.h.
 const KEYCTL_READ: c_int = 11;
 /// `KEYCTL_REVOKE` of linux/keyctl.h.
@@ -71,11 +81,18 @@ impl KeyringKey {
         checked(result).map(drop).map_err(|e| self.failed("revoke", &e))
     }
 
-    pub(super) fn load(&self) -> Result<Vec<ConfiguredKey>> {
+    /// The keys as they are now, at least one; the preferred first.
+    ///
+    /// # Errors
+    /// There is no such key, or this process may not read it; its payload is no key text.
+    pub fn load(&self) -> Result<Vec<ConfiguredKey>> {
         let payload = self.read().map_err(|e| self.failed("read", &e))?;
-        let text = std::str::from_utf8(&payload).map_err(|_| self.wrong("its payload is not text"))?;
+        let wrong = |what: &str| self.wrong(what, None);
+        let text = std::str::from_utf8(&payload).map_err(|_| wrong("its payload is not text"))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.map(|line| line.parse().map_err(|e| self.wrong(&format!("{e}")))).collect()
+        let keys: Vec<_> =
+            lines.map(|line| line.parse().map_err(|e| wrong(&format!("{e}")))).collect::<Result<_>>()?;
+        if keys.is_empty() { Err(wrong("its payload is empty")) } else { Ok(keys) }
     }
 
     fn find(&self) -> io::Result<c_int> {
@@ -102,12 +119,12 @@ impl KeyringKey {
     }
 
     fn failed(&self, action: &str, error: &io::Error) -> Error {
-        self.wrong(&format!("cannot {action} it: {error}"))
+        self.wrong(&format!("cannot {action} it: {error}"), error.raw_os_error())
     }
 
-    fn wrong(&self, what: &str) -> Error {
-        let name = self.description.to_string_lossy();
-        ErrorKind::KeySource(format!("user key {name:?}: {what}").into()).into()
+    fn wrong(&self, what: &str, errno: Option<i32>) -> Error {
+        let name = self.description.to_string_lossy().into_owned();
+        ErrorKind::KeySource(KeyringError { name, what: what.to_owned(), errno }.into()).into()
     }
 }
 
@@ -134,7 +151,8 @@ mod tests {
         let source = KeySource::keyring(key.clone());
         assert_eq!(source.load().unwrap(), [first, second]);
         key.store("nonsense").unwrap();
-        assert!(source.load().unwrap_err().to_string().contains("nvme-tcp-test"));
+        let error = source.load().unwrap_err();
+        assert!(error.to_string().contains("nvme-tcp-test") && error.errno() == libc::EINVAL, "{error}");
         key.revoke().unwrap();
         assert!(matches!(source.load().unwrap_err().kind(), ErrorKind::KeySource(_)));
     }
@@ -143,5 +161,7 @@ mod tests {
     fn a_key_that_is_not_there_is_named() {
         let error = KeyringKey::new("nvme-tcp-test:none").unwrap().load().unwrap_err();
         assert!(error.to_string().contains("nvme-tcp-test:none"), "{error}");
+        // Not there, or a sandbox that has no such calls.
+        assert!([libc::ENOKEY, libc::ENOSYS, libc::EPERM].contains(&error.errno()), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use crate::driver::bell::Bell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::psk::ConfiguredKey;
 
+pub(crate) use keyring::KeyringError;
 pub use keyring::KeyringKey;
 pub(crate) use watch::FileWatch;
 

@@ -17,6 +17,8 @@ use crate::{Result, process, python};
 
 /// Packages whose tests are about the kernel.
 const PACKAGES: [&str; 2] = ["linux-ktls", "system-tests"];
+/// A test program of another package that is about the kernel: the package's name, and its own.
+const C_PROGRAMS: (&str, &str) = ("nvme-tcp-ffi", "kernel_tls");
 /// How the names of the test programs begin that are for the QEMU lab alone.
 const QEMU: &str = "qemu_";
 
@@ -171,7 +173,8 @@ fn test_program(workspace: &Workspace, message: &Value) -> Option<Step> {
     let executable = message["executable"].as_str()?;
     let package = workspace.packages.get(message["package_id"].as_str()?)?;
     let name = message["target"]["name"].as_str()?;
-    if !PACKAGES.contains(&package.name.as_str()) || name.starts_with(QEMU) {
+    let meant = PACKAGES.contains(&package.name.as_str()) || (package.name.as_str(), name) == C_PROGRAMS;
+    if !meant || name.starts_with(QEMU) {
         return None;
     }
     Some(Step {

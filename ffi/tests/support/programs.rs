@@ -1,0 +1,167 @@
+//! C programs, compiled and run in one of several ways against a target in this process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nvme_tcp::spec::pdu::PduType;
+use nvme_tcp_target::{Fault, FaultPlan, Field};
+
+use super::documented::PROVOKED;
+use super::{
+    NAMESPACE_SIZE, SUBSYSTEM_NQN, Scratch, Served, compiled, ended, faulty, folder, image, run, served,
+    skip, tool,
+};
+
+/// How a program is run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Way {
+    Plain,
+    Sanitized,
+    Valgrind,
+}
+
+/// Runs C sources, each with its arguments, one after the other, in one of the ways.
+pub(crate) struct Programs {
+    way: Way,
+    pub(crate) scratch: Scratch,
+    pub(crate) served: Served,
+}
+
+impl Programs {
+    pub(crate) fn new(way: Way, test: &str) -> Option<Self> {
+        let missing = match way {
+            _ if tool("gcc").is_none() => Some("no gcc (package gcc)"),
+            Way::Valgrind if tool("valgrind").is_none() => Some("no valgrind (package valgrind)"),
+            _ => None,
+        };
+        if let Some(why) = missing {
+            skip(&format!("programs::{test}"), why);
+            return None;
+        }
+        Some(Self { way, scratch: Scratch::new(), served: served() })
+    }
+
+    /// The command that runs a source; its arguments are to be added.
+    pub(crate) fn command(&self, source: &str) -> Command {
+        let flags: &[&str] = match self.way {
+            Way::Sanitized => &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+            _ => &[],
+        };
+        let program = compiled(source, &self.scratch, flags).unwrap();
+        if self.way != Way::Valgrind {
+            let mut command = Command::new(program);
+            command.env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0").env(PROVOKED, self.provoked());
+            return command;
+        }
+        let mut command = Command::new("valgrind");
+        command.arg(format!("--suppressions={}", folder().join("tests/valgrind.supp").display()));
+        command.args(["-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+        command.arg(program).env(PROVOKED, self.provoked());
+        command
+    }
+
+    /// Where programs note which errors they have provoked.
+    pub(crate) fn provoked(&self) -> PathBuf {
+        self.scratch.path("provoked")
+    }
+
+    pub(crate) fn good(&self, source: &str, arguments: &[&str]) -> String {
+        run(self.command(source).args(arguments))
+    }
+
+    pub(crate) fn all_calls(&self) {
+        let (plain, tls) = (self.served.uri(false), self.served.uri(true));
+        let (key, folder) = (self.served.key_file(&self.scratch), self.scratch.path(""));
+        let (key, folder) = (key.to_str().unwrap(), folder.to_str().unwrap());
+        let secret = self.served.secret.to_text();
+        assert_eq!(self.good("tests/c/sync.c", &[&plain, &tls, key, folder, &secret]), "good\n");
+        assert_eq!(self.good("tests/c/queue.c", &[&plain]), "good\n");
+        assert_eq!(self.good("tests/c/queue.c", &[&tls, key, "digests"]), "good\n");
+        assert_eq!(self.good("tests/c/ktls.c", &[folder]), "good\n");
+        // A child leaves what its parent made as it is, which valgrind takes for leaks.
+        if self.way != Way::Valgrind {
+            assert_eq!(self.good("tests/c/forked.c", &[&tls, key]), "good\n");
+        }
+        self.faults();
+    }
+
+    /// What has to do with TLS.
+    pub(crate) fn over_tls(&self) {
+        let (tls, key) = (self.served.uri(true), self.served.key_file(&self.scratch));
+        let (key, folder) = (key.to_str().unwrap(), self.scratch.path(""));
+        assert_eq!(self.good("tests/c/ktls.c", &[folder.to_str().unwrap()]), "good\n");
+        assert_eq!(self.good("tests/c/queue.c", &[&tls, key]), "good\n");
+        self.echo();
+    }
+
+    /// The program that says what the target is to do wrong before it makes it do that.
+    fn faults(&self) {
+        let faults = FaultPlan::new();
+        let served = faulty(&faults);
+        let mut command = self.command("tests/c/faults.c");
+        let key = self.scratch.path("faulty.key");
+        served.key.write_file(&key).unwrap();
+        command.args([served.uri(false), served.uri(true), served.secret.to_text().to_string()]).arg(key);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut answers = child.stdin.take().unwrap();
+        let mut last = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            last = line.unwrap();
+            faults.clear();
+            match last.split_once(' ').unwrap_or((&last, "")) {
+                ("status", number) => {
+                    let number: u32 = number.parse().unwrap();
+                    faults.io(PduType::CapsuleResp, 1, Fault::Set(Field::Status, number << 1));
+                }
+                ("cut", _) => faults.io(PduType::C2hData, 1, Fault::Cut),
+                ("stall", _) => faults.io(PduType::C2hData, 1, Fault::Stall),
+                ("foreign", _) => faults.io(PduType::C2hData, 1, Fault::Flip(Field::CommandId, 1)),
+                ("digest", _) => faults.io(PduType::C2hData, 1, Fault::DataDigest),
+                ("challenge", _) => faults.admin(PduType::C2hData, 1, Fault::Data),
+                ("nothing", _) => {}
+                _ => break,
+            }
+            answers.write_all(b"\n").unwrap();
+        }
+        assert!(child.wait().unwrap().success(), "faults.c, after {last:?}");
+        assert_eq!(last, "good");
+    }
+
+    pub(crate) fn examples(&self) {
+        let (plain, tls) = (self.served.uri(false), self.served.uri(true));
+        let key = self.served.key_file(&self.scratch);
+        let key = key.to_str().unwrap();
+        let said = self.good("examples/discover.c", &[&self.served.plain.to_string()]);
+        assert!(said.contains(SUBSYSTEM_NQN) && said.contains("TLS required"), "{said}");
+        let file = self.scratch.path("image");
+        image(&file, NAMESPACE_SIZE as usize - 100);
+        let said = self.good("examples/copy.c", &[file.to_str().unwrap(), &tls, key]);
+        assert!(said.contains("TLS_AES_128_GCM_SHA256"), "{said}");
+        let sum: u64 = fs::read(&file).unwrap().iter().map(|byte| u64::from(*byte)).sum();
+        for said in
+            [self.good("examples/event_loop.c", &[&plain]), self.good("examples/event_loop.c", &[&tls, key])]
+        {
+            assert_eq!(said, format!("{} pieces, sum {sum}\n", NAMESPACE_SIZE / 65536));
+        }
+        self.echo();
+        let (good, _, complaint) =
+            ended(self.command("examples/copy.c").args([file.to_str().unwrap(), "nvme+tcp://"]));
+        assert!(!good && complaint.contains("host"), "{complaint}");
+    }
+
+    pub(crate) fn echo(&self) {
+        let mut server = self.command("examples/ktls_echo.c");
+        let server = server.args(["serve", "0", "a secret of 32 bytes, more or less"]);
+        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let said = self.good(
+            "examples/ktls_echo.c",
+            &["connect", port.trim(), "a secret of 32 bytes, more or less", "hello"],
+        );
+        assert_eq!(said, "hello\n");
+        assert!(server.wait().unwrap().success());
+    }
+}
