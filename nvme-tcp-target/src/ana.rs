@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nvme_tcp::spec::completion::Status;
+use nvme_tcp::spec::log_page::{self as spec, AnaGroup, AnaLog};
 
 /// ANAGRPMAX and NANAGRPID: groups are numbered from 1 to this.
 pub(crate) const MAX_ANA_GROUPS: u32 = 128;
@@ -85,20 +86,12 @@ impl Ana {
 
     /// LID 0Ch as a controller at `port` shows it: of `groups`, each with its namespaces, which RGO leaves out.
     pub(crate) fn log(&self, port: u16, groups: &BTreeMap<u32, Vec<u32>>, groups_only: bool) -> Vec<u8> {
-        let mut log = self.changes.to_le_bytes().to_vec();
-        log.extend((groups.len() as u16).to_le_bytes());
-        log.extend([0; 6]);
-        for (group, namespaces) in groups {
-            let namespaces = if groups_only { &[] } else { &namespaces[..] };
-            let entry = self.entry(port, *group);
-            log.extend(group.to_le_bytes());
-            log.extend((namespaces.len() as u32).to_le_bytes());
-            log.extend(entry.change.to_le_bytes());
-            log.push(entry.state as u8);
-            log.extend([0; 15]);
-            log.extend(namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()));
-        }
-        log
+        let group = |(id, namespaces): (&u32, &Vec<u32>)| {
+            let namespaces = if groups_only { Vec::new() } else { namespaces.clone() };
+            let Entry { state, change } = self.entry(port, *id);
+            AnaGroup::new(*id, change, spec::AnaState::from_code(state as u8), namespaces)
+        };
+        AnaLog::new(self.changes, groups.iter().map(group).collect()).to_bytes()
     }
 }
 

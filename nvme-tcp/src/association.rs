@@ -1,6 +1,7 @@
 //! One association: an admin queue, the I/O queues that belong to it, and what the controller is.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -30,6 +31,8 @@ pub(crate) struct Association {
     pub(crate) traits: ControllerTraits,
     pub(crate) negotiated: Negotiated,
     pub(crate) tls: Option<TlsFacts>,
+    /// Where all of its connections lead to.
+    peer: SocketAddr,
     pub(crate) admin: SharedQueue,
     pub(crate) io: Vec<SharedQueue>,
     /// What the admin queue's authentication came to, the last time.
@@ -51,13 +54,13 @@ impl Association {
     pub(crate) fn establish(connector: &Connector, generation: u64) -> Result<Self> {
         let settings = connector.settings();
         let timeout = connector.options().timeout;
-        let concatenated = match connector.options().security {
+        let (concatenated, to) = match connector.options().security {
             Security::Concat => concatenate(connector)?,
-            Security::Plain | Security::Tls { .. } | Security::TlsFrom { .. } => None,
+            Security::Plain | Security::Tls { .. } | Security::TlsFrom { .. } => (None, None),
         };
         let psk = concatenated.as_ref().and_then(|agreed| agreed.tls_psk.as_ref());
-        let opened = connector.open(settings.admin_entries, psk)?;
-        let (negotiated, tls) = (opened.negotiated, opened.tls);
+        let opened = connector.open(settings.admin_entries, psk, to)?;
+        let (negotiated, tls, peer) = (opened.negotiated, opened.tls, opened.peer);
         let depth = settings.admin_entries - 1;
         let admin = SharedQueue::new(opened.engine, opened.intake, depth, timeout);
         admin.reserve(HOUSEKEEPING_SLOTS);
@@ -76,6 +79,7 @@ impl Association {
             connected,
             negotiated,
             tls,
+            peer,
             admin,
             io: Vec::new(),
             agreed: Mutex::new(agreed),
@@ -125,7 +129,7 @@ impl Association {
 
     fn connect_io_queue(&self, connector: &Connector, qid: u16) -> Result<Opened> {
         let psk = self.agreed().and_then(|agreed| agreed.tls_psk);
-        let opened = connector.open(self.traits.io_entries, psk.as_ref())?;
+        let opened = connector.open(self.traits.io_entries, psk.as_ref(), Some(self.peer))?;
         let settings = connector.settings();
         let connect = BringUp::connect(&settings, qid, self.traits.io_entries, self.traits.cntlid)
             .ok_or_else(|| Error::invalid("an NQN is longer than Connect can hold"))?;
@@ -155,7 +159,7 @@ impl Association {
         }
         let (mut engine, intake) = queue.into_parts()?;
         engine.connection_mut().set_in_capsule_limit(self.traits.in_capsule);
-        Ok(Opened { engine, intake, negotiated: opened.negotiated, tls: opened.tls })
+        Ok(Opened { engine, intake, negotiated: opened.negotiated, tls: opened.tls, peer: opened.peer })
     }
 
     /// What authentication came to, if there was any.
@@ -240,18 +244,18 @@ pub(crate) fn check(name: &'static str, cqe: &Cqe, fault: Option<DataFault>) -> 
     fault.map_or(Ok(()), |fault| Err(ErrorKind::Data { command: name, fault }.into()))
 }
 
-/// Agrees on a TLS PSK over a plain admin connection of its own, which is closed again.
-fn concatenate(connector: &Connector) -> Result<Option<Agreed>> {
+/// Agrees on a TLS PSK over a plain admin connection of its own, which is closed again; and where that led to.
+fn concatenate(connector: &Connector) -> Result<(Option<Agreed>, Option<SocketAddr>)> {
     let settings = connector.settings();
     let opened = connector.open_to_authenticate(settings.admin_entries)?;
-    let (depth, timeout) = (settings.admin_entries - 1, connector.options().timeout);
+    let (depth, timeout, peer) = (settings.admin_entries - 1, connector.options().timeout, opened.peer);
     let admin = SharedQueue::new(opened.engine, opened.intake, depth, timeout);
     let host = connector.authenticator(SecureChannel::NewTlsPsk)?;
     let host = host.ok_or(BringUpError::AuthenticationRequired)?;
     let mut setup = BringUp::new(settings).authenticating(host, true);
     let result = bring_up(&admin, &mut setup);
     admin.close(ErrorKind::ShutDown.into());
-    result.map(|()| setup.take_agreed())
+    result.map(|()| (setup.take_agreed(), Some(peer)))
 }
 
 /// Runs one authentication transaction on `queue`.

@@ -1,7 +1,7 @@
 //! Opens connections: TCP, TLS with one identity at a time, ICReq and ICResp.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ktls::handshake::{ClientConfig, Psk};
 
 use crate::auth::{Entropy, Host, SecureChannel};
-use crate::dial::dial;
+use crate::dial::{dial, dial_again};
 use crate::driver::bell::Bell;
 use crate::driver::shared::TICK;
 use crate::driver::transport::{self, TransportError, Wait};
@@ -42,6 +42,8 @@ pub(crate) struct Opened {
     pub(crate) intake: Intake,
     pub(crate) negotiated: Negotiated,
     pub(crate) tls: Option<TlsFacts>,
+    /// Where it leads to.
+    pub(crate) peer: SocketAddr,
 }
 
 /// Opens every connection of one controller, the first and those of each later association.
@@ -117,31 +119,40 @@ impl Connector {
         Ok(Some(Host::new(settings.clone(), host, subsystem, channel, entropy)))
     }
 
-    /// Opens a connection for a queue of `entries`, ready for Connect. With secure channel concatenation it is TLS
-    /// by `generated`.
-    pub(crate) fn open(&self, entries: u32, generated: Option<&TlsPsk>) -> Result<Opened> {
+    /// Opens a connection for a queue of `entries`, ready for Connect: to where another of the association leads
+    /// already, if there is one. With secure channel concatenation it is TLS by `generated`.
+    pub(crate) fn open(
+        &self,
+        entries: u32,
+        generated: Option<&TlsPsk>,
+        to: Option<SocketAddr>,
+    ) -> Result<Opened> {
         let deadline = Instant::now() + self.options.connect_timeout;
-        let (halves, tls) = match (&self.options.security, generated) {
-            (Security::Plain, _) => (transport::plain(self.tcp(deadline)?), None),
+        let (halves, tls, peer) = match (&self.options.security, generated) {
+            (Security::Plain, _) => {
+                let (stream, peer) = self.tcp(to, deadline)?;
+                (transport::plain(stream), None, peer)
+            }
             (Security::Tls { .. } | Security::TlsFrom { .. }, _) => {
                 let keyset = self.keyset();
-                self.tls(&keyset.candidates, &keyset.winner, deadline)?
+                self.tls(&keyset.candidates, &keyset.winner, to, deadline)?
             }
             (Security::Concat, Some(psk)) => {
-                self.tls(std::slice::from_ref(psk), &AtomicUsize::new(0), deadline)?
+                self.tls(std::slice::from_ref(psk), &AtomicUsize::new(0), to, deadline)?
             }
             (Security::Concat, None) => {
                 return Err(Error::invalid("authentication agreed on no key for TLS"));
             }
         };
-        self.ready(entries, halves, tls, deadline)
+        self.ready(entries, halves, tls, peer, deadline)
     }
 
     /// Opens the plain connection that secure channel concatenation begins with: ICReq, Connect and authentication
     /// go over it, and nothing else.
     pub(crate) fn open_to_authenticate(&self, entries: u32) -> Result<Opened> {
         let deadline = Instant::now() + self.options.connect_timeout;
-        self.ready(entries, transport::plain(self.tcp(deadline)?), None, deadline)
+        let (stream, peer) = self.tcp(None, deadline)?;
+        self.ready(entries, transport::plain(stream), None, peer, deadline)
     }
 
     /// Makes a queue of a connection: ICReq and ICResp.
@@ -150,6 +161,7 @@ impl Connector {
         entries: u32,
         halves: (transport::SendHalf, transport::RecvHalf),
         tls: Option<TlsFacts>,
+        peer: SocketAddr,
         deadline: Instant,
     ) -> Result<Opened> {
         let (send, recv) = halves;
@@ -169,16 +181,21 @@ impl Connector {
         let mut engine = Engine::new(connection, depth, Outlet::new(send), self.bell.clone());
         let mut intake = Intake::new(recv);
         let negotiated = self.initialize(&mut engine, &mut intake, deadline, tls.is_some())?;
-        Ok(Opened { engine, intake, negotiated, tls })
+        Ok(Opened { engine, intake, negotiated, tls, peer })
     }
 
-    fn tcp(&self, deadline: Instant) -> Result<TcpStream> {
-        let address = &self.options.address;
-        let stream = dial(address, &self.options.route, deadline)?;
-        let failed = |source| Error::from(ErrorKind::Connect { address: address.clone(), source });
+    fn tcp(&self, to: Option<SocketAddr>, deadline: Instant) -> Result<(TcpStream, SocketAddr)> {
+        let options = &self.options;
+        let names: Vec<&str> =
+            [&options.address].into_iter().chain(&options.alternatives).map(String::as_str).collect();
+        let (stream, peer) = match to {
+            None => dial(&names, &options.route, deadline)?,
+            Some(peer) => (dial_again(peer, &options.route, deadline)?, peer),
+        };
+        let failed = |source| Error::from(ErrorKind::Connect { address: peer.to_string(), source });
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(self.tick())).map_err(failed)?;
-        Ok(stream)
+        Ok((stream, peer))
     }
 
     /// How long a receive waits before deadlines are looked at.
@@ -192,15 +209,16 @@ impl Connector {
         &self,
         candidates: &[TlsPsk],
         winner: &AtomicUsize,
+        to: Option<SocketAddr>,
         deadline: Instant,
-    ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>)> {
+    ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>, SocketAddr)> {
         let count = candidates.len();
         let first = winner.load(Ordering::Relaxed);
         let mut failure = None;
         for index in (0..count).map(|n| (first + n) % count) {
             let psk = &candidates[index];
-            match self.handshake(psk, deadline) {
-                Ok(socket) => {
+            match self.handshake(psk, to, deadline) {
+                Ok((socket, peer)) => {
                     winner.store(index, Ordering::Relaxed);
                     let tls = TlsFacts {
                         info: socket.info().clone(),
@@ -208,7 +226,7 @@ impl Connector {
                         derivation: psk.derivation(),
                         origin: psk.origin(),
                     };
-                    return Ok((transport::tls(socket), Some(tls)));
+                    return Ok((transport::tls(socket), Some(tls), peer));
                 }
                 Err(error) => {
                     let again =
@@ -224,14 +242,19 @@ impl Connector {
         Err(failure.unwrap_or_else(|| Error::invalid("there is no PSK identity to try")))
     }
 
-    fn handshake(&self, psk: &TlsPsk, deadline: Instant) -> Result<ktls::Socket> {
+    fn handshake(
+        &self,
+        psk: &TlsPsk,
+        to: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<(ktls::Socket, SocketAddr)> {
         let failed = |source| Error::from(ErrorKind::Tls { address: self.options.address.clone(), source });
-        let stream = self.tcp(deadline)?;
+        let (stream, peer) = self.tcp(to, deadline)?;
         let identity = psk.identity().as_bytes().to_vec();
         let psk = Psk::new(identity, psk.secret().clone(), psk.hash()).map_err(|e| failed(e.into()))?;
         let socket =
             ktls::Socket::connect(stream, &ClientConfig::new(psk), &self.options.tls_options, Some(deadline));
-        socket.map_err(failed)
+        socket.map(|socket| (socket, peer)).map_err(failed)
     }
 
     fn initialize(

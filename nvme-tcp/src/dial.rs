@@ -41,6 +41,26 @@ impl From<nix::Error> for Failure {
 }
 
 impl Options {
+    /// Another address of the same controller's subsystem, tried where those before it take no connection: at first,
+    /// and whenever an association is brought up again. All connections of one association lead to one of them; for
+    /// several at once there is [`multipath`](crate::multipath).
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let host = nvme_tcp::host::HostIdentity::load()?;
+    /// let controller = nvme_tcp::Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", host)
+    ///     .alternative_address("10.0.1.5:4420")
+    ///     .recovery(nvme_tcp::Recovery::default())
+    ///     .connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn alternative_address(mut self, address: impl Into<String>) -> Self {
+        self.alternatives.push(address.into());
+        self
+    }
+
     /// Connects from this local address (the kernel's `host_traddr`).
     #[must_use]
     pub fn host_address(mut self, address: IpAddr) -> Self {
@@ -73,22 +93,54 @@ impl Options {
     }
 }
 
-/// Connects to `address`, to each of its addresses in turn, in the time until `deadline`: none of them takes all of
-/// it while there are others.
-pub(crate) fn dial(address: &str, route: &Route, deadline: Instant) -> Result<TcpStream> {
-    let failed = |source| Error::from(ErrorKind::Connect { address: address.to_owned(), source });
-    let candidates = resolve(address).map_err(failed)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (number, candidate) in candidates.iter().enumerate() {
+/// Connects to the first of `names` that there is, to each of its addresses in turn, in the time until `deadline`:
+/// none of them takes all of it while there are others. The stream, and where it leads to.
+///
+/// # Errors
+/// The first name's: it is the one that should have worked.
+pub(crate) fn dial(names: &[&str], route: &Route, deadline: Instant) -> Result<(TcpStream, SocketAddr)> {
+    let mut first = None;
+    let mut candidates = Vec::new();
+    for name in names {
+        match resolve(name) {
+            Ok(found) => candidates.extend(found.into_iter().map(|address| (*name, address))),
+            Err(error) => drop(first.get_or_insert((*name, error))),
+        }
+    }
+    for (number, (name, candidate)) in candidates.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / (candidates.len() - number) as u32;
         match route.connect(*candidate, Instant::now() + share.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(Failure::Remote(error)) => last = error,
+            Ok(stream) => return Ok((stream, *candidate)),
             Err(Failure::Here(error)) => return Err(error),
+            // Of one name's addresses the last one's error is told.
+            Err(Failure::Remote(error)) if first.as_ref().is_none_or(|(other, _)| other == name) => {
+                first = Some((name, error));
+            }
+            Err(Failure::Remote(_)) => {}
         }
     }
-    Err(failed(last))
+    let (name, source) = first.unwrap_or_else(|| (names.first().unwrap_or(&""), no_address()));
+    Err(ErrorKind::Connect { address: name.to_string(), source }.into())
+}
+
+/// Connects to where another connection leads already.
+pub(crate) fn dial_again(address: SocketAddr, route: &Route, deadline: Instant) -> Result<TcpStream> {
+    route.connect(address, deadline).map_err(|failure| match failure {
+        Failure::Remote(source) => ErrorKind::Connect { address: address.to_string(), source }.into(),
+        Failure::Here(error) => error,
+    })
+}
+
+/// The first address of a name.
+pub(crate) fn first(address: &str) -> Result<SocketAddr> {
+    let failed = |source| Error::from(ErrorKind::Connect { address: address.to_owned(), source });
+    let none = || failed(no_address());
+    resolve(address).map_err(failed)?.first().copied().ok_or_else(none)
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
 /// The addresses of `host:port`, `[v6]:port` and `[v6%scope]:port`, where the scope is an interface's name or number.
@@ -109,6 +161,26 @@ fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 impl Route {
+    /// The address to connect from.
+    pub(crate) fn local(&self) -> Option<IpAddr> {
+        self.local
+    }
+
+    /// The interface to connect through.
+    pub(crate) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// `IP_TOS`.
+    pub(crate) fn type_of_service(&self) -> Option<u8> {
+        self.type_of_service
+    }
+
+    /// `SO_PRIORITY`.
+    pub(crate) fn priority(&self) -> Option<u8> {
+        self.priority
+    }
+
     fn connect(&self, to: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -192,6 +264,10 @@ mod tests {
         Instant::now() + Duration::from_secs(20)
     }
 
+    fn dialled(address: &str, route: &Route, deadline: Instant) -> Result<TcpStream> {
+        dial(&[address], route, deadline).map(|(stream, _)| stream)
+    }
+
     fn listener(address: &str) -> Option<(TcpListener, SocketAddr)> {
         let listener = TcpListener::bind(address).ok()?;
         let address = listener.local_addr().ok()?;
@@ -207,7 +283,7 @@ mod tests {
     fn a_connection_comes_from_where_it_should_with_what_it_should() {
         let (listener, address) = listener("127.0.0.1:0").unwrap();
         let options = options().host_address([127, 0, 0, 9].into()).type_of_service(0x48).socket_priority(5);
-        let stream = dial(&address.to_string(), &options.route, soon()).unwrap();
+        let stream = dialled(&address.to_string(), &options.route, soon()).unwrap();
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), IpAddr::from([127, 0, 0, 9]));
         assert_eq!(from, stream.local_addr().unwrap());
@@ -221,13 +297,13 @@ mod tests {
     fn an_interface_that_there_is_not_is_named() {
         let (_listener, address) = listener("127.0.0.1:0").unwrap();
         let route = options().host_interface("nvme-none0").route;
-        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        let error = dialled(&address.to_string(), &route, soon()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Route { .. }), "{error}");
         assert!(error.to_string().contains("nvme-none0"), "{error}");
         assert!(error.hint().is_some());
         // That of an address is no other's turn either.
         let route = options().host_address([192, 0, 2, 1].into()).route;
-        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        let error = dialled(&address.to_string(), &route, soon()).unwrap_err();
         assert!(error.to_string().contains("192.0.2.1") && error.hint().is_some(), "{error}");
     }
 
@@ -235,7 +311,7 @@ mod tests {
     fn loopback_s_own_interface_leads_to_loopback() {
         let (_listener, address) = listener("127.0.0.1:0").unwrap();
         let route = options().host_interface("lo").route;
-        match dial(&address.to_string(), &route, soon()) {
+        match dialled(&address.to_string(), &route, soon()) {
             Ok(stream) => assert!(stream.peer_addr().unwrap().ip().is_loopback()),
             Err(error) => {
                 // A kernel, or a sandbox, that does not let this process.
@@ -261,7 +337,7 @@ mod tests {
             return;
         };
         let address = format!("[::1%lo]:{}", address.port());
-        let stream = dial(&address, &options().type_of_service(0x20).route, soon()).unwrap();
+        let stream = dialled(&address, &options().type_of_service(0x20).route, soon()).unwrap();
         assert_eq!(getsockopt(&stream, sockopt::Ipv6TClass).unwrap(), 0x20);
     }
 
@@ -269,12 +345,28 @@ mod tests {
     fn a_refused_connection_says_so() {
         let (listener, address) = listener("127.0.0.1:0").unwrap();
         drop(listener);
-        let error = dial(&address.to_string(), &Route::default(), soon()).unwrap_err();
+        let error = dialled(&address.to_string(), &Route::default(), soon()).unwrap_err();
         let ErrorKind::Connect { source, .. } = error.kind() else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
         // Addresses of the other family are passed over.
         let route = options().host_address(Ipv6Addr::LOCALHOST.into()).route;
-        let error = dial(&address.to_string(), &route, soon()).unwrap_err();
+        let error = dialled(&address.to_string(), &route, soon()).unwrap_err();
         assert!(error.to_string().contains("cannot be reached from ::1"), "{error}");
+    }
+
+    #[test]
+    fn the_first_name_that_there_is_is_taken_and_the_first_s_error_told() {
+        let (gone, closed) = listener("127.0.0.1:0").unwrap();
+        drop(gone);
+        let (_listener, open) = listener("127.0.0.1:0").unwrap();
+        let (closed, open) = (closed.to_string(), open.to_string());
+        let route = Route::default();
+        let (stream, to) = dial(&["no port", &closed, &open], &route, soon()).unwrap();
+        assert_eq!((stream.peer_addr().unwrap(), to.to_string()), (to, open.clone()));
+        let (_, to) = dial(&[&open, &closed], &route, soon()).unwrap();
+        assert_eq!(to.to_string(), open);
+        let error = dial(&[&closed, "no port"], &route, soon()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Connect { address, .. } if *address == closed), "{error}");
+        assert!(dial_again(closed.parse().unwrap(), &route, soon()).is_err());
     }
 }

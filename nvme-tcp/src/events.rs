@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::changed::Changed;
 use crate::error::{Error, Result};
 pub use crate::spec::async_event::{AsyncEvent, ChangedNamespaces, ErrorEvent, HealthEvent, Notification};
 
@@ -109,7 +110,7 @@ pub struct Events(Arc<Inbox>);
 #[derive(Debug)]
 struct Inbox {
     state: Mutex<State>,
-    arrived: Condvar,
+    arrived: Changed,
     readable: EventFd,
 }
 
@@ -124,9 +125,11 @@ impl Events {
     /// Waits for the next event; `None` when the controller is gone and every event was received.
     pub fn recv(&self) -> Option<Event> {
         self.0
-            .take(|state| {
-                let quiet = |state: &mut State| state.is_quiet();
-                self.0.arrived.wait_while(state, quiet).unwrap_or_else(PoisonError::into_inner)
+            .take(|mut state| {
+                while state.is_quiet() {
+                    state = self.0.arrived.wait(state, None);
+                }
+                state
             })
             .ok()
     }
@@ -138,14 +141,9 @@ impl Events {
     pub fn recv_timeout(&self, limit: Duration) -> std::result::Result<Event, NoEvent> {
         let until = Instant::now().checked_add(limit);
         self.0.take(|mut state| {
-            while state.is_quiet() {
-                // A limit past the end of time is none.
-                let left = until.map_or(limit, |until| until.saturating_duration_since(Instant::now()));
-                if left.is_zero() {
-                    break;
-                }
-                let waited = self.0.arrived.wait_timeout(state, left);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // A limit past the end of time is none.
+            while state.is_quiet() && until.is_none_or(|until| until > Instant::now()) {
+                state = self.0.arrived.wait(state, until);
             }
             state
         })
@@ -157,6 +155,30 @@ impl Events {
     /// It is not, or none will come any more.
     pub fn try_recv(&self) -> std::result::Result<Event, NoEvent> {
         self.0.take(|state| state)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Events {
+    /// As [`recv`](Self::recv), for tasks. A future that is dropped takes no event along.
+    ///
+    /// ```no_run
+    /// # async fn watch(controller: nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// let events = controller.events()?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn next(&self) -> Option<Event> {
+        use std::ops::ControlFlow::{Break, Continue};
+        let look = || match self.try_recv() {
+            Ok(event) => Break(Some(event)),
+            Err(NoEvent::Ever) => Break(None),
+            Err(NoEvent::Yet) => Continue(None),
+        };
+        self.0.arrived.look_until(look).await
     }
 }
 
@@ -228,7 +250,7 @@ impl Bulletin {
     pub(crate) fn listen(&self) -> Result<Events> {
         let readable = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|e| Error::invalid(format!("cannot make an event descriptor: {e}")))?;
-        let inbox = Arc::new(Inbox { state: Mutex::default(), arrived: Condvar::new(), readable });
+        let inbox = Arc::new(Inbox { state: Mutex::default(), arrived: Changed::default(), readable });
         let mut listeners = self.lock();
         if listeners.ended {
             inbox.put(|state| state.ended = true);

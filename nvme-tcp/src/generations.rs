@@ -1,10 +1,11 @@
 //! Associations in generations: one for new commands, earlier ones that drain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::association::Association;
+use crate::changed::Changed;
 use crate::connector::Connector;
 use crate::driver::bell::{Bell, Calls};
 use crate::error::{Error, ErrorKind, Result};
@@ -56,7 +57,7 @@ pub(crate) struct Generations {
     /// Why commands are not held any more while there is no association.
     unheld: Mutex<Option<Error>>,
     /// An association is up, or `unheld` or `ended` changed.
-    changed: Condvar,
+    changed: Changed,
 }
 
 impl Generations {
@@ -79,7 +80,7 @@ impl Generations {
             held: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             unheld: Mutex::default(),
-            changed: Condvar::new(),
+            changed: Changed::default(),
         })
     }
 
@@ -191,19 +192,62 @@ impl Generations {
     fn wait(&self, until: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
         let mut unheld = self.unheld.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if done() {
-                return Ok(());
+            match outcome(&unheld, &done) {
+                Some(outcome) => return outcome,
+                None => unheld = self.changed.wait(unheld, until),
             }
-            if let Some(error) = &*unheld {
-                return Err(error.clone());
+        }
+    }
+}
+
+/// What waiting came to, where it is over.
+fn outcome(unheld: &Option<Error>, done: impl Fn() -> bool) -> Option<Result<()>> {
+    if done() { Some(Ok(())) } else { unheld.clone().map(Err) }
+}
+
+/// The same for tasks.
+#[cfg(feature = "tokio")]
+mod tasks {
+    use std::ops::ControlFlow;
+
+    use super::*;
+
+    impl Generations {
+        /// A queue could not be connected: where lost associations are brought up again, this one is lost.
+        pub(crate) fn takes_no_connection(&self, association: &Association, error: &Error) {
+            let recovers = self.connector.options().recovery.is_some();
+            if recovers && self.is_current(association) {
+                association.close(error);
+                self.ring(|calls| calls.look = true);
             }
-            unheld = match until {
-                None => self.changed.wait(unheld).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    self.changed.wait_timeout(unheld, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+        }
+
+        /// As [`wait_for_next`](Self::wait_for_next).
+        pub(crate) async fn until_next(&self, lost: &Association) -> Result<()> {
+            self.until(None, || !self.is_current(lost)).await
+        }
+
+        /// As [`wait_until`](Self::wait_until).
+        pub(crate) async fn until_time(&self, until: Instant) -> Result<()> {
+            self.until(Some(until), || Instant::now() >= until).await
+        }
+
+        async fn until(&self, until: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+            let look = || {
+                let unheld = self.unheld.lock().unwrap_or_else(PoisonError::into_inner);
+                outcome(&unheld, &done).map_or(ControlFlow::Continue(until), ControlFlow::Break)
             };
+            self.changed.look_until(look).await
+        }
+
+        /// The generation that new commands go to; `None` while they are held.
+        pub(crate) fn present(&self) -> Option<u64> {
+            Some(self.present.load(Ordering::SeqCst)).filter(|present| *present != NONE)
+        }
+
+        /// What tells of the next association.
+        pub(crate) fn changed(&self) -> &Changed {
+            &self.changed
         }
     }
 }

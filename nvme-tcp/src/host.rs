@@ -149,6 +149,15 @@ impl HostIdentity {
     /// What the caller says, and this machine's values for what it does not say. An identifier that is
     /// missing beside an NQN of the caller's own is made from that NQN, so that they always go together.
     ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use nvme_tcp::host::HostIdentity;
+    ///
+    /// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `nqn` is none, or as [`HostIdentity::load`].
     pub fn choose(nqn: Option<&str>, id: Option<[u8; 16]>) -> Result<Self, HostError> {

@@ -109,6 +109,11 @@ const CRC_TABLE: [u32; 256] = {
     table
 };
 
+/// The texts in what holds one a line; empty lines do not count.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,9 +40,10 @@
 //! - [`KeySource`] gives keys that change while a controller is used, and [`Controller::rotate_keys`] goes over to
 //!   them with no failed and no repeated I/O.
 //! - [`multipath`] makes one of several controllers of a subsystem.
-//! - `tokio`, behind the feature of that name, is the same on tokio's reactor.
+//! - `tokio`, behind the feature of that name, is the same on tokio's reactor, with several paths and keys that change.
 //! - [`trace`] shows what goes over the connections, PDU by PDU, with no data and no key in it.
-//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices.
+//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices; [`Options::attach`] opens a
+//!   [`Namespace`] by either, as a setting says.
 //!
 //! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
 //!
@@ -50,6 +51,7 @@
 
 mod association;
 pub mod auth;
+mod changed;
 mod connector;
 mod controller;
 mod dial;
@@ -71,6 +73,7 @@ mod options;
 pub mod proto;
 pub mod psk;
 mod queue;
+mod retention;
 mod rotation;
 pub mod spec;
 #[cfg(feature = "tokio")]

@@ -62,6 +62,7 @@ pub enum Security {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) address: String,
+    pub(crate) alternatives: Vec<String>,
     pub(crate) subsystem_nqn: String,
     pub(crate) host: HostIdentity,
     pub(crate) security: Security,
@@ -96,6 +97,7 @@ impl Options {
     pub fn new(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: HostIdentity) -> Self {
         Self {
             address: address.into(),
+            alternatives: Vec::new(),
             subsystem_nqn: subsystem_nqn.into(),
             host,
             security: Security::Plain,

@@ -64,7 +64,10 @@ impl fmt::Debug for Rejected {
     }
 }
 
-/// A queue with a connection of its own, for one thread.
+/// A queue with a connection of its own, for one thread, to one controller: its owner holds the memory of its commands
+/// and their order, so it is its owner's to send what one path failed by another, each with a queue of its own
+/// ([`multipath::Subsystem::controller`](crate::multipath::Subsystem::controller)). [`Namespace`] does all that by
+/// itself.
 ///
 /// Commands are submitted with the memory they use, which comes back with their completion. Nothing here
 /// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for [`AsFd`] in
@@ -78,6 +81,21 @@ impl fmt::Debug for Rejected {
 /// goes to a new connection. The controller may still be carrying out a write that failed so, and nothing says until
 /// when, since its keep-alive goes on: before writing to the same place again, replace the association
 /// ([`Controller::reconnect`](crate::Controller::reconnect)), or read back what stands there.
+///
+/// ```no_run
+/// # fn main() -> nvme_tcp::Result<()> {
+/// # let controller: nvme_tcp::Controller = todo!();
+/// let namespace = controller.namespace(1)?;
+/// // One of those that `Options::owned_queues` reserved.
+/// let mut queue = controller.queue()?;
+/// queue.submit_read(&namespace, vec![0; 4096], 0, 1).map_err(|rejected| rejected.error)?;
+/// let mut done = Vec::new();
+/// while done.is_empty() {
+///     queue.poll(&mut done, std::time::Duration::from_secs(1))?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Queue {
     generations: Arc<Generations>,

@@ -279,3 +279,34 @@ fn paths_to_different_subsystems_are_refused() {
     let error = Subsystem::connect([one, other], MultipathOptions::default()).unwrap_err();
     assert!(error.to_string().contains("one subsystem"), "{error}");
 }
+
+#[test]
+fn an_alternative_address_takes_the_place_of_one_that_is_down_with_every_connection() {
+    let target = two_ports(None);
+    let mut proxies = through_proxies(&target);
+    let other = proxies[1].address().to_string();
+    let options = |first: &Proxy| {
+        path(first.address(), Duration::from_secs(1), UnknownWrites::Replay)
+            .alternative_address(other.clone())
+            .owned_queues(1)
+    };
+    proxies[0].kill();
+    let controller = options(&proxies[0]).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    // A queue that comes later leads to where its association does, though the first address is back.
+    proxies[0].revive();
+    let mut queue = controller.queue().unwrap();
+    queue.submit_read(&namespace, vec![0; 512], 0, 7).map_err(|rejected| rejected.error).unwrap();
+    let mut done = Vec::new();
+    while done.is_empty() {
+        queue.poll(&mut done, Duration::from_secs(1)).unwrap();
+    }
+    done.remove(0).result.unwrap();
+    drop(queue);
+    assert_eq!(proxies[0].accepted(), 0);
+    // The next association begins with the first address again.
+    proxies[1].kill();
+    namespace.write_at(&[4; 512], 0).unwrap();
+    assert!(proxies[0].accepted() > 0);
+    assert!(controller.info().generation > 0);
+}

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
-use nvme_tcp::spec::log_page::ERROR_ENTRY_LEN;
+use nvme_tcp::spec::discovery_log::TRTYPE_TCP;
+use nvme_tcp::spec::log_page::{ERROR_ENTRY_LEN, ErrorEntry};
+use zerocopy::{FromZeros, IntoBytes};
 
 /// ELPE + 1: how many of the last errors are kept.
 pub(super) const MAX_ERRORS: usize = 16;
-/// TRTYPE: TCP.
-const TRTYPE_TCP: u8 = 3;
 
 /// The last errors of a controller.
 #[derive(Debug, Default)]
@@ -17,35 +17,32 @@ pub(super) struct ErrorLog {
     /// How many there were, ever.
     pub(super) count: u64,
     /// The newest first.
-    entries: VecDeque<[u8; ERROR_ENTRY_LEN]>,
+    entries: VecDeque<ErrorEntry>,
 }
 
 impl ErrorLog {
     /// A command of queue `qid` failed.
     pub(super) fn record(&mut self, qid: u16, sqe: &Sqe, status: Status) {
         self.count += 1;
-        let mut entry = [0; ERROR_ENTRY_LEN];
-        let mut put = |at: usize, bytes: &[u8]| {
-            entry.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
-        };
-        put(0, &self.count.to_le_bytes());
-        put(8, &qid.to_le_bytes());
-        put(10, &sqe.cid.get().to_le_bytes());
-        put(12, &(status.0 << 1).to_le_bytes());
+        let mut entry = ErrorEntry::new_zeroed();
+        entry.error_count.set(self.count);
+        entry.sqid.set(qid);
+        entry.cid = sqe.cid;
+        entry.status_field.set(status.0 << 1);
         // Which field it was is not kept.
-        put(14, &[0xff, 0xff]);
+        entry.parameter_location.set(u16::MAX);
         if qid > 0 {
-            put(16, &sqe.slba().to_le_bytes());
+            entry.lba.set(sqe.slba());
         }
-        put(24, &sqe.nsid.get().to_le_bytes());
-        put(29, &[TRTYPE_TCP]);
+        entry.nsid = sqe.nsid;
+        entry.trtype = TRTYPE_TCP;
         self.entries.truncate(MAX_ERRORS - 1);
         self.entries.push_front(entry);
     }
 
     /// The log page.
     pub(super) fn page(&self) -> Vec<u8> {
-        let mut page = self.entries.iter().flatten().copied().collect::<Vec<_>>();
+        let mut page = self.entries.iter().flat_map(IntoBytes::as_bytes).copied().collect::<Vec<_>>();
         page.resize(MAX_ERRORS * ERROR_ENTRY_LEN, 0);
         page
     }

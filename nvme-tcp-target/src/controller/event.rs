@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nvme_tcp::spec::async_event::{EVENT_ANA, NOTICE_ANA};
 use nvme_tcp::spec::command::admin;
 use nvme_tcp::spec::discovery_log::AEN_DISCOVERY_CHANGED;
 use nvme_tcp::spec::log_page::{
@@ -9,13 +10,6 @@ use nvme_tcp::spec::log_page::{
 };
 
 use super::Controller;
-
-/// OAES, and feature 0Bh: an ANA group's state changed.
-pub(super) const EVENT_ANA: u32 = 1 << 11;
-/// The information of a notice: an ANA group's state changed.
-const NOTICE_ANA: u8 = 0x03;
-/// LID: Asymmetric Namespace Access.
-pub(super) const LOG_ANA: u8 = 0x0c;
 
 /// How far the host knows of one kind of event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +38,7 @@ impl Kind {
     fn parts(self) -> (u32, u8, u8) {
         match self {
             Self::Namespace => (EVENT_NAMESPACE, NOTICE_NAMESPACE, admin::LOG_CHANGED_NAMESPACES),
-            Self::Ana => (EVENT_ANA, NOTICE_ANA, LOG_ANA),
+            Self::Ana => (EVENT_ANA, NOTICE_ANA, admin::LOG_ANA),
             Self::Discovery => (EVENT_DISCOVERY, AEN_DISCOVERY_CHANGED, admin::LOG_DISCOVERY),
         }
     }

@@ -1,6 +1,7 @@
 //! Identify (Base, section 5.1.13).
 
 use ktls::crypto::{Hash, Hasher};
+use nvme_tcp::spec::async_event::EVENT_ANA;
 use nvme_tcp::spec::command::{Sqe, admin};
 use nvme_tcp::spec::completion::Status;
 use nvme_tcp::spec::identify::*;
@@ -9,7 +10,6 @@ use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
 use super::error_log::MAX_ERRORS;
-use super::event::EVENT_ANA;
 use super::io::{MAX_RANGES as MAX_COPY_RANGES, copy_limits};
 use super::property::VERSION;
 use super::{Controller, KEEP_ALIVE_STEP};
@@ -33,9 +33,7 @@ const QUIESCE_MS: u16 = 100;
 /// CMIC: the subsystem has several ports and controllers, and tells of asymmetric access.
 const CMIC_SHARED: u8 = 0b1011;
 /// ONCS: Compare, Write Uncorrectable, reservations, Verify and Copy.
-const ONCS_MORE: u16 = 1 | 1 << 1 | 1 << 5 | 1 << 7 | 1 << 8;
-/// FUSES: Compare and Write.
-const FUSES_COMPARE_AND_WRITE: u16 = 1;
+const ONCS_MORE: u16 = ONCS_COMPARE | ONCS_WRITE_UNCORRECTABLE | ONCS_RESERVATIONS | ONCS_VERIFY | ONCS_COPY;
 /// LPA: Commands Supported and Effects.
 const LPA_EFFECTS: u8 = 1 << 1;
 /// The largest logical block in bytes.

@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use nvme_tcp::spec::command::Sqe;
-use nvme_tcp::spec::command::admin::{self, LogPageFields};
+use nvme_tcp::spec::command::admin::{self, LOG_ANA, LOG_EFFECTS, LOG_SUPPORTED, LogPageFields};
 use nvme_tcp::spec::completion::Status;
 use nvme_tcp::spec::log_page::{CHANGED_NAMESPACES_LEN, FirmwareSlotLog, RETAIN_EVENT, SmartLog};
 use nvme_tcp::spec::text;
 use zerocopy::IntoBytes;
 
 use super::Controller;
-use super::event::LOG_ANA;
 use super::identify::FIRMWARE;
 use super::io::COMMANDS;
 use crate::hub::Hub;
@@ -21,10 +20,6 @@ const TEMPERATURE: u16 = 298;
 /// SMART counts data in units of this many bytes.
 const SMART_UNIT: u64 = 512_000;
 
-/// LID: Supported Log Pages.
-const LOG_SUPPORTED: u8 = 0x00;
-/// LID: Commands Supported and Effects.
-const LOG_EFFECTS: u8 = 0x05;
 /// The log pages of an I/O controller, and of a discovery controller.
 const IO_PAGES: [u8; 7] = [
     LOG_SUPPORTED,
@@ -57,8 +52,6 @@ const ADMIN_COMMANDS: [u8; 7] = [
     admin::ASYNC_EVENT_REQUEST,
     admin::KEEP_ALIVE,
 ];
-/// Where SMART counts the entries of the error log.
-const SMART_ERRORS: usize = 176;
 
 /// A table with a dword for each of 256 codes.
 fn table(entries: impl IntoIterator<Item = (u8, u32)>) -> Vec<u8> {
@@ -89,12 +82,7 @@ impl Controller {
             admin::LOG_SMART if !matches!(sqe.nsid.get(), 0 | admin::ALL_NAMESPACES) => {
                 return Err(Status::INVALID_FIELD);
             }
-            admin::LOG_SMART => {
-                let mut page = self.smart_log().as_bytes().to_vec();
-                let errors = u128::from(self.lock().errors.count).to_le_bytes();
-                page.iter_mut().skip(SMART_ERRORS).zip(errors).for_each(|(to, from)| *to = from);
-                page
-            }
+            admin::LOG_SMART => self.smart_log().as_bytes().to_vec(),
             admin::LOG_FIRMWARE => firmware_log().as_bytes().to_vec(),
             LOG_EFFECTS => {
                 let effects = |changes| if changes { SUPPORTED | BLOCKS_CHANGE } else { SUPPORTED };
@@ -132,6 +120,7 @@ impl Controller {
         log.temperature = TEMPERATURE.into();
         log.available_spare = 100;
         log.available_spare_threshold = 10;
+        log.error_entries = u128::from(self.lock().errors.count).into();
         if let Some(subsystem) = &self.subsystem {
             let counters = &subsystem.counters;
             let count = |value: u64| u128::from(value).to_le_bytes();

@@ -26,7 +26,7 @@ use event::Events;
 pub(crate) use admin::{NOT_ABORTED, Outcome};
 pub(crate) use connect::{Connected, Connecting};
 pub(crate) use identify::{MAX_EVENT_REQUESTS, MAX_NSID};
-pub(crate) use io::{COMPARE, Context, compare_and_write, execute as execute_io};
+pub(crate) use io::{Context, compare_and_write, execute as execute_io};
 
 /// What a command is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use nvme_tcp::spec::command::{Sqe, nvm};
+use nvme_tcp::spec::command::nvm::{self, COMPARE};
+use nvme_tcp::spec::command::{FUSE_FIRST as FIRST, FUSE_SECOND as SECOND, Sqe};
 use nvme_tcp::spec::completion::Status;
 
-use crate::controller::COMPARE;
-
 /// FUSE in a command's flags.
-pub(super) const FUSE: u8 = 0b11;
-const FIRST: u8 = 0b01;
-const SECOND: u8 = 0b10;
+pub(super) const FUSE: u8 = FIRST | SECOND;
 
 /// A command, named by its slot, that is to be answered with this status.
 pub(super) type Refused = (u16, Status);

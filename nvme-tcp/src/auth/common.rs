@@ -14,6 +14,20 @@ use super::secret::DhchapSecret;
 use crate::psk::{TlsPsk, generated};
 
 /// The secrets and settings of one end for one host and one subsystem.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nvme_tcp::auth::{Authentication, DhchapSecret};
+/// use nvme_tcp::{Options, host::HostIdentity};
+///
+/// let host = DhchapSecret::from_file("/etc/nvme/host.secret")?;
+/// let controller = DhchapSecret::from_file("/etc/nvme/images.secret")?;
+/// let both_ways = Authentication::new(host).controller_secret(controller);
+/// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+///     .authentication(both_ways);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Authentication {
     pub(super) secret: DhchapSecret,
@@ -50,6 +64,11 @@ impl Authentication {
     #[must_use]
     pub fn groups(self, groups: impl Into<Vec<DhGroup>>) -> Self {
         Self { groups: groups.into(), ..self }
+    }
+
+    /// The host's secret, and the controller's.
+    pub(crate) fn secrets(&self) -> (&DhchapSecret, Option<&DhchapSecret>) {
+        (&self.secret, self.controller_secret.as_ref())
     }
 
     /// Whether the controller has to authenticate itself.

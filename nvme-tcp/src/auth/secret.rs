@@ -56,6 +56,15 @@ impl SecretHash {
 }
 
 /// A secret of one host or one subsystem, which both ends know. It prints as its length only.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+///
+/// DhchapSecret::generate(SecretHash::Sha256)?.write_file("/etc/nvme/host.secret")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhchapSecret {
     hash: SecretHash,

@@ -28,11 +28,11 @@ bitflags::bitflags! {
         /// A namespace was changed, added or removed.
         const NAMESPACE_ATTRIBUTES = crate::spec::log_page::EVENT_NAMESPACE;
         /// New firmware starts to run.
-        const FIRMWARE_ACTIVATION = 1 << 9;
+        const FIRMWARE_ACTIVATION = crate::spec::async_event::EVENT_FIRMWARE;
         /// There is a telemetry log.
         const TELEMETRY = 1 << 10;
         /// The ANA state of a group changed.
-        const ANA_CHANGE = 1 << 11;
+        const ANA_CHANGE = crate::spec::async_event::EVENT_ANA;
         /// The discovery log changed.
         const DISCOVERY_CHANGE = crate::spec::log_page::EVENT_DISCOVERY;
         // What this library has no name for is kept as it is.
@@ -131,6 +131,16 @@ impl Controller {
 
     /// Sets feature 0Bh, of the present association.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::AsyncEvents;
+    ///
+    /// controller.set_async_events(AsyncEvents::NAMESPACE_ATTRIBUTES | AsyncEvents::ANA_CHANGE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn set_async_events(&self, events: AsyncEvents) -> Result<()> {
@@ -149,6 +159,14 @@ impl Controller {
     /// Sets feature 0Fh, KATO, of the present association. This host goes on to send its keep-alives as
     /// [`Options::keep_alive`](crate::Options::keep_alive) says.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// controller.set_keep_alive_timeout(std::time::Duration::from_secs(30))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The timeout is shorter than that one, so that the controller would give up between two keep-alives; the
     /// command failed, or the association is lost.
@@ -166,6 +184,16 @@ impl Controller {
     }
 
     /// Feature 06h: whether the volatile write cache is on.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// if controller.write_cache()? {
+    ///     println!("what was written is durable after a flush");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed (there is no such cache), or the association is lost.

@@ -71,6 +71,15 @@ impl Controller {
 
     /// CNS 01h: the controller.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// let identify = controller.identify_controller()?;
+    /// println!("CNTLID {}, at most {} namespaces", identify.cntlid, identify.nn);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn identify_controller(&self) -> Result<Box<IdentifyController>> {
@@ -119,6 +128,14 @@ impl Controller {
 
     /// CNS 03h: what tells a namespace from every other.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// println!("{:?}", controller.namespace_ids(1)?.uuid);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn namespace_ids(&self, nsid: u32) -> Result<NamespaceIds> {
@@ -126,6 +143,16 @@ impl Controller {
     }
 
     /// The IDs of the namespaces that this host may use, in ascending order.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// for nsid in controller.namespaces()? {
+    ///     println!("{nsid}: {} bytes", controller.namespace(nsid)?.size());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost; the list does not ascend, or holds more than 65,536 IDs

@@ -52,6 +52,17 @@ impl Controller {
     /// `buffer.len()` bytes (a multiple of 4) of any log page from `offset` on, in as many commands as MDTS makes
     /// necessary: a log that changes meanwhile may come out torn.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::spec::command::admin::{LOG_ERROR, LogPage};
+    ///
+    /// let mut first = [0; 64];
+    /// controller.get_log(LogPage { lid: LOG_ERROR, ..LogPage::default() }, 0, &mut first)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn get_log(&self, page: LogPage, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -80,6 +91,16 @@ impl Controller {
 
     /// LID 01h: the controller's latest errors, the latest first, at most `most` and at most as many as it keeps.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// for error in controller.error_log(16)? {
+    ///     println!("queue {}: {}", error.sqid, error.status());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn error_log(&self, most: usize) -> Result<Vec<ErrorEntry>> {
@@ -94,6 +115,15 @@ impl Controller {
     }
 
     /// LID 02h: the health of the controller, or of one namespace where the controller keeps it for each.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// let log = controller.smart_log(None)?;
+    /// println!("{} K, {} % used", log.temperature, log.percentage_used);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -139,6 +169,16 @@ impl Controller {
 
     /// LID 0Ch: how well each group of namespaces is reached by this controller. Reading it clears the event that
     /// tells of its change.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// for group in controller.ana_log()?.groups {
+    ///     println!("group {}: {:?}", group.id, group.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, the log is malformed or kept changing, or the association is lost. The controller has

@@ -31,6 +31,18 @@ pub struct NewNamespace {
 impl Controller {
     /// Creates a namespace of the NVM command set, and gives back its NSID. It is not attached to any controller.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// # let controller: nvme_tcp::Controller = todo!();
+    /// use nvme_tcp::NewNamespace;
+    ///
+    /// let new = NewNamespace { blocks: 1 << 20, capacity: 1 << 20, ..NewNamespace::default() };
+    /// let nsid = controller.create_namespace(&new, std::time::Duration::from_secs(60))?;
+    /// controller.attach_namespace(nsid, &[controller.info().traits.cntlid])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The LBA format is above 63, the command failed, or the association is lost.
     pub fn create_namespace(&self, new: &NewNamespace, timeout: Duration) -> Result<u32> {

@@ -15,11 +15,31 @@ use crate::error::{Error, Result};
 use crate::spec::status::Status;
 
 /// A device of the kernel's driver: `/dev/nvme0` for admin commands, `/dev/nvme0n1` or `/dev/ng0n1` for I/O commands.
+///
+/// ```no_run
+/// # fn main() -> nvme_tcp::Result<()> {
+/// use nvme_tcp::kernel::Device;
+/// use nvme_tcp::{RawCommand, RawData};
+///
+/// // Identify Controller.
+/// let identify = RawCommand { cdw10: [1, 0, 0, 0, 0, 0], ..RawCommand::new(0x06, 0) };
+/// let mut data = [0; 4096];
+/// let done = Device::open("/dev/nvme0")?.admin(&identify, RawData::Read(&mut data))?;
+/// println!("{}", done.status);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Device {
     file: File,
     path: PathBuf,
+    #[cfg(test)]
+    stand_in: Option<StandIn>,
 }
+
+/// What takes a device's commands in tests: whether it is an admin command, the command, and its data.
+#[cfg(test)]
+pub(crate) type StandIn = fn(bool, &RawCommand, RawData<'_>) -> Result<RawCompletion>;
 
 impl Device {
     /// Opens it, for writing too where that is allowed.
@@ -30,7 +50,18 @@ impl Device {
         let path = path.as_ref().to_owned();
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(|source| KernelError::File { path: path.clone(), source })?;
-        Ok(Self { file, path })
+        Ok(Self {
+            file,
+            path,
+            #[cfg(test)]
+            stand_in: None,
+        })
+    }
+
+    /// A device whose commands `stand_in` takes.
+    #[cfg(test)]
+    pub(crate) fn standing_in(path: &Path, stand_in: StandIn) -> Self {
+        Self { stand_in: Some(stand_in), ..Self::open(path).unwrap() }
     }
 
     /// Runs an admin command, and gives back how it was completed, whatever its status says.
@@ -59,6 +90,10 @@ impl Device {
 
     fn run(&self, number: u32, command: &RawCommand, data: RawData<'_>) -> Result<RawCompletion> {
         command.check(&data, &[])?;
+        #[cfg(test)]
+        if let Some(stand_in) = self.stand_in {
+            return stand_in(number == NVME_IOCTL_ADMIN64_CMD, command, data);
+        }
         let (addr, len, room) = match data {
             RawData::None => (0, 0, 0),
             RawData::Read(data) => (data.as_mut_ptr().expose_provenance(), data.len(), data.len()),

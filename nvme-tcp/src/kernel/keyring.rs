@@ -1,15 +1,12 @@
 //! The keyring `.nvme`, from which the kernel and tlshd take TLS keys: type `psk`, described by the identity
 //! (drivers/nvme/common/keyring.c).
-//!
-//! Unsafe because libc has no wrapper for the system call.
-#![allow(unsafe_code)]
 
 use std::ffi::CString;
-use std::io;
 
 use super::KernelError;
 use crate::error::{Error, Result};
 use crate::psk::TlsPsk;
+use crate::retention;
 
 /// What the kernel takes of one write to `/dev/nvme-fabrics`, in bytes.
 pub(super) const PAGE: usize = 4096;
@@ -18,23 +15,8 @@ pub(super) const PAGE: usize = 4096;
 /// serial number.
 pub(super) fn add(psk: &TlsPsk, keyring: i32) -> Result<i32> {
     let description = CString::new(psk.identity()).map_err(|e| Error::invalid(e.to_string()))?;
-    let secret = psk.secret().expose();
-    // SAFETY: both strings end with NUL, the payload is as long as is said, and all of them outlive the call, which
-    // copies them.
-    let serial = unsafe {
-        libc::syscall(
-            libc::SYS_add_key,
-            c"psk".as_ptr(),
-            description.as_ptr(),
-            secret.as_ptr().cast::<libc::c_void>(),
-            secret.len(),
-            keyring,
-        )
-    };
-    match i32::try_from(serial) {
-        Ok(serial @ 1..) => Ok(serial),
-        _ => Err(KernelError::Keyring(io::Error::last_os_error()).into()),
-    }
+    retention::add(c"psk", &description, psk.secret().expose(), keyring)
+        .map_err(|source| KernelError::Keyring(source).into())
 }
 
 /// The serial number of the keyring `.nvme` in the text of `/proc/keys` (`proc_keys(5)`).

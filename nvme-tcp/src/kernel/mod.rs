@@ -1,7 +1,8 @@
 //! The kernel's own NVMe/TCP initiator, driven as `nvme connect`, `nvme list` and `nvme disconnect` do: connections
 //! through `/dev/nvme-fabrics`, what there is in sysfs, and commands through the devices that come of it.
 //!
-//! For programs that choose between this library's initiator and the kernel's. The kernel's needs root and its module
+//! For programs that choose between this library's initiator and the kernel's, at best by a setting
+//! ([`Options::attach`](crate::Options::attach)). The kernel's needs root and its module
 //! nvme-tcp; its namespaces are block devices for everybody. TLS is done by a helper, tlshd, with keys from the
 //! keyring `.nvme`, where [`Connect::tls`] puts them.
 //!
@@ -26,6 +27,7 @@
 //! # }
 //! ```
 
+mod attach;
 mod connect;
 mod device;
 mod error;
@@ -34,6 +36,7 @@ mod keyring;
 mod namespace;
 mod sysfs;
 
+pub use attach::{Attached, Initiator};
 pub use connect::Connect;
 pub use device::Device;
 pub use error::KernelError;

@@ -3,19 +3,13 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use zerocopy::IntoBytes;
-
 use super::Device;
 use super::sysfs::Block;
-use crate::controller::{RawCommand, RawData};
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::command::Sqe;
-use crate::spec::command::nvm;
-use crate::spec::completion::Status;
 
-/// A namespace that the kernel's initiator is connected to: the calls of [`crate::Namespace`] that a program is most
-/// likely to want. Reads and writes go through the page cache of its block device, the rest to the controller as
-/// commands.
+/// A namespace that the kernel's initiator is connected to: as the block device that
+/// other programs see: reads and writes go through its page cache. [`into_namespace`](Self::into_namespace) is past that,
+/// with every command.
 #[derive(Debug)]
 pub struct Namespace {
     device: Device,
@@ -23,9 +17,6 @@ pub struct Namespace {
     size: u64,
     block_size: u32,
 }
-
-/// The most data in one command: what every kernel takes.
-const MAX_COMMAND: usize = 128 * 1024;
 
 impl Namespace {
     pub(super) fn open(root: &Path, block: &Block) -> Result<Self> {
@@ -58,7 +49,7 @@ impl Namespace {
     /// # Errors
     /// Not whole blocks, outside the namespace, or the kernel's error.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.blocks(offset, buffer.len() as u64)?;
+        self.check(offset, buffer.len() as u64)?;
         self.device.file().read_exact_at(buffer, offset).map_err(|e| self.device.failed(e))
     }
 
@@ -67,7 +58,7 @@ impl Namespace {
     /// # Errors
     /// As [`read_at`](Self::read_at).
     pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<()> {
-        self.blocks(offset, buffer.len() as u64)?;
+        self.check(offset, buffer.len() as u64)?;
         self.device.file().write_all_at(buffer, offset).map_err(|e| self.device.failed(e))
     }
 
@@ -79,57 +70,18 @@ impl Namespace {
         self.device.file().sync_data().map_err(|e| self.device.failed(e))
     }
 
-    /// Compares `expected` with what stands at `offset`, at the controller: whether they are the same. What was
-    /// written here before is flushed to it first.
+    /// The same namespace as any other of this library: every command that there is, each sent to the controller past
+    /// the page cache. What stands in the page cache and not at the controller yet is flushed first.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at), and the command's.
-    pub fn compare(&self, expected: &[u8], offset: u64) -> Result<bool> {
-        self.blocks(offset, expected.len() as u64)?;
+    /// The kernel's; its driver does not pass commands on; it has metadata or protection information.
+    pub fn into_namespace(self) -> Result<crate::Namespace> {
         self.flush()?;
-        let mut at = offset;
-        for piece in expected.chunks(MAX_COMMAND) {
-            let (slba, count) = self.blocks(at, piece.len() as u64)?;
-            let command = nvm::compare(self.nsid, slba, count as u32);
-            match self.run("Compare", &command, RawData::Write(piece)) {
-                Err(error) if error.status().is_some_and(|status| status.is(Status::COMPARE_FAILURE)) => {
-                    return Ok(false);
-                }
-                result => result?,
-            }
-            at += piece.len() as u64;
-        }
-        Ok(true)
+        crate::Namespace::by_kernel(self.device, self.nsid)
     }
 
-    /// Tells the controller that `len` bytes at `offset` are not needed any more. The page cache may still have them.
-    ///
-    /// # Errors
-    /// As [`compare`](Self::compare).
-    pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
-        let (mut slba, mut left) = self.blocks(offset, len)?;
-        while left > 0 {
-            let count = left.min(u32::MAX.into());
-            let range = nvm::DsmRange { attributes: 0.into(), nlb: (count as u32).into(), slba: slba.into() };
-            let command = nvm::deallocate(self.nsid, 1);
-            self.run("Dataset Management", &command, RawData::Write(range.as_bytes()))?;
-            (slba, left) = (slba + count, left - count);
-        }
-        Ok(())
-    }
-
-    fn run(&self, name: &'static str, sqe: &Sqe, data: RawData<'_>) -> Result<()> {
-        let cdw10 = std::array::from_fn(|n| sqe.get_cdw(10 + n));
-        let command = RawCommand { cdw10, ..RawCommand::new(sqe.opcode, sqe.nsid.get()) };
-        let done = self.device.io(&command, data)?;
-        match done.status.is_success() {
-            true => Ok(()),
-            false => Err(ErrorKind::Status { command: name, status: done.status }.into()),
-        }
-    }
-
-    /// The first block and the number of blocks.
-    fn blocks(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+    /// Refuses what is not whole blocks, or outside.
+    fn check(&self, offset: u64, len: u64) -> Result<()> {
         let block_size = self.block_size;
         for (what, value) in [("offset", offset), ("length", len)] {
             if value % u64::from(block_size) != 0 {
@@ -140,7 +92,7 @@ impl Namespace {
         if end > size {
             return Err(ErrorKind::OutOfRange { offset, end, size }.into());
         }
-        Ok((offset / u64::from(block_size), len / u64::from(block_size)))
+        Ok(())
     }
 }
 
@@ -166,6 +118,6 @@ mod tests {
         let outside = namespace.write_at(&back, 12_288).unwrap_err();
         assert!(matches!(outside.kind(), ErrorKind::OutOfRange { end: 20_480, .. }), "{outside}");
         // A file takes no commands.
-        assert!(namespace.compare(&[0; 4096], 0).is_err() && namespace.deallocate(0, 4096).is_err());
+        assert!(matches!(namespace.into_namespace().unwrap_err().kind(), ErrorKind::Kernel(_)));
     }
 }

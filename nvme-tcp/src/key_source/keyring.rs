@@ -1,16 +1,12 @@
-//! Keys in the kernel's key retention service: `request_key(2)`, `add_key(2)`, `keyctl(2)`.
-//!
-//! Unsafe because libc has no wrappers for these system calls.
-#![allow(unsafe_code)]
+//! Keys in the kernel's key retention service.
 
 use std::ffi::{CStr, CString};
 use std::io;
 
-use libc::{c_char, c_int, c_long, c_void};
-use zeroize::Zeroizing;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::key_text;
 use crate::psk::ConfiguredKey;
+use crate::retention;
 
 /// Why a key of the kernel's gives no key text, with what the kernel said.
 #[derive(Debug, thiserror::Error)]
@@ -22,18 +18,20 @@ pub(crate) struct KeyringError {
     pub(crate) errno: Option<i32>,
 }
 
-/// `KEYCTL_READ` of linux/keyctl.h.
-const KEYCTL_READ: c_int = 11;
-/// `KEYCTL_REVOKE` of linux/keyctl.h.
-const KEYCTL_REVOKE: c_int = 3;
-/// `KEY_SPEC_PROCESS_KEYRING` of linux/keyctl.h.
-const PROCESS_KEYRING: c_int = -2;
-/// No payload of key texts is nearly as long.
-const MAX_PAYLOAD: usize = 4096;
 const USER: &CStr = c"user";
 
 /// A key of type `user` whose payload is one key text or more, one a line (`keyctl padd user <name> @u`). It is
 /// looked for in the keyrings of the thread, the process and the session.
+///
+/// ```no_run
+/// # fn main() -> nvme_tcp::Result<()> {
+/// use nvme_tcp::{KeySource, KeyringKey};
+///
+/// // After `keyctl padd user image @u < image.key`.
+/// let source = KeySource::keyring(KeyringKey::new("image")?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyringKey {
     description: CString,
@@ -54,20 +52,8 @@ impl KeyringKey {
     /// # Errors
     /// The kernel has no such service, or does not let this process use it.
     pub fn store(&self, texts: &str) -> Result<()> {
-        let payload = texts.as_bytes();
-        // SAFETY: both strings end with NUL and the payload is as long as is said; all outlive the call, which
-        // copies them.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_add_key,
-                USER.as_ptr(),
-                self.description.as_ptr(),
-                payload.as_ptr().cast::<c_void>(),
-                payload.len(),
-                PROCESS_KEYRING,
-            )
-        };
-        checked(result).map(drop).map_err(|e| self.failed("add", &e))
+        let added = retention::add(USER, &self.description, texts.as_bytes(), retention::PROCESS_KEYRING);
+        added.map(drop).map_err(|e| self.failed("add", &e))
     }
 
     /// Makes the key useless for everybody.
@@ -75,10 +61,8 @@ impl KeyringKey {
     /// # Errors
     /// There is no such key, or this process may not.
     pub fn revoke(&self) -> Result<()> {
-        let id = self.find().map_err(|e| self.failed("find", &e))?;
-        // SAFETY: the operation takes a number only.
-        let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_REVOKE, id) };
-        checked(result).map(drop).map_err(|e| self.failed("revoke", &e))
+        let id = retention::find(USER, &self.description).map_err(|e| self.failed("find", &e))?;
+        retention::revoke(id).map_err(|e| self.failed("revoke", &e))
     }
 
     /// The keys as they are now, at least one; the preferred first.
@@ -86,36 +70,12 @@ impl KeyringKey {
     /// # Errors
     /// There is no such key, or this process may not read it; its payload is no key text.
     pub fn load(&self) -> Result<Vec<ConfiguredKey>> {
-        let payload = self.read().map_err(|e| self.failed("read", &e))?;
-        let wrong = |what: &str| self.wrong(what, None);
-        let text = std::str::from_utf8(&payload).map_err(|_| wrong("its payload is not text"))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let keys: Vec<_> =
-            lines.map(|line| line.parse().map_err(|e| wrong(&format!("{e}")))).collect::<Result<_>>()?;
-        if keys.is_empty() { Err(wrong("its payload is empty")) } else { Ok(keys) }
-    }
-
-    fn find(&self) -> io::Result<c_int> {
-        let no_callout: *const c_char = std::ptr::null();
-        // SAFETY: both strings end with NUL and outlive the call; null says that nobody is to be asked for the key.
-        let result = unsafe {
-            libc::syscall(libc::SYS_request_key, USER.as_ptr(), self.description.as_ptr(), no_callout, 0)
-        };
-        checked(result).map(|id| id as c_int)
-    }
-
-    fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        let id = self.find()?;
-        let mut payload = Zeroizing::new(vec![0; MAX_PAYLOAD]);
-        // SAFETY: the buffer is writable and as long as is said.
-        let result =
-            unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_READ, id, payload.as_mut_ptr(), payload.len()) };
-        let len = checked(result)? as usize;
-        if len > payload.len() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its payload is longer than 4096 bytes"));
-        }
-        payload.truncate(len);
-        Ok(payload)
+        let found = retention::find(USER, &self.description).and_then(retention::read);
+        let payload = found.map_err(|e| self.failed("read", &e))?;
+        let text = std::str::from_utf8(&payload).map_err(|_| self.wrong("its payload is not text", None))?;
+        key_text::lines(text)
+            .map(|line| line.parse().map_err(|e| self.wrong(&format!("{e}"), None)))
+            .collect()
     }
 
     fn failed(&self, action: &str, error: &io::Error) -> Error {
@@ -126,10 +86,6 @@ impl KeyringKey {
         let name = self.description.to_string_lossy().into_owned();
         ErrorKind::KeySource(KeyringError { name, what: what.to_owned(), errno }.into()).into()
     }
-}
-
-fn checked(result: c_long) -> io::Result<c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]

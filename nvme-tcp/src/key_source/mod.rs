@@ -62,7 +62,7 @@ impl KeySource {
         Self(Arc::new(Source::Memory(Mutex::new(Memory { keys: keys.into(), bells: Vec::new() }))))
     }
 
-    /// The key in this file (see [`ConfiguredKey::from_file`]), which is watched: a controller rotates when the file
+    /// The keys in this file (see [`ConfiguredKey::all_from_file`]), which is watched: a controller rotates when the file
     /// is written, or another takes its place.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Source::File(path.into())))
@@ -98,7 +98,7 @@ impl KeySource {
     pub(crate) fn load(&self) -> Result<Vec<ConfiguredKey>> {
         let keys = match &*self.0 {
             Source::Memory(memory) => lock(memory).keys.clone(),
-            Source::File(path) => vec![ConfiguredKey::from_file(path).map_err(Error::from)?],
+            Source::File(path) => ConfiguredKey::all_from_file(path).map_err(Error::from)?,
             Source::Keyring(key) => key.load()?,
             Source::Callback(load) => load().map_err(ErrorKind::KeySource)?,
         };
@@ -167,6 +167,23 @@ mod tests {
         let source = KeySource::callback(|| Err("the vault is sealed".into()));
         let error = source.load().unwrap_err();
         assert!(error.to_string().contains("the vault is sealed"), "{error}");
+    }
+
+    #[test]
+    fn a_file_holds_one_key_a_line() {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        writeln!(file, "{}\n\n {}", key(1).to_text().as_str(), key(2).to_text().as_str()).unwrap();
+        assert_eq!(KeySource::file(&path).load().unwrap(), [key(1), key(2)]);
+        writeln!(file, "nonsense").unwrap();
+        assert!(matches!(KeySource::file(&path).load().unwrap_err().kind(), ErrorKind::KeyFile(_)));
+        file.set_len(0).unwrap();
+        assert!(matches!(KeySource::file(&path).load().unwrap_err().kind(), ErrorKind::KeyFile(_)));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! One namespace behind several paths: which one each call takes, and what it waits for.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::association::Association;
+use crate::changed::Changed;
 use crate::controller::Controller;
 use crate::error::{ErrorKind, Result};
 use crate::events::{AsyncEvent, Event};
@@ -50,7 +52,7 @@ pub(crate) struct Group {
     first: Arc<Generations>,
     shared: Arc<Shared>,
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Changed,
 }
 
 #[derive(Debug)]
@@ -59,12 +61,32 @@ struct State {
     ended: bool,
 }
 
+impl State {
+    fn rest_until(&self, until: Instant) -> ControlFlow<Result<()>, Option<Instant>> {
+        match self.ended {
+            true => Break(Err(ErrorKind::ShutDown.into())),
+            false if Instant::now() >= until => Break(Ok(())),
+            false => Continue(Some(until)),
+        }
+    }
+}
+
 /// A path that was chosen for a call.
 #[derive(Debug)]
 pub(crate) struct Turn {
     path: usize,
     since: Instant,
 }
+
+impl Turn {
+    /// Which one, counted from 0.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn path(&self) -> usize {
+        self.path
+    }
+}
+
+type Chosen = (Turn, Arc<Generations>);
 
 impl Group {
     pub(super) fn new(
@@ -82,7 +104,7 @@ impl Group {
             first: first.clone(),
             shared: shared.clone(),
             state: Mutex::new(State { paths, ended: false }),
-            changed: Condvar::new(),
+            changed: Changed::default(),
         })
     }
 
@@ -127,29 +149,43 @@ impl Group {
     }
 
     /// The path for a call; waits for one where none can be used now.
-    pub(crate) fn choose(&self) -> Result<(Turn, Arc<Generations>)> {
+    pub(crate) fn choose(&self) -> Result<Chosen> {
         let since = Instant::now();
-        let limit = self.shared.options.no_path_timeout.map(|limit| since + limit);
         let mut state = self.lock();
         loop {
-            if state.ended {
-                return Err(ErrorKind::ShutDown.into());
+            match self.try_choose(&mut state, since) {
+                Break(chosen) => return chosen,
+                Continue(until) => state = self.changed.wait(state, until),
             }
-            let now = Instant::now();
-            let until = match state.paths.choose(now) {
-                Choice::Path(path) => {
-                    let link = self.shared.entries.get(path).and_then(|entry| entry.link.get());
-                    let link = link.ok_or_else(|| self.no_path("it was never connected"))?;
-                    state.paths.begun(path);
-                    return Ok((Turn { path, since: now }, link.generations.clone()));
-                }
-                Choice::Never => return Err(self.no_path("each is gone, lost for good or refused")),
-                Choice::Wait(_) if limit.is_some_and(|limit| limit <= now) => {
-                    return Err(self.no_path("none came back in time"));
-                }
-                Choice::Wait(at) => [at, limit].into_iter().flatten().min(),
-            };
-            state = self.wait(state, until);
+        }
+    }
+
+    /// As [`choose`](Self::choose), for tasks.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn chosen(&self) -> Result<Chosen> {
+        let since = Instant::now();
+        self.changed.look_until(|| self.try_choose(&mut self.lock(), since)).await
+    }
+
+    /// The path for a call that wants one since then, or until when to wait for something to happen.
+    fn try_choose(&self, state: &mut State, since: Instant) -> ControlFlow<Result<Chosen>, Option<Instant>> {
+        if state.ended {
+            return Break(Err(ErrorKind::ShutDown.into()));
+        }
+        let now = Instant::now();
+        let limit = self.shared.options.no_path_timeout.map(|limit| since + limit);
+        match state.paths.choose(now) {
+            Choice::Path(path) => {
+                let link = self.shared.entries.get(path).and_then(|entry| entry.link.get());
+                let Some(link) = link else { return Break(Err(self.no_path("it was never connected"))) };
+                state.paths.begun(path);
+                Break(Ok((Turn { path, since: now }, link.generations.clone())))
+            }
+            Choice::Never => Break(Err(self.no_path("each is gone, lost for good or refused"))),
+            Choice::Wait(_) if limit.is_some_and(|limit| limit <= now) => {
+                Break(Err(self.no_path("none came back in time")))
+            }
+            Choice::Wait(at) => Continue([at, limit].into_iter().flatten().min()),
         }
     }
 
@@ -181,23 +217,18 @@ impl Group {
     /// Waits until `until`, as long as the subsystem is used.
     pub(crate) fn wait_until(&self, until: Instant) -> Result<()> {
         let mut state = self.lock();
-        while !state.ended {
-            if Instant::now() >= until {
-                return Ok(());
+        loop {
+            match state.rest_until(until) {
+                Break(over) => return over,
+                Continue(until) => state = self.changed.wait(state, until),
             }
-            state = self.wait(state, Some(until));
         }
-        Err(ErrorKind::ShutDown.into())
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
-        match until {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
+    /// As [`wait_until`](Self::wait_until), for tasks.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn until_time(&self, until: Instant) -> Result<()> {
+        self.changed.look_until(|| self.lock().rest_until(until)).await
     }
 
     fn no_path(&self, why: &'static str) -> crate::error::Error {

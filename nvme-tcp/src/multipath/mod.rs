@@ -31,10 +31,11 @@ mod monitor;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::changed::Changed;
 use crate::controller::Controller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
@@ -102,7 +103,7 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     /// Held to wait for `changed`.
     waiting: Mutex<()>,
-    changed: Condvar,
+    changed: Changed,
 }
 
 /// A path.
@@ -168,7 +169,7 @@ impl Subsystem {
             options,
             ended: AtomicBool::new(false),
             waiting: Mutex::default(),
-            changed: Condvar::new(),
+            changed: Changed::default(),
         });
         let mut subsystem = Self { shared: shared.clone(), monitors: Vec::new() };
         for path in 0..shared.entries.len() {
@@ -310,14 +311,8 @@ impl Shared {
     /// Waits until `until`, or until the end; whether it is the end.
     fn wait_until(&self, until: Option<Instant>) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.is_ended() {
-            waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                Some(left) if left.is_zero() => break,
-                Some(left) => {
-                    self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
+        while !self.is_ended() && until.is_none_or(|until| until > Instant::now()) {
+            waiting = self.changed.wait(waiting, until);
         }
         self.is_ended()
     }

@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 use super::Namespace;
 use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, ErrorKind, Result};
+use crate::spec::command::Sqe;
 use crate::spec::command::nvm::{self, CopyRange, MAX_BLOCKS};
 use crate::spec::identify::ONCS_COPY;
 
@@ -49,6 +50,20 @@ impl Namespace {
     /// association is lost: what stands in the destination then is not defined, block by block the old or the new.
     /// The controller has no Copy with source ranges of format 0.
     pub fn copy(&self, sources: &[ByteRange], destination: u64) -> Result<()> {
+        let commands = self.plan_copy(sources, destination)?;
+        let requests = commands.iter().map(|(sqe, ranges)| {
+            let buffer = Buffer::Write(ranges.as_bytes());
+            Request { sqe: *sqe, buffer }
+        });
+        self.run("Copy", requests)
+    }
+
+    /// The commands of [`copy`](Self::copy), with their data.
+    pub(crate) fn plan_copy(
+        &self,
+        sources: &[ByteRange],
+        destination: u64,
+    ) -> Result<Vec<(Sqe, Vec<CopyRange>)>> {
         self.require(ONCS_COPY, "Copy")?;
         let total = sources.iter().fold(0_u64, |sum, source| sum.saturating_add(source.len));
         let (to, count) = self.blocks_at(destination, total)?;
@@ -62,12 +77,9 @@ impl Namespace {
             blocks.push((from, len));
         }
         let bounds = self.copy_bounds()?;
-        let commands = split(&blocks, to, bounds);
-        let requests = commands.iter().map(|command| {
-            let sqe = nvm::copy(self.nsid, command.to, command.ranges.len() as u32);
-            Request { sqe, buffer: Buffer::Write(command.ranges.as_bytes()) }
-        });
-        self.run("Copy", requests)
+        let sqe = |command: &Command| nvm::copy(self.nsid, command.to, command.ranges.len() as u32);
+        let commands = split(&blocks, to, bounds).into_iter();
+        Ok(commands.map(|command| (sqe(&command), command.ranges)).collect())
     }
 
     fn copy_bounds(&self) -> Result<Bounds> {

@@ -36,6 +36,13 @@ impl Namespace {
     /// deallocate). What they read as then is the controller's to choose. Does nothing where the controller
     /// has no such command.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// namespace.deallocate(0, 1 << 20)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn deallocate(&self, offset: u64, len: u64) -> Result<()> {
@@ -53,6 +60,17 @@ impl Namespace {
 
     /// Dataset Management with attributes for all ranges and for each. Does nothing where the controller has no
     /// such command.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{ByteRange, DatasetAttributes, DatasetRange};
+    ///
+    /// // The first MiB is going to be read as a whole.
+    /// let range = DatasetRange { range: ByteRange { offset: 0, len: 1 << 20 }, attributes: 0 };
+    /// namespace.dataset_management(&[range], DatasetAttributes::INTEGRAL_READ)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
@@ -77,7 +95,7 @@ impl Namespace {
             blocks.push((slba, count, *attributes));
         }
         blocks.retain(|(_, count, _)| *count > 0);
-        if blocks.is_empty() || self.route.association().traits.optional_commands & ONCS_DSM == 0 {
+        if blocks.is_empty() || self.route.facts().optional_commands & ONCS_DSM == 0 {
             return Ok(Vec::new());
         }
         let limits = self.limits()?;

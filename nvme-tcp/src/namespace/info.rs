@@ -1,15 +1,12 @@
 //! What Identify says of a namespace, and what bounds its commands.
 
 use super::Namespace;
-use crate::controller::{admin_read, admin_value};
 use crate::error::Result;
 use crate::spec::command::admin::IdentifyFields;
-use crate::spec::command::fabrics;
 use crate::spec::identify::{
     self, FUSES_COMPARE_AND_WRITE, IDENTIFY_LEN, IdentifyController, IdentifyNamespace, IdentifyNvmController,
 };
 use crate::spec::malformed;
-use crate::spec::property::{self, Capabilities};
 
 /// What Identify says of a namespace besides its size. Sizes are in bytes; 0 where the namespace does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,24 +97,27 @@ impl Namespace {
     fn read_limits(&self) -> Result<Limits> {
         let mut data = vec![0; IDENTIFY_LEN];
         let fields = IdentifyFields { cns: identify::CNS_CONTROLLER, ..IdentifyFields::default() };
-        let generations = self.route.any();
-        admin_read(&generations, "Identify Controller", fields.to_sqe(), &mut data)?;
+        self.route.admin_read("Identify Controller", fields.to_sqe(), &mut data)?;
         let (controller, _) = malformed::read::<IdentifyController>("Identify Controller", &data)?;
-        let get = fabrics::property_get(property::CAP, true);
-        let cap = Capabilities(admin_value(&generations, "Property Get (CAP)", get)?);
+        let page = self.route.min_page_size()?;
         let fields = IdentifyFields {
             cns: identify::CNS_COMMAND_SET_CONTROLLER,
             csi: identify::CSI_NVM,
             ..IdentifyFields::default()
         };
-        let read = admin_read(&generations, "Identify (NVM controller)", fields.to_sqe(), &mut data);
+        let read = self.route.admin_read("Identify (NVM controller)", fields.to_sqe(), &mut data);
         let nvm = match read {
             Ok(()) => malformed::read::<IdentifyNvmController>("Identify (NVM controller)", &data)?.0,
             // Controllers of before 2.0 do not know it, and have no such limits.
             Err(error) if error.status().is_some() => IdentifyNvmController::zeroed(),
             Err(error) => return Err(error),
         };
-        Ok(self.limits_of(&controller, &nvm, cap.min_page_size()))
+        let mut limits = self.limits_of(&controller, &nvm, page);
+        if self.route.kernel().is_some() {
+            // It sends commands one by one, with others between them.
+            limits.compare_and_write = None;
+        }
+        Ok(limits)
     }
 
     fn limits_of(&self, controller: &IdentifyController, nvm: &IdentifyNvmController, page: u64) -> Limits {

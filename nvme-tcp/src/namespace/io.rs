@@ -1,17 +1,24 @@
 //! Reading, writing, comparing and verifying: data and blocks are split into commands.
 
+use super::fused::matched;
 use super::run::{Cut, split};
 use super::{Namespace, pieces};
-use crate::association::Association;
 use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, Result};
 use crate::spec::command::Sqe;
 use crate::spec::command::nvm::{self, IoFlags};
-use crate::spec::completion::Status;
 use crate::spec::identify::{ONCS_COMPARE, ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES};
 
 impl Namespace {
     /// Fills `buffer` with what stands at `offset`.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// let mut first = vec![0; 4096];
+    /// namespace.read_at(&mut first, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Not whole blocks, outside the namespace, a command failed, or the association is lost. What `buffer`
@@ -39,6 +46,14 @@ impl Namespace {
 
     /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// namespace.write_at(&[7; 4096], 0)?;
+    /// namespace.flush()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read_at`](Self::read_at). What stands in the range then is not defined, block by block the old or
     /// the new.
@@ -49,6 +64,15 @@ impl Namespace {
     /// As [`write_at`](Self::write_at), with force unit access (the data is on stable media on return) or
     /// limited retry.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::nvm::IoFlags;
+    ///
+    /// namespace.write_with(&[7; 4096], 0, IoFlags::FORCE_UNIT_ACCESS)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write_at`](Self::write_at), and flags that are not for writes.
     pub fn write_with(&self, buffer: &[u8], offset: u64, flags: IoFlags) -> Result<()> {
@@ -58,16 +82,20 @@ impl Namespace {
 
     /// Compares `expected` with what stands at `offset`, at the controller: whether they are the same.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// if !namespace.compare(&[7; 4096], 0)? {
+    ///     println!("something else stands there");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read_at`](Self::read_at), and where the controller has no Compare.
     pub fn compare(&self, expected: &[u8], offset: u64) -> Result<bool> {
         self.require(ONCS_COMPARE, "Compare")?;
-        match self.send("Compare", expected, offset, nvm::compare) {
-            Err(error) if error.status().is_some_and(|status| status.is(Status::COMPARE_FAILURE)) => {
-                Ok(false)
-            }
-            result => result.map(|()| true),
-        }
+        matched(self.send("Compare", expected, offset, nvm::compare))
     }
 
     /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
@@ -81,7 +109,7 @@ impl Namespace {
 
     /// The command of [`flush`](Self::flush), where there is something to flush.
     pub(crate) fn plan_flush(&self) -> Option<Sqe> {
-        let cached = self.route.association().traits.volatile_write_cache;
+        let cached = self.route.facts().volatile_write_cache;
         cached.then(|| nvm::flush(self.nsid))
     }
 
@@ -97,6 +125,15 @@ impl Namespace {
     /// As [`write_zeroes`](Self::write_zeroes); with [`IoFlags::DEALLOCATE`] the controller may deallocate the
     /// blocks as well, if they read as zeros then.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::nvm::IoFlags;
+    ///
+    /// namespace.write_zeroes_with(0, namespace.size(), IoFlags::DEALLOCATE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn write_zeroes_with(&self, offset: u64, len: u64, flags: IoFlags) -> Result<()> {
@@ -109,7 +146,7 @@ impl Namespace {
     /// The commands of [`write_zeroes_with`](Self::write_zeroes_with); `None` where the controller has none for it.
     pub(crate) fn plan_zeroes(&self, offset: u64, len: u64, flags: IoFlags) -> Result<Option<Vec<Sqe>>> {
         let (slba, count) = self.blocks_at(offset, len)?;
-        if self.route.association().traits.optional_commands & ONCS_WRITE_ZEROES == 0 {
+        if self.route.facts().optional_commands & ONCS_WRITE_ZEROES == 0 {
             return Ok(None);
         }
         let commands = pieces(slba, count, self.limits()?.write_zeroes, 0)
@@ -130,15 +167,26 @@ impl Namespace {
 
     /// Has the controller read `len` bytes at `offset` and check them, without sending them.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// namespace.verify(0, namespace.size())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read_at`](Self::read_at): what cannot be read is told by a status of the media. The controller has no
     /// Verify.
     pub fn verify(&self, offset: u64, len: u64) -> Result<()> {
+        self.run_bare("Verify", self.plan_verify(offset, len)?)
+    }
+
+    /// The commands of [`verify`](Self::verify).
+    pub(crate) fn plan_verify(&self, offset: u64, len: u64) -> Result<Vec<Sqe>> {
         self.require(ONCS_VERIFY, "Verify")?;
         let (slba, count) = self.blocks_at(offset, len)?;
-        let commands = pieces(slba, count, self.limits()?.verify, 0)
-            .map(|(at, count)| nvm::verify(self.nsid, at, count));
-        self.run_bare("Verify", commands)
+        let commands = pieces(slba, count, self.limits()?.verify, 0);
+        Ok(commands.map(|(at, count)| nvm::verify(self.nsid, at, count)).collect())
     }
 
     /// Marks `len` bytes at `offset` so that reading them fails until they are written again.
@@ -146,11 +194,15 @@ impl Namespace {
     /// # Errors
     /// As [`write_at`](Self::write_at), and where the controller has no Write Uncorrectable.
     pub fn write_uncorrectable(&self, offset: u64, len: u64) -> Result<()> {
+        self.run_bare("Write Uncorrectable", self.plan_uncorrectable(offset, len)?)
+    }
+
+    /// The commands of [`write_uncorrectable`](Self::write_uncorrectable).
+    pub(crate) fn plan_uncorrectable(&self, offset: u64, len: u64) -> Result<Vec<Sqe>> {
         self.require(ONCS_WRITE_UNCORRECTABLE, "Write Uncorrectable")?;
         let (slba, count) = self.blocks_at(offset, len)?;
-        let commands = pieces(slba, count, self.limits()?.write_uncorrectable, 0)
-            .map(|(at, count)| nvm::write_uncorrectable(self.nsid, at, count));
-        self.run_bare("Write Uncorrectable", commands)
+        let commands = pieces(slba, count, self.limits()?.write_uncorrectable, 0);
+        Ok(commands.map(|(at, count)| nvm::write_uncorrectable(self.nsid, at, count)).collect())
     }
 
     /// Sends `buffer` along with commands that `make` makes.
@@ -172,20 +224,18 @@ impl Namespace {
     }
 
     /// How data from `offset` on is cut into commands: at most MDTS each, none across NOIOB.
-    pub(crate) fn cut(&self, offset: u64) -> impl Fn(&Association) -> Cut + '_ {
-        move |association| Cut {
-            most: self.max_transfer_on(association),
-            boundary: self.info.optimal_boundary,
-            offset,
-        }
+    pub(crate) fn cut(&self, offset: u64) -> impl Fn(usize) -> Cut + '_ {
+        move |most| Cut { most, boundary: self.info.optimal_boundary, offset }
     }
 }
 
-fn flagged(sqe: Sqe, flags: IoFlags) -> Sqe {
+/// A command with these flags.
+pub(crate) fn flagged(sqe: Sqe, flags: IoFlags) -> Sqe {
     sqe.cdw(12, sqe.get_cdw(12) | flags.bits())
 }
 
-fn no_deallocate(flags: IoFlags) -> Result<()> {
+/// Refuses the flag that only commands without data have.
+pub(crate) fn no_deallocate(flags: IoFlags) -> Result<()> {
     match flags.contains(IoFlags::DEALLOCATE) {
         true => Err(Error::invalid("only Write Zeroes and Dataset Management deallocate")),
         false => Ok(()),

@@ -1,10 +1,12 @@
 //! A namespace: bytes at offsets. One file for each family of its commands.
 
+mod by_kernel;
 mod copy;
 mod dataset;
 mod fused;
 mod info;
 mod io;
+mod recover;
 mod reservation;
 mod route;
 mod run;
@@ -21,10 +23,14 @@ use crate::spec::identify::IdentifyNamespace;
 
 use info::Limits;
 #[cfg(feature = "tokio")]
-pub(crate) use route::Way;
-#[cfg(feature = "tokio")]
-pub(crate) use run::{Cut, Left};
+pub(crate) use {
+    fused::{COMPARE_AND_WRITE, matched, says_why},
+    io::{flagged, no_deallocate},
+    reservation::{Command as ReservationCommand, REPORT, Reporting},
+    run::{Cut, Left},
+};
 
+pub(crate) use by_kernel::ByKernel;
 pub use copy::ByteRange;
 pub use dataset::{DatasetAttributes, DatasetRange};
 pub use info::NamespaceInfo;
@@ -34,15 +40,16 @@ pub(crate) use route::Route;
 /// The most data in one command where the controller sets no limit (MDTS 0), in bytes.
 const MAX_TRANSFER: u64 = 1 << 20;
 
-/// A namespace of a controller, or of a [subsystem](crate::multipath) with several. It may be shared between
-/// threads, and goes on with the controller's next association when one takes over.
+/// A namespace of a controller, of a [subsystem](crate::multipath) with several, or of the
+/// [kernel's own initiator](crate::kernel): [`Options::attach`](crate::Options::attach) opens it by a setting. It may
+/// be shared between threads, and goes on with the controller's next association when one takes over.
 ///
 /// Offsets and lengths are in bytes and must be multiples of [`block_size`](Self::block_size). Each call
 /// splits its data into commands, keeps as many of them in flight as its queue takes, and returns when all are
 /// done. A thread stays with one of the I/O queues.
 #[derive(Clone, Debug)]
 pub struct Namespace {
-    route: Route,
+    pub(crate) route: Route,
     nsid: u32,
     block_shift: u8,
     blocks: u64,
@@ -102,12 +109,16 @@ impl Namespace {
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
     pub fn max_transfer(&self) -> usize {
-        self.max_transfer_on(&self.route.association())
+        self.whole_blocks(self.route.facts().max_transfer)
     }
 
     pub(crate) fn max_transfer_on(&self, association: &Association) -> usize {
+        self.whole_blocks(association.traits.max_transfer)
+    }
+
+    fn whole_blocks(&self, mdts: Option<u64>) -> usize {
         let most = u64::from(MAX_BLOCKS) << self.block_shift;
-        let limit = association.traits.max_transfer.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
+        let limit = mdts.unwrap_or(MAX_TRANSFER).min(most).min(1 << 30);
         (limit >> self.block_shift << self.block_shift).max(self.block_size().into()) as usize
     }
 
@@ -133,7 +144,7 @@ impl Namespace {
 
     /// Refuses a command whose bit of ONCS is not set; `what` is for the error.
     pub(crate) fn require(&self, bit: u16, what: &'static str) -> Result<()> {
-        match self.route.association().traits.optional_commands & bit {
+        match self.route.facts().optional_commands & bit {
             0 => Err(ErrorKind::Unsupported(what).into()),
             _ => Ok(()),
         }

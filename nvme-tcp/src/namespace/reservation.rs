@@ -77,6 +77,76 @@ pub struct Release {
     pub ignore_existing_key: bool,
 }
 
+/// What the command of a reservation is called in errors, itself, and its data.
+pub(crate) type Command = (&'static str, Sqe, Vec<u8>);
+
+impl Register {
+    pub(crate) fn command(&self, nsid: u32) -> Command {
+        let Self { action, ignore_existing_key, persist, .. } = *self;
+        let sqe = reservation::register(nsid, action, ignore_existing_key, persist);
+        let keys = KeyPair { current: self.current_key.into(), other: self.new_key.into() };
+        ("Reservation Register", sqe, keys.as_bytes().to_vec())
+    }
+}
+
+impl Acquire {
+    pub(crate) fn command(&self, nsid: u32) -> Command {
+        let sqe = reservation::acquire(nsid, self.action, self.kind);
+        let keys = KeyPair { current: self.current_key.into(), other: self.preempt_key.into() };
+        ("Reservation Acquire", sqe, keys.as_bytes().to_vec())
+    }
+}
+
+impl Release {
+    pub(crate) fn command(&self, nsid: u32) -> Command {
+        let Self { action, kind, current_key, ignore_existing_key } = *self;
+        let sqe = reservation::release(nsid, action, kind, ignore_existing_key);
+        ("Reservation Release", sqe, current_key.to_le_bytes().to_vec())
+    }
+}
+
+/// Asks for a report until there is room for all of it.
+pub(crate) struct Reporting {
+    room: u16,
+    tries: u32,
+}
+
+/// What a Reservation Report is called in errors.
+pub(crate) const REPORT: &str = "Reservation Report";
+
+impl Reporting {
+    pub(crate) fn new() -> Self {
+        Self { room: FIRST_REPORT, tries: 0 }
+    }
+
+    /// The next command, and how much it brings.
+    pub(crate) fn next(&mut self, namespace: &Namespace) -> Result<(Sqe, usize)> {
+        namespace.require(ONCS_RESERVATIONS, "reservations")?;
+        let len = ReservationStatus::len_for(self.room);
+        self.tries += 1;
+        if len > namespace.max_transfer() || self.tries > MAX_TRIES {
+            return Err(ErrorKind::Malformed(Malformed {
+                structure: "reservation status",
+                field: "number of registrants",
+                got: self.room.into(),
+                expected: "as many as one command can bring",
+            })
+            .into());
+        }
+        Ok((reservation::report(namespace.nsid, len as u32), len))
+    }
+
+    /// The report, where it is all there.
+    pub(crate) fn read(&mut self, data: &[u8]) -> Result<Option<ReservationStatus>> {
+        let count = ReservationStatus::count(data)?;
+        if count > self.room {
+            self.room = count;
+            return Ok(None);
+        }
+        Ok(Some(ReservationStatus::read(data)?))
+    }
+}
+
 impl Namespace {
     /// Registers this host's key, takes the registration back, or replaces the key.
     ///
@@ -84,10 +154,7 @@ impl Namespace {
     /// The command failed, by [`RESERVATION_CONFLICT`](crate::spec::completion::Status::RESERVATION_CONFLICT) where
     /// the current key is another; the association is lost; the controller has no reservations.
     pub fn reservation_register(&self, register: &Register) -> Result<()> {
-        let Register { action, ignore_existing_key, persist, .. } = *register;
-        let sqe = reservation::register(self.nsid, action, ignore_existing_key, persist);
-        let keys = KeyPair { current: register.current_key.into(), other: register.new_key.into() };
-        self.reserve("Reservation Register", sqe, keys.as_bytes())
+        self.reserve(register.command(self.nsid))
     }
 
     /// Takes the reservation, with [`AcquireAction::Preempt`] from somebody else. The host must be registered.
@@ -95,9 +162,7 @@ impl Namespace {
     /// # Errors
     /// As [`reservation_register`](Self::reservation_register).
     pub fn reservation_acquire(&self, acquire: &Acquire) -> Result<()> {
-        let sqe = reservation::acquire(self.nsid, acquire.action, acquire.kind);
-        let keys = KeyPair { current: acquire.current_key.into(), other: acquire.preempt_key.into() };
-        self.reserve("Reservation Acquire", sqe, keys.as_bytes())
+        self.reserve(acquire.command(self.nsid))
     }
 
     /// Gives the reservation back, or clears it and every registration.
@@ -105,44 +170,37 @@ impl Namespace {
     /// # Errors
     /// As [`reservation_register`](Self::reservation_register).
     pub fn reservation_release(&self, release: &Release) -> Result<()> {
-        let Release { action, kind, current_key, ignore_existing_key } = *release;
-        let sqe = reservation::release(self.nsid, action, kind, ignore_existing_key);
-        self.reserve("Reservation Release", sqe, &current_key.to_le_bytes())
+        self.reserve(release.command(self.nsid))
     }
 
     /// Who is registered, and who holds the reservation, with host IDs of 128 bits.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// for registrant in namespace.reservation_report()?.registrants {
+    ///     println!("{:02x?}", registrant.host_id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`reservation_register`](Self::reservation_register). The report is malformed, or does not fit into one
     /// command (MDTS).
     pub fn reservation_report(&self) -> Result<ReservationStatus> {
-        self.require(ONCS_RESERVATIONS, "reservations")?;
-        let mut room = FIRST_REPORT;
-        for _ in 0..MAX_TRIES {
-            let len = ReservationStatus::len_for(room);
-            if len > self.max_transfer() {
-                break;
-            }
+        let mut reporting = Reporting::new();
+        loop {
+            let (sqe, len) = reporting.next(self)?;
             let mut data = vec![0; len];
-            let sqe = reservation::report(self.nsid, len as u32);
-            self.run("Reservation Report", [Request { sqe, buffer: Buffer::Read(&mut data) }])?;
-            let count = ReservationStatus::count(&data)?;
-            if count <= room {
-                return Ok(ReservationStatus::read(&data)?);
+            self.run(REPORT, [Request { sqe, buffer: Buffer::Read(&mut data) }])?;
+            if let Some(report) = reporting.read(&data)? {
+                return Ok(report);
             }
-            room = count;
         }
-        Err(ErrorKind::Malformed(Malformed {
-            structure: "reservation status",
-            field: "number of registrants",
-            got: room.into(),
-            expected: "as many as one command can bring",
-        })
-        .into())
     }
 
-    fn reserve(&self, name: &'static str, sqe: Sqe, data: &[u8]) -> Result<()> {
+    fn reserve(&self, (name, sqe, data): Command) -> Result<()> {
         self.require(ONCS_RESERVATIONS, "reservations")?;
-        self.run(name, [Request { sqe, buffer: Buffer::Write(data) }])
+        self.run(name, [Request { sqe, buffer: Buffer::Write(&data) }])
     }
 }

@@ -2,16 +2,13 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
-use super::route::Way;
-use super::{Namespace, queue_of_this_thread};
+use super::{ByKernel, Namespace, queue_of_this_thread};
 use crate::association::{Association, check};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::generations::Generations;
-use crate::multipath::{Group, Turn};
-use crate::proto::{AfterLoss, is_repeatable};
+use crate::proto::is_repeatable;
 use crate::spec::command::Sqe;
 
 /// Commands that are held in memory at once, where their number is the caller's.
@@ -83,32 +80,41 @@ impl Left {
 /// One go at what is left.
 pub(super) struct Attempt<'a> {
     name: &'static str,
-    queue: &'a SharedQueue,
-    association: &'a Association,
-    generations: &'a Generations,
+    by: By<'a>,
+}
+
+/// What carries it out.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Queue { queue: &'a SharedQueue, association: &'a Association, generations: &'a Generations },
+    Kernel(&'a ByKernel),
 }
 
 /// What came of it.
 pub(super) struct Outcome {
     /// How many commands were begun.
-    begun: usize,
+    pub(super) begun: usize,
     /// Which of those are not done.
-    failed: Vec<usize>,
+    pub(super) failed: Vec<usize>,
     /// The first error.
-    error: Option<Error>,
+    pub(super) error: Option<Error>,
     /// Whether one that changes something was outstanding when the queue died.
-    unknown: bool,
+    pub(super) unknown: bool,
 }
 
 impl Attempt<'_> {
     /// Runs `requests` as far as the association stays the present one.
     pub(super) fn attempt<'b>(&self, requests: impl IntoIterator<Item = Request<'b>>) -> Outcome {
+        let (queue, association, generations) = match self.by {
+            By::Queue { queue, association, generations } => (queue, association, generations),
+            By::Kernel(kernel) => return kernel.attempt(self.name, requests),
+        };
         let (mut failed, mut unknown) = (Vec::new(), false);
         // The commands of one call are of one kind.
         let changes = Cell::new(false);
         let requests = requests.into_iter().inspect(|request| changes.set(!is_repeatable(&request.sqe)));
-        let stay = || self.generations.is_current(self.association);
-        let (begun, result) = self.queue.run(requests, stay, |number, outcome| {
+        let stay = || generations.is_current(association);
+        let (begun, result) = queue.run(requests, stay, |number, outcome| {
             unknown |= outcome.is_err() && changes.get();
             let result = outcome.and_then(|(cqe, fault)| check(self.name, &cqe, fault));
             result.inspect_err(|_| failed.push(number))
@@ -167,17 +173,23 @@ impl Namespace {
         &self,
         name: &'static str,
         len: usize,
-        cut: impl Fn(&Association) -> Cut,
+        cut: impl Fn(usize) -> Cut,
         mut attempt: impl FnMut(&mut dyn Iterator<Item = Range<usize>>, Attempt<'_>) -> Outcome,
     ) -> Result<()> {
         let mut left = Left::whole(len);
+        if let Some(kernel) = self.route.kernel() {
+            // It has a recovery and paths of its own.
+            let cut = cut(self.max_transfer());
+            let outcome = attempt(&mut left.pieces(cut), Attempt { name, by: By::Kernel(kernel) });
+            return outcome.error.map_or(Ok(()), Err);
+        }
         let mut tries = 0;
         while !left.is_empty() {
             let mut way = self.route.choose()?;
             let association = &*way.association;
-            let cut = cut(association);
+            let cut = cut(self.max_transfer_on(association));
             let queue = queue_of_this_thread(association)?;
-            let go = Attempt { name, queue, association, generations: &way.generations };
+            let go = Attempt { name, by: By::Queue { queue, association, generations: &way.generations } };
             let Outcome { begun, failed, error, unknown } = attempt(&mut left.pieces(cut), go);
             left.done(cut, begun, &failed);
             if begun > failed.len() {
@@ -187,92 +199,11 @@ impl Namespace {
                 way.succeeded();
                 continue;
             };
-            match way.take_turn() {
-                None => self.recover(name, &way, error, unknown, tries)?,
-                Some((group, turn)) => self.fail_over(name, &way, (&group, &turn), error, unknown, tries)?,
-            }
+            way.after_failure(name, error, unknown, tries)?.wait()?;
             tries += 1;
         }
         Ok(())
     }
-
-    /// Waits until what failed may be sent again; an error where it may not. Writes of `unknown` fate wait for the
-    /// fence of the association that they were sent on, since its controller may still carry them out: after a
-    /// replay, and after a later write to the same place.
-    pub(crate) fn recover(
-        &self,
-        name: &'static str,
-        way: &Way,
-        error: Error,
-        unknown: bool,
-        tries: u32,
-    ) -> Result<()> {
-        let (generations, association) = (&*way.generations, &*way.association);
-        let options = generations.connector.options();
-        let Some(policy) = options.recovery else { return Err(error) };
-        let traits = &association.traits;
-        let Some(death) = association.death() else {
-            let delays = traits.retry_delays;
-            let after = error.status().and_then(|status| policy.retry_after(status, tries, delays));
-            return generations.wait_until(Instant::now() + after.ok_or(error)?);
-        };
-        if tries >= policy.retries || matches!(death.kind(), ErrorKind::ShutDown) {
-            return Err(if unknown { unknown_fate(name, way, error) } else { error });
-        }
-        let fate = |cause| unknown_fate(name, way, cause);
-        match policy.after_loss(!unknown, fence(way)) {
-            AfterLoss::Again => generations.wait_for_next(association),
-            AfterLoss::AgainAt(fenced) => {
-                let held = generations.wait_for_next(association);
-                held.and_then(|()| generations.wait_until(fenced)).map_err(fate)
-            }
-            AfterLoss::Report => Err(fate(error)),
-        }
-    }
-
-    /// As [`recover`](Self::recover), where there are other paths: what was not carried out takes another at once,
-    /// and what may have been once this one is fenced.
-    fn fail_over(
-        &self,
-        name: &'static str,
-        way: &Way,
-        (group, turn): (&Group, &Turn),
-        error: Error,
-        unknown: bool,
-        tries: u32,
-    ) -> Result<()> {
-        let policy = way.generations.connector.options().recovery.unwrap_or_default();
-        if way.association.death().is_some() {
-            group.lost(turn, &way.association);
-            let fate = |cause| unknown_fate(name, way, cause);
-            return match policy.after_loss(!unknown, fence(way)) {
-                AfterLoss::Again => Ok(()),
-                AfterLoss::AgainAt(fenced) => group.wait_until(fenced).map_err(fate),
-                AfterLoss::Report => Err(fate(error)),
-            };
-        }
-        if error.status().is_some_and(|status| group.failed(turn, status)) {
-            return Ok(());
-        }
-        let delays = way.association.traits.retry_delays;
-        let after = error.status().and_then(|status| policy.retry_after(status, tries, delays));
-        group.wait_until(Instant::now() + after.ok_or(error)?)
-    }
-}
-
-/// When the controller of a lost association has surely stopped working.
-fn fence(way: &Way) -> Option<Instant> {
-    let options = way.generations.connector.options();
-    let traits = &way.association.traits;
-    let kato = if traits.keep_alive { options.keep_alive } else { Duration::ZERO };
-    let policy = options.recovery.unwrap_or_default();
-    let after = policy.fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time);
-    Some(way.association.lost_at() + after?)
-}
-
-fn unknown_fate(command: &'static str, way: &Way, cause: Error) -> Error {
-    let fenced_in = fence(way).map(|at| at.saturating_duration_since(Instant::now()));
-    ErrorKind::UnknownFate { command, cause, fenced_in }.into()
 }
 
 #[cfg(test)]

@@ -86,6 +86,21 @@ impl Recovery {
         Self { retries, ..self }
     }
 
+    /// The longest delay before an attempt.
+    pub(crate) fn longest_delay(&self) -> Duration {
+        self.reconnect_delay
+    }
+
+    /// [`controller_loss_timeout`](Self::controller_loss_timeout).
+    pub(crate) fn gives_up_after(&self) -> Option<Duration> {
+        self.controller_loss
+    }
+
+    /// [`fast_fail_timeout`](Self::fast_fail_timeout).
+    pub(crate) fn fails_after(&self) -> Option<Duration> {
+        self.fast_fail
+    }
+
     /// Its durations, by name.
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         [

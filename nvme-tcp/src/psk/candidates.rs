@@ -4,6 +4,19 @@ use super::derive::{Derivation, IdentityVersion, PskError, TlsPsk, derive};
 use super::key::ConfiguredKey;
 
 /// Which identities [`candidates`] may give. The default is all of them.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, Policy};
+/// use nvme_tcp::{Options, Security, host::HostIdentity};
+///
+/// let keys = ConfiguredKey::all_from_file("/etc/nvme/image.keys")?.into();
+/// let policy = Policy::ALL.only_version(IdentityVersion::V1);
+/// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+///     .security(Security::Tls { keys, policy });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     version: Option<IdentityVersion>,
@@ -24,7 +37,7 @@ impl Policy {
         Self { derivation: Some(derivation), ..self }
     }
 
-    fn allows(self, version: IdentityVersion, derivation: Derivation) -> bool {
+    pub(crate) fn allows(self, version: IdentityVersion, derivation: Derivation) -> bool {
         self.version.is_none_or(|only| only == version)
             && self.derivation.is_none_or(|only| only == derivation)
     }

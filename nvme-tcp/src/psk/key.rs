@@ -43,6 +43,16 @@ impl KeyHash {
 /// A configured PSK, as its interchange text `NVMeTLSkey-1:hh:Base64(PSK || CRC-32):` holds it.
 ///
 /// It is parsed by [`str::parse`], never printed, and overwritten with zeros when it is dropped.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+///
+/// ConfiguredKey::generate(KeyHash::Sha256)?.write_file("/etc/nvme/image.key")?;
+/// let key = ConfiguredKey::from_file("/etc/nvme/image.key")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredKey {
     hash: KeyHash,

@@ -150,6 +150,20 @@ impl ConfiguredKey {
         key_file::read(path, |text| text.parse().map_err(wrong))
     }
 
+    /// Reads every key from a file that holds one interchange text a line, the preferred first; empty lines do not
+    /// count. While a key is changed the file can so hold the new one and the one before.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file); one of the lines is no key. A file without a line holds no key.
+    pub fn all_from_file(path: impl AsRef<Path>) -> Result<Vec<Self>, KeyFileError> {
+        let path = path.as_ref();
+        let wrong = |source| KeyFileError::Text { path: path.to_owned(), source };
+        key_file::read(path, |text| match text {
+            "" => "".parse().map(|key| vec![key]).map_err(wrong),
+            text => key_text::lines(text).map(|line| line.parse().map_err(wrong)).collect(),
+        })
+    }
+
     /// Writes the interchange text to a new file of mode 0600.
     ///
     /// # Errors

@@ -6,12 +6,18 @@ use super::{Lane, Queue, Rejected};
 use crate::association::Association;
 use crate::driver::Loan;
 use crate::error::Error;
+use crate::generations::Generations;
 use crate::spec::command::Sqe;
 
 impl Queue {
     /// The association that its commands go to.
     pub(crate) fn association(&self) -> &Arc<Association> {
         &self.lane.association
+    }
+
+    /// The associations that it follows.
+    pub(crate) fn generations(&self) -> &Arc<Generations> {
+        &self.generations
     }
 
     /// Why its connection is lost.
@@ -46,11 +52,7 @@ impl Queue {
                 Ok(())
             }
             Err(error) => {
-                let recovers = self.generations.connector.options().recovery.is_some();
-                if recovers && self.generations.is_current(&association) {
-                    association.close(&error);
-                    self.ring();
-                }
+                self.generations.takes_no_connection(&association, &error);
                 Err((association, error))
             }
         }

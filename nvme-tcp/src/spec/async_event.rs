@@ -25,9 +25,6 @@ pub const NOTICE_ANA: u8 = 0x03;
 /// The information of a notice: the discovery log changed.
 pub const NOTICE_DISCOVERY: u8 = 0xf0;
 
-/// LID: Asymmetric Namespace Access.
-pub const LOG_ANA: u8 = 0x0c;
-
 /// An Asynchronous Event Request, which stays outstanding until there is an event.
 pub fn request() -> Sqe {
     Sqe::new(admin::ASYNC_EVENT_REQUEST, 0)
@@ -84,7 +81,7 @@ impl Notification {
             admin::LOG_ERROR => ERROR_ENTRY_LEN as u32,
             admin::LOG_CHANGED_NAMESPACES => CHANGED_NAMESPACES_LEN as u32,
             // The header.
-            LOG_ANA => 16,
+            admin::LOG_ANA => 16,
             admin::LOG_DISCOVERY => 1024,
             // SMART, firmware slots, and the headers of those that are longer.
             _ => 512,

@@ -1,15 +1,11 @@
 //! The task that owns a queue.
-#![allow(
-    unsafe_code,
-    reason = "commands borrow memory of jobs, and both are kept here; the reactor wants a promise"
-)]
+#![allow(unsafe_code, reason = "commands borrow memory of jobs, and both are kept here")]
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,11 +14,15 @@ use ::tokio::io::unix::AsyncFd;
 use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::{Sleep, sleep_until};
 
+use super::active::{Active, Part};
 use super::blocking;
+use super::socket::register;
 use super::work::{Done, Job};
 use crate::association::Association;
 use crate::driver::shared::TICK;
 use crate::error::{Error, ErrorKind, Result};
+use crate::generations::Generations;
+use crate::namespace::says_why;
 use crate::queue::{Queue, QueueCompletion};
 
 /// What futures tell a driver.
@@ -36,34 +36,6 @@ pub(super) enum Message {
     GiveUp(u64),
     /// The association may have been replaced.
     Look,
-}
-
-/// A job that is being done.
-struct Active {
-    job: Job,
-    /// Its commands, once it is known how the association wants them cut.
-    pieces: Option<Vec<Range<usize>>>,
-    begun: usize,
-    outstanding: usize,
-    failed: Vec<usize>,
-    error: Option<Error>,
-    unknown: bool,
-    /// After `job`: who waits for it has the memory to itself.
-    reply: oneshot::Sender<Done>,
-}
-
-impl Active {
-    fn has_more(&self) -> bool {
-        self.error.is_none() && self.pieces.as_ref().is_none_or(|pieces| self.begun < pieces.len())
-    }
-}
-
-/// The command that a cookie is for.
-#[derive(Clone, Copy)]
-struct Part {
-    id: u64,
-    number: usize,
-    changes: bool,
 }
 
 pub(super) struct Driver {
@@ -84,12 +56,17 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// Go over to the present association even with nothing to do.
     look: bool,
+    generations: Arc<Generations>,
+    /// The generation at the last look for others.
+    seen: u64,
 }
 
 impl Driver {
     pub(super) fn new(queue: Queue, mail: mpsc::UnboundedReceiver<Message>) -> Result<Self> {
         Ok(Self {
             socket: register(&queue)?,
+            seen: queue.association().generation,
+            generations: queue.generations().clone(),
             queue: Some(queue),
             mail,
             deserted: false,
@@ -105,6 +82,7 @@ impl Driver {
 
     /// Until nobody has a use for it any more.
     pub(super) async fn run(mut self) {
+        let generations = self.generations.clone();
         loop {
             while let Ok(message) = self.mail.try_recv() {
                 self.take(message);
@@ -119,11 +97,21 @@ impl Driver {
             drop(queue.poll(&mut self.completions, Duration::ZERO));
             see_to_loss(&queue);
             self.deliver(queue.association());
+            // With nothing to do it leaves a replaced association at once, since only then that one ends.
+            let idle = queue.outstanding() == 0;
+            let mut changed = pin!(idle.then(|| generations.changed().next()));
+            if let Some(changed) = changed.as_mut().as_pin_mut() {
+                changed.enable();
+            }
+            if let Some(present) = generations.present().filter(|present| idle && *present != self.seen) {
+                self.seen = present;
+                self.look = true;
+            }
             let (outstanding, behind) = (queue.outstanding(), queue.is_behind());
-            let due = !self.turns.is_empty();
+            let due = self.turns.front().and_then(|id| self.jobs.get(id));
             let more = match behind {
-                true => outstanding == 0 && (due || self.look),
-                false => due && queue.room() > 0,
+                true => outstanding == 0 && (due.is_some() || self.look),
+                false => due.is_some_and(|active| queue.room() >= active.job.work.together()),
             };
             let (writes, deadline) = (queue.wants().write, queue.next_deadline());
             // It is in place again before anything is awaited, or dropped.
@@ -142,7 +130,11 @@ impl Driver {
                 self.timer.as_mut().reset(at.into());
             }
             let watch = !behind || outstanding > 0;
-            if poll_fn(|cx| self.rest(cx, watch, writes, limit.is_some())).await.is_err() {
+            let rested = poll_fn(|cx| match changed.as_mut().as_pin_mut().map(|changed| changed.poll(cx)) {
+                Some(Poll::Ready(())) => Poll::Ready(Ok(())),
+                _ => self.rest(cx, watch, writes, limit.is_some()),
+            });
+            if rested.await.is_err() {
                 return;
             }
         }
@@ -185,17 +177,7 @@ impl Driver {
     fn take(&mut self, message: Message) {
         match message {
             Message::Begin { id, job, reply } => {
-                let job = Active {
-                    job: *job,
-                    pieces: None,
-                    begun: 0,
-                    outstanding: 0,
-                    failed: Vec::new(),
-                    error: None,
-                    unknown: false,
-                    reply,
-                };
-                self.jobs.insert(id, job);
+                self.jobs.insert(id, Active::new(*job, reply));
                 self.turns.push_back(id);
             }
             Message::GiveUp(id) => self.give_up(id),
@@ -260,10 +242,24 @@ impl Driver {
 
     /// Begins what there is room for, one command of each job at a time.
     fn begin(&mut self, queue: &mut Queue) {
-        while !queue.is_behind() && queue.room() > 0 {
+        // A fused operation that has begun goes out whole.
+        let mut within = false;
+        while within || (!queue.is_behind() && queue.room() > 0) {
+            within = false;
             let Some(id) = self.turns.pop_front() else { return };
             let Some(active) = self.jobs.get_mut(&id) else { continue };
             let Active { job, pieces, begun, .. } = active;
+            let together = job.work.together();
+            if *begun == 0 && queue.room() < together {
+                // Alone, it would have room now.
+                if queue.outstanding() > 0 {
+                    self.turns.push_front(id);
+                    return;
+                }
+                active.error = Some(Error::invalid("a fused operation needs a queue of at least 3 entries"));
+                self.finish(id, queue.association());
+                continue;
+            }
             let pieces = pieces.get_or_insert_with(|| {
                 let cut = job.work.cut(&job.namespace, queue.association());
                 job.left.pieces(cut).collect()
@@ -294,7 +290,10 @@ impl Driver {
                 }
                 Err(error) => active.error = Some(error),
             }
-            if active.has_more() {
+            if active.has_more() && active.begun % together != 0 {
+                within = true;
+                self.turns.push_front(id);
+            } else if active.has_more() {
                 self.turns.push_back(id);
             } else if active.outstanding == 0 {
                 self.finish(id, queue.association());
@@ -314,7 +313,7 @@ impl Driver {
                 active.failed.push(part.number);
                 let answered = matches!(error.kind(), ErrorKind::Status { .. } | ErrorKind::Data { .. });
                 active.unknown |= part.changes && !answered;
-                active.error.get_or_insert(error);
+                says_why(&mut active.error, error);
                 self.turns.retain(|id| *id != part.id);
             }
             if active.outstanding == 0 && !active.has_more() {
@@ -372,13 +371,4 @@ fn see_to_loss(queue: &Queue) {
         queue.association().close(error);
         queue.ring();
     }
-}
-
-/// Puts the queue's socket on the reactor of this runtime.
-fn register(queue: &Queue) -> Result<AsyncFd<OwnedFd>> {
-    let refused = |e| Error::invalid(format!("the reactor does not take the connection: {e}"));
-    let descriptor = queue.as_fd().try_clone_to_owned().map_err(refused)?;
-    // SAFETY: an OwnedFd is closed when it is dropped, not before, and always gives the same descriptor.
-    let registered = unsafe { AsyncFd::register(descriptor) };
-    registered.map_err(|e| refused(e.into()))
 }

@@ -3,18 +3,67 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use ::tokio::sync::{mpsc, oneshot};
+use ::tokio::sync::{OnceCell, mpsc, oneshot};
 
+use super::blocking;
 use super::driver::{Driver, Message};
 use super::work::{Done, Job};
+use crate::association::Association;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
 use crate::queue::Queue;
 
+/// The queues of every path to a namespace; of the one controller, where there is one.
+#[derive(Debug)]
+pub(super) struct Paths(Box<[Path]>);
+
+#[derive(Debug)]
+struct Path {
+    /// I/O queues that are wanted.
+    queues: u16,
+    /// Opened when the path is first taken, since it may come up late.
+    lanes: OnceCell<Lanes>,
+}
+
+impl Paths {
+    /// Paths with so many queues wanted for each.
+    pub(super) fn new(queues: impl IntoIterator<Item = u16>) -> Arc<Self> {
+        let path = |queues| Path { queues, lanes: OnceCell::new() };
+        Arc::new(Self(queues.into_iter().map(path).collect()))
+    }
+
+    /// The queues of a path, whose associations are `generations`. An error comes with the association that it is
+    /// about.
+    pub(super) async fn lanes(
+        &self,
+        path: usize,
+        generations: &Arc<Generations>,
+    ) -> Result<&Lanes, (Arc<Association>, Error)> {
+        let Some(Path { queues, lanes }) = self.0.get(path) else {
+            return Err((generations.current(), Error::invalid("there is no such path")));
+        };
+        let open = || async {
+            let association = generations.current();
+            let granted = association.traits.io_queues.min(*queues);
+            let all = generations.clone();
+            let opened = blocking(move || (0..granted).map(|_| Queue::open(all.clone())).collect()).await;
+            opened.and_then(Lanes::start).map_err(|error| {
+                generations.takes_no_connection(&association, &error);
+                (association, error)
+            })
+        };
+        lanes.get_or_try_init(open).await
+    }
+
+    /// Has every driver see whether its association is still there, and the present one.
+    pub(super) fn look(&self) {
+        self.0.iter().filter_map(|path| path.lanes.get()).for_each(Lanes::look);
+    }
+}
+
 /// Hands jobs to the drivers.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    generations: Arc<Generations>,
     drivers: Vec<mpsc::UnboundedSender<Message>>,
     next_driver: AtomicUsize,
     next_job: AtomicU64,
@@ -22,7 +71,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Starts a driver for each queue.
-    pub(super) fn start(generations: &Arc<Generations>, queues: Vec<Queue>) -> Result<Self> {
+    fn start(queues: Vec<Queue>) -> Result<Self> {
         let mut drivers = Vec::new();
         for queue in queues {
             // No bound of its own: every sender waits for what it sent.
@@ -31,16 +80,10 @@ impl Lanes {
             ::tokio::spawn(driver.run());
             drivers.push(sender);
         }
-        let generations = generations.clone();
-        Ok(Self { generations, drivers, next_driver: AtomicUsize::new(0), next_job: AtomicU64::new(0) })
+        Ok(Self { drivers, next_driver: AtomicUsize::new(0), next_job: AtomicU64::new(0) })
     }
 
-    pub(super) fn generations(&self) -> &Arc<Generations> {
-        &self.generations
-    }
-
-    /// Has every driver see whether its association is still the present one.
-    pub(super) fn look(&self) {
+    fn look(&self) {
         for driver in &self.drivers {
             // One that has ended sees nothing.
             drop(driver.send(Message::Look));

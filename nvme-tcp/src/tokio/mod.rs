@@ -6,9 +6,10 @@
 //! nobody would finish the write whose future was dropped, drain the read that was given up, or notice a deadline,
 //! until some other future came along.
 //!
-//! Connecting, reconnecting and rare commands that this library has as blocking calls run on tokio's threads for
-//! that (`spawn_blocking`); reads, writes and their neighbours never do. One thread per controller, no task, sends
-//! its keep-alives and takes its events, as in the blocking API.
+//! Connecting, reconnecting and admin commands that this library has as blocking calls run on tokio's threads for
+//! that (`spawn_blocking`); reads, writes and their neighbours never do, nor does waiting for a path, for the next
+//! association or for a fence. One thread per controller, no task, sends its keep-alives and takes its events, as in
+//! the blocking API, and with several paths another for each: a runtime whose tasks do not yield loses no controller.
 //!
 //! # Futures that are dropped
 //! Every future can be given up, and leaked too: memory is handed over for as long as its commands are in flight, to
@@ -37,9 +38,12 @@
 //! # }
 //! ```
 
+mod active;
 mod driver;
 mod lanes;
 mod namespace;
+mod socket;
+mod subsystem;
 mod work;
 
 use std::sync::Arc;
@@ -49,10 +53,13 @@ use ::tokio::task::spawn_blocking;
 
 use crate::controller::ControllerInfo;
 use crate::error::{ErrorKind, Result};
+use crate::events::Events;
 use crate::options::Options;
-use lanes::Lanes;
+use crate::rotation::Rotation;
+use lanes::Paths;
 
 pub use namespace::Namespace;
+pub use subsystem::Subsystem;
 
 /// A connected controller. Dropping it shuts it down, on one of the runtime's threads for blocking calls; its
 /// namespaces then fail with [`ErrorKind::ShutDown`].
@@ -60,7 +67,7 @@ pub use namespace::Namespace;
 pub struct Controller {
     /// `None` only while it is dropped.
     inner: Option<Arc<crate::Controller>>,
-    lanes: Arc<Lanes>,
+    paths: Arc<Paths>,
 }
 
 impl Controller {
@@ -76,18 +83,12 @@ impl Controller {
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(options: Options) -> Result<Self> {
-        let queues = options.io_queues;
-        let options =
-            Options { io_queues: 0, owned_queues: queues.saturating_add(options.owned_queues), ..options };
-        let (inner, opened) = blocking(move || {
-            let controller = options.connect()?;
-            let granted = controller.info().traits.io_queues.min(queues);
-            let opened = (0..granted).map(|_| controller.queue()).collect::<Result<Vec<_>>>()?;
-            Ok((controller, opened))
-        })
-        .await?;
-        let lanes = Arc::new(Lanes::start(inner.generations(), opened)?);
-        Ok(Self { inner: Some(Arc::new(inner)), lanes })
+        let paths = Paths::new([options.io_queues]);
+        let options = for_tasks(options);
+        let inner = blocking(move || options.connect()).await?;
+        let controller = Self { inner: Some(Arc::new(inner)), paths };
+        controller.paths.lanes(0, controller.inner().generations()).await.map_err(|(_, error)| error)?;
+        Ok(controller)
     }
 
     /// What the controller and the connections to it turned out to be.
@@ -104,7 +105,7 @@ impl Controller {
     /// As [`Controller::namespace`](crate::Controller::namespace).
     pub async fn namespace(&self, nsid: u32) -> Result<Namespace> {
         let inner = self.with(move |controller| controller.namespace(nsid)).await?;
-        Ok(Namespace::new(inner, self.lanes.clone()))
+        Ok(Namespace::new(inner, self.paths.clone()))
     }
 
     /// Brings up a new association with new keys and sends new commands there, as
@@ -113,10 +114,50 @@ impl Controller {
     /// # Errors
     /// The new one did not come up; the old one is still used.
     pub async fn reconnect(&self) -> Result<()> {
-        let result = self.with(crate::Controller::reconnect).await;
-        // A queue with nothing to do would keep the old association.
-        self.lanes.look();
-        result
+        self.with(crate::Controller::reconnect).await
+    }
+
+    /// Rotates the keys while the controller is used, as
+    /// [`Controller::rotate_keys`](crate::Controller::rotate_keys) does. Where the future is given up, it is done all
+    /// the same.
+    ///
+    /// ```no_run
+    /// # async fn rotate(controller: nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// let rotation = controller.rotate_keys().await?;
+    /// println!("another key: {}", rotation.key_changed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub async fn rotate_keys(&self) -> Result<Rotation> {
+        self.with(crate::Controller::rotate_keys).await
+    }
+
+    /// Authenticates both ends of the admin queue once more, as
+    /// [`Controller::reauthenticate`](crate::Controller::reauthenticate) does.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub async fn reauthenticate(&self) -> Result<()> {
+        self.with(crate::Controller::reauthenticate).await
+    }
+
+    /// Whether the controller is there, as far as is known. It waits for nothing.
+    ///
+    /// # Errors
+    /// Why its association was lost.
+    pub fn check(&self) -> Result<()> {
+        self.inner().check()
+    }
+
+    /// What happens to the controller from now on: [`Events::next`] is for tasks.
+    ///
+    /// # Errors
+    /// This process has no descriptor left.
+    pub fn events(&self) -> Result<Events> {
+        self.inner().events()
     }
 
     /// Calls `call` with the blocking controller, on one of the runtime's threads for that: everything that has no
@@ -134,14 +175,7 @@ impl Controller {
 
     /// Shuts the controller down, as [`Controller::shutdown`](crate::Controller::shutdown) does.
     pub async fn shutdown(mut self) {
-        let (inner, lanes) = (self.inner.take(), self.lanes.clone());
-        // It gives no error, but for a runtime that is shut down, and then it was dropped.
-        let end = move || {
-            drop(inner);
-            Ok(())
-        };
-        drop(blocking(end).await);
-        lanes.look();
+        end(self.inner.take(), &self.paths).await;
     }
 
     fn inner(&self) -> &Arc<crate::Controller> {
@@ -151,17 +185,38 @@ impl Controller {
 
 impl Drop for Controller {
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
-        let lanes = self.lanes.clone();
-        let end = move || {
-            drop(inner);
-            lanes.look();
-        };
-        // Shutting down takes a while, which no task is to wait for.
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(end)),
-            Err(_) => end(),
-        }
+        end_later(self.inner.take(), &self.paths);
+    }
+}
+
+/// Leaves no I/O queue to threads: as many as they had wanted are the tasks'.
+fn for_tasks(options: Options) -> Options {
+    let owned_queues = options.io_queues.saturating_add(options.owned_queues);
+    Options { io_queues: 0, owned_queues, ..options }
+}
+
+/// Drops what shuts down when it is dropped, where that may take its time.
+async fn end<T: Send + 'static>(inner: Option<T>, paths: &Paths) {
+    let end = move || {
+        drop(inner);
+        Ok(())
+    };
+    // It gives no error, but for a runtime that is shut down, and then it was dropped.
+    drop(blocking(end).await);
+    paths.look();
+}
+
+/// As [`end`], without waiting for it where there is a runtime.
+fn end_later<T: Send + 'static>(inner: Option<T>, paths: &Arc<Paths>) {
+    let Some(inner) = inner else { return };
+    let paths = paths.clone();
+    let end = move || {
+        drop(inner);
+        paths.look();
+    };
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(end)),
+        Err(_) => end(),
     }
 }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use crate::association::Association;
 use crate::driver::Loan;
 use crate::error::Error;
-use crate::namespace::{Cut, Left, Namespace};
+use crate::namespace::{Cut, Left, Namespace, flagged};
 use crate::proto::is_repeatable;
-use crate::spec::command::{Sqe, nvm};
+use crate::spec::command::Sqe;
+use crate::spec::command::nvm::{self, IoFlags};
 
 /// Memory that can be read from any thread.
 pub(super) trait Bytes: Send + Sync {
@@ -31,11 +32,15 @@ pub(super) type Make = fn(u32, u64, u32) -> Sqe;
 /// What is to be done, all of it.
 pub(super) enum Work {
     /// Fill this from an offset on.
-    Read { memory: Vec<u8>, offset: u64 },
+    Read { memory: Vec<u8>, offset: u64, flags: IoFlags },
     /// Send this along with commands from an offset on.
-    Send { memory: Arc<dyn Bytes>, len: usize, offset: u64, make: Make },
+    Send { memory: Arc<dyn Bytes>, len: usize, offset: u64, make: Make, flags: IoFlags },
     /// These commands, with data of their own.
     Commands(Vec<(Sqe, Vec<u8>)>),
+    /// This command, which fills its memory.
+    Fetch { sqe: Sqe, memory: Vec<u8> },
+    /// Two commands that are one operation, each with what it sends.
+    Fused([(Sqe, Arc<dyn Bytes>); 2]),
 }
 
 /// Work for a driver, or what is left of it.
@@ -61,6 +66,13 @@ pub(super) struct Done {
     pub(super) association: Arc<Association>,
 }
 
+impl Done {
+    /// None of it was begun.
+    pub(super) fn nothing(job: Job, error: Error, association: Arc<Association>) -> Self {
+        Self { job, progress: false, error: Some(error), unknown: false, association }
+    }
+}
+
 impl Work {
     /// How much it is: bytes, or commands.
     pub(super) fn len(&self) -> usize {
@@ -68,20 +80,29 @@ impl Work {
             Self::Read { memory, .. } => memory.len(),
             Self::Send { len, .. } => *len,
             Self::Commands(commands) => commands.len(),
+            Self::Fetch { .. } => 1,
+            Self::Fused(pair) => pair.len(),
         }
     }
 
     /// How it is cut into commands for `association`.
     pub(super) fn cut(&self, namespace: &Namespace, association: &Association) -> Cut {
         match self {
-            Self::Read { offset, .. } | Self::Send { offset, .. } => namespace.cut(*offset)(association),
-            Self::Commands(_) => Cut::SINGLE,
+            Self::Read { offset, .. } | Self::Send { offset, .. } => {
+                namespace.cut(*offset)(namespace.max_transfer_on(association))
+            }
+            Self::Commands(_) | Self::Fetch { .. } | Self::Fused(_) => Cut::SINGLE,
         }
     }
 
     /// Whether its commands can be given up when they are under way.
     pub(super) fn reads(&self) -> bool {
-        matches!(self, Self::Read { .. })
+        matches!(self, Self::Read { .. } | Self::Fetch { .. })
+    }
+
+    /// How many of its commands go out with nothing between them.
+    pub(super) fn together(&self) -> usize {
+        if let Self::Fused(pair) = self { pair.len() } else { 1 }
     }
 }
 
@@ -105,7 +126,7 @@ impl Job {
             namespace.blocks_of(first, piece.start, len)
         };
         let (sqe, loan) = match &mut self.work {
-            Work::Read { memory, offset } => {
+            Work::Read { memory, offset, flags } => {
                 let (slba, count) = blocks(*offset);
                 if piece.end > memory.len() {
                     return None;
@@ -115,22 +136,42 @@ impl Job {
                 // SAFETY: the piece is inside of the vector.
                 let start = unsafe { start.add(piece.start) };
                 // SAFETY: `len` bytes of the vector begin there; for the rest, this function's contract.
-                (nvm::read(nsid, slba, count), unsafe { Loan::read_raw(start, len) })
+                let loan = unsafe { Loan::read_raw(start, len) };
+                (flagged(nvm::read(nsid, slba, count), *flags), loan)
             }
-            Work::Send { memory, offset, make, .. } => {
+            Work::Send { memory, offset, make, flags, .. } => {
                 let (slba, count) = blocks(*offset);
                 let bytes = memory.bytes().get(piece)?;
-                // SAFETY: `bytes` is borrowed from what the Arc holds, which nobody can change: the other one who
-                // has the Arc takes the value out of it only when the driver's is gone. For the rest, this
-                // function's contract.
-                (make(nsid, slba, count), unsafe { Loan::write_raw(bytes.as_ptr(), len) })
+                // SAFETY: this function's contract.
+                let loan = unsafe { shared(bytes) };
+                (flagged(make(nsid, slba, count), *flags), loan)
             }
             Work::Commands(commands) => {
                 let (sqe, data) = commands.get(piece.start)?;
                 let loan = if data.is_empty() { Loan::default() } else { Loan::owned_write(data.clone()) };
                 (*sqe, loan)
             }
+            Work::Fetch { sqe, memory } => {
+                let (start, len) = (memory.as_mut_ptr(), memory.len());
+                // SAFETY: all of the vector; for the rest, this function's contract.
+                (*sqe, unsafe { Loan::read_raw(start, len) })
+            }
+            Work::Fused(pair) => {
+                let (sqe, memory) = pair.get(piece.start)?;
+                // SAFETY: this function's contract.
+                (*sqe, unsafe { shared(memory.bytes()) })
+            }
         };
         Some((sqe, !is_repeatable(&sqe), loan))
     }
+}
+
+/// Lends what an Arc of a job holds.
+///
+/// # Safety
+/// As [`Job::command`]. Nobody can change the bytes: the other one who has the Arc takes the value out of it only when
+/// the driver's is gone.
+unsafe fn shared(bytes: &[u8]) -> Loan {
+    // SAFETY: they are borrowed from what the Arc holds; for the rest, this function's contract.
+    unsafe { Loan::write_raw(bytes.as_ptr(), bytes.len()) }
 }

@@ -1,4 +1,4 @@
-//! Random fault plans on a simulated wire and a virtual clock: the protocol core of the host, its recovery and its
+//! Scenarios by name, and random fault plans, on a simulated wire and a virtual clock: the protocol core of the host, its recovery and its
 //! fencing, against the target's sessions, with a model of what the namespace may hold.
 //!
 //! 10,000 plans in an optimised build (`cargo test --release -p system-tests --test simulation`), 200 in another;
@@ -6,6 +6,7 @@
 
 mod host;
 mod model;
+mod scenarios;
 mod wire;
 
 use std::env;

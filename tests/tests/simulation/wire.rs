@@ -38,6 +38,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(hub: &Arc<Hub>, depth: u32) -> Self {
+        Self::from(hub, depth, Origin::default())
+    }
+
+    /// As a host would come from there.
+    pub(crate) fn from(hub: &Arc<Hub>, depth: u32, origin: Origin) -> Self {
         let config = ConnectionConfig {
             depth,
             header_digest: true,
@@ -48,7 +53,7 @@ impl Wire {
         };
         Self {
             host: Some(Connection::new(config)),
-            session: Some(Session::new(hub.clone(), Origin::default(), Waker::noop().clone())),
+            session: Some(Session::new(hub.clone(), origin, Waker::noop().clone())),
             up: Way::new(),
             down: Way::new(),
             hole: false,
@@ -208,6 +213,13 @@ impl Wire {
         if let Some((_, Some(bytes))) = ways.get_mut(random.below(pieces) as usize) {
             let at = random.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << random.below(8);
+        }
+    }
+
+    /// A bit of the first header that is under way to the target is flipped.
+    pub(crate) fn corrupt_next_up(&mut self) {
+        if let Some((_, Some(bytes))) = self.up.front_mut() {
+            bytes[0] ^= 0x80;
         }
     }
 

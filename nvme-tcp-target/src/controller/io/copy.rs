@@ -1,15 +1,15 @@
 //! Copy, with descriptors of format 0 (NVM, section 3.2.2).
 
 use nvme_tcp::spec::command::Sqe;
+use nvme_tcp::spec::command::nvm::{CopyRange, copy_count};
 use nvme_tcp::spec::completion::Status;
+use zerocopy::FromBytes;
 
 use super::{Context, Use, Volume, change, readable, write_status};
 use crate::memory::Room;
 
 /// MSRC + 1: the most source ranges of one command.
 pub(in crate::controller) const MAX_RANGES: u32 = 128;
-/// The length of a source range's descriptor in bytes.
-const DESCRIPTOR_LEN: usize = 32;
 /// SCT 1, SC 83h of an I/O command: command size limit exceeded.
 const SIZE_LIMIT_EXCEEDED: Status = Status::CONNECT_RESTART_DISCOVERY;
 
@@ -19,13 +19,6 @@ pub(in crate::controller) fn limits(max_transfer: u32, block_size: u32) -> (u16,
     (u16::try_from(all).unwrap_or(u16::MAX), all)
 }
 
-/// A source range: first block and number of blocks.
-fn range(descriptor: &[u8]) -> Option<(u64, u64)> {
-    let slba = descriptor.get(8..16)?.try_into().ok()?;
-    let nlb = descriptor.get(16..18)?.try_into().ok()?;
-    Some((u64::from_le_bytes(slba), u64::from(u16::from_le_bytes(nlb)) + 1))
-}
-
 pub(super) fn execute(
     context: Context<'_>,
     volume: &Volume,
@@ -33,27 +26,30 @@ pub(super) fn execute(
     room: Room<'_>,
 ) -> Result<(), Status> {
     let cdw12 = sqe.get_cdw(12);
-    let (count, format) = ((cdw12 & 0xff) + 1, cdw12 >> 8 & 0xf);
+    let (count, format) = (copy_count(sqe), cdw12 >> 8 & 0xf);
     if format != 0 {
         return Err(Status::INVALID_FIELD);
     }
     if count > MAX_RANGES {
         return Err(SIZE_LIMIT_EXCEEDED);
     }
-    let len = count as usize * DESCRIPTOR_LEN;
+    let len = count as usize * size_of::<CopyRange>();
     if sqe.sgl.length.get() as usize != len {
         return Err(Status::SGL_LENGTH_INVALID);
     }
-    let ranges: Vec<_> = room.buffer(len).chunks_exact(DESCRIPTOR_LEN).filter_map(range).collect();
+    let ranges =
+        <[CopyRange]>::ref_from_bytes(room.buffer(len)).map_err(|_| Status::SGL_LENGTH_INVALID)?.to_vec();
     let (each, all) = limits(context.max_transfer, volume.shape.block_size);
-    let blocks = ranges.iter().map(|(_, count)| *count).sum();
-    if ranges.iter().any(|(_, count)| *count > each.into()) || blocks > all.into() {
+    let blocks = ranges.iter().map(|range| u64::from(range.count())).sum();
+    if ranges.iter().any(|range| range.count() > each.into()) || blocks > all.into() {
         return Err(SIZE_LIMIT_EXCEEDED);
     }
     change(context, volume, (sqe.slba(), blocks), |state, offset, len| {
         context.check(state, Use::Read)?;
-        let places: Result<Vec<_>, _> =
-            ranges.iter().map(|(slba, count)| readable(volume, state, *slba, *count)).collect();
+        let places: Result<Vec<_>, _> = ranges
+            .iter()
+            .map(|range| readable(volume, state, range.slba.get(), range.count().into()))
+            .collect();
         // All is read before the first block is written: source and destination may overlap.
         let mut data = vec![0; len as usize];
         let mut rest = &mut data[..];

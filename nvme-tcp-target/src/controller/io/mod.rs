@@ -8,7 +8,11 @@ use std::sync::atomic::Ordering;
 
 use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::command::admin::ALL_NAMESPACES;
-use nvme_tcp::spec::command::nvm::{self, DSM_DEALLOCATE, DsmRange, WRITE_ZEROES_DEALLOCATE, block_count};
+use nvme_tcp::spec::command::nvm::{
+    self, COMPARE, COPY, DSM_DEALLOCATE, DsmRange, IoFlags, VERIFY, WRITE_UNCORRECTABLE,
+    WRITE_ZEROES_DEALLOCATE, block_count,
+};
+use nvme_tcp::spec::command::reservation::{ACQUIRE, REGISTER, RELEASE, REPORT};
 use nvme_tcp::spec::completion::Status;
 use zerocopy::FromBytes;
 
@@ -20,15 +24,6 @@ use crate::subsystem::Exported;
 
 pub(super) use copy::{MAX_RANGES, limits as copy_limits};
 
-/// OPC: Write Uncorrectable.
-const WRITE_UNCORRECTABLE: u8 = 0x04;
-/// OPC: Compare.
-pub(crate) const COMPARE: u8 = 0x05;
-/// OPC: Verify.
-const VERIFY: u8 = 0x0c;
-/// OPC: Copy.
-const COPY: u8 = 0x19;
-
 /// Each command there is, and whether it changes what is stored.
 pub(super) const COMMANDS: [(u8, bool); 13] = [
     (nvm::FLUSH, false),
@@ -39,15 +34,15 @@ pub(super) const COMMANDS: [(u8, bool); 13] = [
     (nvm::WRITE_ZEROES, true),
     (nvm::DATASET_MANAGEMENT, true),
     (VERIFY, false),
-    (reservation::REGISTER, false),
-    (reservation::REPORT, false),
-    (reservation::ACQUIRE, false),
-    (reservation::RELEASE, false),
+    (REGISTER, false),
+    (REPORT, false),
+    (ACQUIRE, false),
+    (RELEASE, false),
     (COPY, true),
 ];
 
 /// CDW12: force unit access.
-const FUA: u32 = 1 << 30;
+const FUA: u32 = IoFlags::FORCE_UNIT_ACCESS.bits();
 /// How much is read at once of what only this end looks at, in bytes.
 const PIECE: usize = 64 << 10;
 
@@ -100,7 +95,7 @@ fn flush(context: Context<'_>, volume: &Volume) -> Result<(), Status> {
 fn execute_on(context: Context<'_>, volume: &Volume, sqe: &Sqe, room: Room<'_>) -> Result<u32, Status> {
     match sqe.opcode {
         nvm::FLUSH => return flush(context, volume).map(|()| 0),
-        reservation::REGISTER | reservation::REPORT | reservation::ACQUIRE | reservation::RELEASE => {
+        REGISTER | REPORT | ACQUIRE | RELEASE => {
             return reservation::execute(context, volume, sqe, room);
         }
         _ if !volume.is_plain() => return Err(Status::INVALID_FIELD),

@@ -1,21 +1,11 @@
 //! Reservation commands (Base, section 7).
 
 use nvme_tcp::spec::command::Sqe;
+use nvme_tcp::spec::command::reservation::{ACQUIRE, REGISTER, REPORT, REPORT_EXTENDED};
 use nvme_tcp::spec::completion::Status;
 
 use super::{Context, Volume};
 use crate::memory::Room;
-
-/// OPC: Reservation Register.
-pub(super) const REGISTER: u8 = 0x0d;
-/// OPC: Reservation Report.
-pub(super) const REPORT: u8 = 0x0e;
-/// OPC: Reservation Acquire.
-pub(super) const ACQUIRE: u8 = 0x11;
-/// OPC: Reservation Release.
-pub(super) const RELEASE: u8 = 0x15;
-/// CDW11 of Reservation Report: EDS, entries with 128-bit host identifiers.
-const EXTENDED: u32 = 1;
 
 pub(super) fn execute(
     context: Context<'_>,
@@ -56,7 +46,7 @@ fn keys<const N: usize>(sqe: &Sqe, room: Room<'_>) -> Result<[u64; N], Status> {
 }
 
 fn report(context: Context<'_>, volume: &Volume, sqe: &Sqe, room: Room<'_>) -> Result<u32, Status> {
-    if sqe.get_cdw(11) & EXTENDED == 0 {
+    if sqe.get_cdw(11) & REPORT_EXTENDED == 0 {
         return Err(Status::HOST_ID_INCONSISTENT);
     }
     let wanted = (u64::from(sqe.get_cdw(10)) + 1) * 4;

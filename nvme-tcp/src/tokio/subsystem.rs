@@ -1,0 +1,109 @@
+//! Several controllers of one subsystem as one, on tokio.
+
+use std::sync::Arc;
+
+use super::lanes::Paths;
+use super::{Namespace, blocking, end, end_later, for_tasks};
+use crate::error::Result;
+use crate::multipath::{self, MultipathOptions, PathState};
+use crate::options::Options;
+use crate::rotation::Rotation;
+
+/// Several paths to one subsystem, as [`multipath::Subsystem`]: its namespaces are there as long as one path to them
+/// is. Dropping it shuts all of its controllers down, on one of the runtime's threads for blocking calls.
+///
+/// ```no_run
+/// use nvme_tcp::multipath::MultipathOptions;
+/// use nvme_tcp::{Options, host::HostIdentity, tokio::Subsystem};
+///
+/// # async fn example() -> nvme_tcp::Result<()> {
+/// let host = HostIdentity::load()?;
+/// let paths = ["10.0.0.5:4420", "10.0.1.5:4420"]
+///     .map(|portal| Options::new(portal, "nqn.2024-01.io.example:images", host.clone()));
+/// let subsystem = Subsystem::connect(paths, MultipathOptions::default()).await?;
+/// let namespace = subsystem.namespace(1).await?;
+/// let (result, block) = namespace.read_at(vec![0; 4096], 0).await;
+/// result?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Subsystem {
+    /// `None` only while it is dropped.
+    inner: Option<Arc<multipath::Subsystem>>,
+    paths: Arc<Paths>,
+}
+
+impl Subsystem {
+    /// Connects each of these paths, as [`multipath::Subsystem::connect`] does; [`Options::io_queues`] of each counts
+    /// the queues of the tasks, which are connected when the path is first taken. Where the future is given up, the
+    /// subsystem is shut down as soon as it is up.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn connect(
+        paths: impl IntoIterator<Item = Options>,
+        options: MultipathOptions,
+    ) -> Result<Self> {
+        let all: Vec<Options> = paths.into_iter().collect();
+        let paths = Paths::new(all.iter().map(|path| path.io_queues));
+        let connect = move || multipath::Subsystem::connect(all.into_iter().map(for_tasks), options);
+        let inner = blocking(connect).await?;
+        Ok(Self { inner: Some(Arc::new(inner)), paths })
+    }
+
+    /// A namespace, to read and write by whichever path is best.
+    ///
+    /// # Errors
+    /// As [`multipath::Subsystem::namespace`].
+    pub async fn namespace(&self, nsid: u32) -> Result<Namespace> {
+        let inner = self.with(move |subsystem| subsystem.namespace(nsid)).await?;
+        Ok(Namespace::new(inner, self.paths.clone()))
+    }
+
+    /// How each path to a namespace is, as [`multipath::Subsystem::paths`]. It waits for nothing.
+    pub fn paths(&self, nsid: u32) -> Vec<PathState> {
+        self.inner().paths(nsid)
+    }
+
+    /// [`Controller::rotate_keys`](crate::Controller::rotate_keys) of each path that is connected, one after the
+    /// other. Where the future is given up, it is done all the same.
+    ///
+    /// # Errors
+    /// The runtime is shut down; what becomes of each path is in the list.
+    pub async fn rotate_keys(&self) -> Result<Vec<Result<Rotation>>> {
+        self.with(|subsystem| Ok(subsystem.rotate_keys())).await
+    }
+
+    /// Calls `call` with the blocking subsystem, on one of the runtime's threads for that: everything that has no
+    /// method here. Where the future is given up, the call still goes on to its end.
+    ///
+    /// # Errors
+    /// Those of `call`; [`ErrorKind::ShutDown`](crate::ErrorKind::ShutDown) where the runtime is shut down before it
+    /// ran.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&multipath::Subsystem) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.inner().clone();
+        blocking(move || call(&inner)).await
+    }
+
+    /// Shuts all controllers down in good order.
+    pub async fn shutdown(mut self) {
+        end(self.inner.take(), &self.paths).await;
+    }
+
+    fn inner(&self) -> &Arc<multipath::Subsystem> {
+        self.inner.as_ref().expect("a subsystem that is not being dropped")
+    }
+}
+
+impl Drop for Subsystem {
+    fn drop(&mut self) {
+        end_later(self.inner.take(), &self.paths);
+    }
+}
