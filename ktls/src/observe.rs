@@ -1,6 +1,7 @@
-//! What the kernel tells of its TLS: counters of the network namespace, the state of one socket, the features of a
-//! network card; and all of it as text for Prometheus.
+//! What the kernel tells of its TLS: counters of the network namespace, the state of one socket, the features and
+//! counters of a network card; and all of it as text for Prometheus.
 
+mod counters;
 mod device;
 mod metrics;
 
@@ -13,6 +14,7 @@ use std::path::Path;
 use ktls_sys::tls;
 use thiserror::Error;
 
+pub use counters::DeviceCounters;
 pub use device::{DeviceTls, DeviceTlsError, Offload};
 pub use metrics::Metrics;
 
@@ -39,6 +41,14 @@ pub enum TlsStatError {
         /// What stands there.
         got: String,
     },
+    /// A counter stands there twice.
+    #[error("{TLS_STAT}, line {line}: \"{name}\" stands there twice")]
+    Twice {
+        /// Which line, from 1.
+        line: usize,
+        /// The counter's name.
+        name: String,
+    },
 }
 
 /// The counters of /proc/net/tls_stat (Documentation/networking/tls.rst): those that this kernel has, in
@@ -64,7 +74,7 @@ impl TlsStat {
 
     /// Takes the text of such a file.
     pub fn parse(text: &str) -> Result<Self, TlsStatError> {
-        let mut counters = Vec::new();
+        let mut this = Self::default();
         for (index, line) in text.lines().enumerate() {
             let mut words = line.split_whitespace();
             let (Some(name), value, None) = (words.next(), words.next(), words.next()) else {
@@ -73,9 +83,12 @@ impl TlsStat {
             let Some(value) = value.and_then(|value| value.parse().ok()) else {
                 return Err(TlsStatError::Line { line: index + 1, got: line.to_owned() });
             };
-            counters.push((name.to_owned(), value));
+            if this.get(name).is_some() {
+                return Err(TlsStatError::Twice { line: index + 1, name: name.to_owned() });
+            }
+            this.counters.push((name.to_owned(), value));
         }
-        Ok(Self { counters })
+        Ok(this)
     }
 
     /// The counter `name`, such as "TlsTxSw", if this kernel has it.
@@ -324,6 +337,12 @@ mod tests {
         for text in ["TlsTxSw 1\nTlsRxSw\n", "TlsTxSw 1\nTlsRxSw -1\n", "TlsTxSw 1\nTlsRxSw 1 2\n"] {
             assert!(matches!(TlsStat::parse(text), Err(TlsStatError::Line { line: 2, .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_counter_stands_there_once() {
+        let error = TlsStat::parse("TlsTxSw 1\nTlsRxSw 1\nTlsTxSw 2\n").unwrap_err();
+        assert!(matches!(error, TlsStatError::Twice { line: 3, name } if name == "TlsTxSw"));
     }
 
     #[test]

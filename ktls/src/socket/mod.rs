@@ -15,6 +15,7 @@ pub(crate) mod handshake;
 mod info;
 mod options;
 mod recv;
+mod sealing;
 mod send;
 pub(crate) mod shared;
 
@@ -40,7 +41,7 @@ use crate::record::process::{Opener, Sealer};
 use crate::sys;
 use handshake::Blocking;
 use recv::Opening;
-use send::Sealing;
+use sealing::Sealing;
 use shared::Shared;
 
 /// A TCP connection with TLS on it.
