@@ -15,8 +15,8 @@ use socket_support::{FRAGMENT, Peer, SUITE, established, kernel_has_tls, pattern
 
 /// Random sequences, with this process at both ends.
 const CASES: u32 = 2000;
-/// Those of each pairing with the kernel in it, whose ciphers are slow in the lab: three pairings on two kernels make 2,400.
-const KERNEL_CASES: u32 = 400;
+/// Those of each pairing with the kernel in it, whose ciphers are slow in the lab: three pairings on two kernels make 2,100.
+const KERNEL_CASES: u32 = 350;
 
 /// One call.
 #[derive(Clone, Debug)]
