@@ -56,6 +56,6 @@ pub mod tokio;
 
 pub use error::Error;
 pub use event::{Event, Flow};
-pub use probe::{Probe, SuiteProbe, probe, probe_cipher};
+pub use probe::{Probe, SuiteProbe, probe, probe_cipher, probe_ciphers};
 pub use record::budget::Budget;
 pub use socket::{Direction, Info, Layer, Options, RecvHalf, SealedBy, SendHalf, Socket, Wait, Why};

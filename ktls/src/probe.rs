@@ -1,7 +1,8 @@
 //! What this kernel's TLS can do, found out by trying on a pair of sockets on loopback.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub struct Probe {
     pub no_pad: bool,
     /// `TLS_TX_MAX_PAYLOAD_LEN` (Linux 6.19): records can be made smaller for a peer that asks for it.
     pub max_payload: bool,
+    /// A file's pages are sent without a copy (sendfile(2)).
+    pub sendfile: bool,
     /// The kernel tells how many records each key was used for (Linux 6.0).
     pub counts_records: bool,
     /// A key can be replaced (Linux 6.14), so KeyUpdate works.
@@ -47,6 +50,8 @@ pub struct Probe {
 
 /// What the first complete probe of this process found.
 static FOUND: Mutex<Option<Probe>> = Mutex::new(None);
+/// The same of every cipher.
+static CIPHERS: Mutex<Vec<SuiteProbe>> = Mutex::new(Vec::new());
 
 /// Tries this kernel's TLS, and keeps the answer for this process. That there is none is not kept: the
 /// module may be loaded later. It takes well below a millisecond, and needs neither rights nor /proc.
@@ -60,6 +65,20 @@ pub fn probe() -> Probe {
         *found = Some(probe.clone());
     }
     probe
+}
+
+/// Tries every cipher of linux/tls.h in each of its versions, as [`probe_cipher`] does, and keeps the answer for this
+/// process where the kernel has TLS.
+pub fn probe_ciphers() -> Vec<SuiteProbe> {
+    let mut found = CIPHERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !found.is_empty() {
+        return found.clone();
+    }
+    let probes: Vec<_> = RecordCipher::all().map(probe_cipher).collect();
+    if probe().missing.is_none() {
+        found.clone_from(&probes);
+    }
+    probes
 }
 
 /// Tries one cipher of one version now: also those that this library itself has not. A kernel may look for a
@@ -105,6 +124,7 @@ impl Probe {
             suites: Vec::new(),
             no_pad: false,
             max_payload: false,
+            sendfile: false,
             counts_records: false,
             rekey: false,
         }
@@ -151,6 +171,11 @@ impl Probe {
             self.no_pad,
             "It opens records straight into the reader's memory.",
             "It copies received data once; Linux 6.0 or later need not.",
+        );
+        feature(
+            self.sendfile,
+            "It sends files without a copy.",
+            "Whether it sends files without a copy could not be tried: memfd_create(2) is forbidden here.",
         );
         feature(
             self.max_payload,
@@ -217,6 +242,7 @@ impl Trial {
         let (a, b) = (self.pair.a.as_fd(), self.pair.b.as_fd());
         probe.no_pad = sys::tls::expect_no_pad(b).is_ok();
         probe.counts_records = self.counts().unwrap_or(false);
+        probe.sendfile = self.sends_a_file().unwrap_or(false);
         probe.max_payload = sys::tls::max_payload(a, 4096).is_ok();
         probe.rekey = random_key(self.key.cipher())
             .and_then(|next| sys::tls::install_key(a, Flow::Send, &next))
@@ -226,14 +252,27 @@ impl Trial {
     /// Whether one record, sent and received, is one record more at both ends.
     fn counts(&self) -> io::Result<bool> {
         let (a, b) = (self.pair.a.as_fd(), self.pair.b.as_fd());
-        self.pair.b.set_read_timeout(Some(Duration::from_secs(2)))?;
         sys::msg::send(a, &[IoSlice::new(b"1")], None, Wait::Block)?;
-        let mut byte = [0];
-        sys::msg::receive(b, &mut [IoSliceMut::new(&mut byte)], Wait::Block)?;
+        let byte = self.receive()?;
         let cipher = self.key.cipher();
         let sent = sys::tls::record_sequence(a, Flow::Send, cipher)?;
         let received = sys::tls::record_sequence(b, Flow::Receive, cipher)?;
-        Ok(&byte == b"1" && sent == 1 && received == 1)
+        Ok(byte == b'1' && sent == 1 && received == 1)
+    }
+
+    /// Whether what a file holds comes out at the other end.
+    fn sends_a_file(&self) -> io::Result<bool> {
+        let mut file = File::from(sys::msg::memory_file()?);
+        file.write_all(b"2")?;
+        let sent = sys::msg::send_file(self.pair.a.as_fd(), file.as_fd(), 0, 1)?;
+        Ok(sent == 1 && self.receive()? == b'2')
+    }
+
+    fn receive(&self) -> io::Result<u8> {
+        self.pair.b.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut byte = [0];
+        sys::msg::receive(self.pair.b.as_fd(), &mut [IoSliceMut::new(&mut byte)], Wait::Block)?;
+        Ok(byte[0])
     }
 }
 
@@ -264,8 +303,15 @@ mod tests {
         let probe = probe();
         match &probe.missing {
             Some(_) => assert!(probe.suites.is_empty()),
-            None => assert_eq!(probe.suites.len(), CipherSuite::ALL.len()),
+            None => {
+                assert_eq!(probe.suites.len(), CipherSuite::ALL.len());
+                assert!(probe.sendfile, "every kernel with TLS sends files: {probe}");
+            }
         }
         assert_eq!(probe, Probe::run());
+        let ciphers = probe_ciphers();
+        assert!(ciphers.iter().map(|probe| probe.suite).eq(RecordCipher::all()));
+        assert!(probe.suites.iter().all(|suite| ciphers.contains(suite)), "{probe}");
+        assert_eq!(ciphers, probe_ciphers());
     }
 }

@@ -13,6 +13,7 @@ with_both_layers!(
     records_of_every_size_allocate_nothing,
     records_taken_in_place_allocate_nothing,
     files_allocate_nothing,
+    pages_that_the_kernel_takes_are_not_read,
     waiting_in_vain_allocates_nothing,
 );
 
@@ -87,6 +88,17 @@ fn files_allocate_nothing(layer: Layer) {
             }
         }
     });
+}
+
+/// By sendfile(2) also where the call may not wait; else a buffer is made for what is read.
+fn pages_that_the_kernel_takes_are_not_read(layer: Layer) {
+    let [mut a, _b] = pair(layer);
+    a.tcp().set_nonblocking(true).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"contents").unwrap();
+    let before = alloc_support::calls();
+    assert_eq!(a.halves().0.send_file(file.as_fd(), 0, 8, Wait::Now).unwrap(), 8);
+    assert_eq!(alloc_support::calls() == before, layer == Layer::Kernel);
 }
 
 fn waiting_in_vain_allocates_nothing(layer: Layer) {

@@ -51,8 +51,7 @@ fn files_are_served_and_downloaded() {
     let (path, key) = (certificate.path(), certificate.key());
     let arguments = [path.as_os_str(), key.as_os_str(), folder.path().as_os_str(), "127.0.0.1:0".as_ref()];
     let server = Peer::start(serve.to_str().unwrap(), arguments);
-    let port = address(&server).rsplit(':').next().unwrap().to_owned();
-    let from = format!("localhost:{port}");
+    let from = address(&server);
     let get = |what: &str| run(&get, &[from.as_ref(), OsStr::new(what), path.as_os_str()]);
     let (well, got, said) = get("/data");
     assert!(well && got == data, "{} bytes: {said}\n{}", got.len(), server.said());
@@ -88,6 +87,27 @@ fn the_probe_names_every_cipher() {
     for word in ["TLS_AES_128_GCM_SHA256 to send", "ARIA-256-GCM of TLS 1.2 to receive", "TLS_SM4_CCM_SM3"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+}
+
+/// As in a container: nobody's user, and no /proc.
+#[test]
+fn the_probe_needs_neither_rights_nor_proc() {
+    const TEST: &str = "the_probe_needs_neither_rights_nor_proc";
+    let Some(probe) = example("probe", TEST) else { return };
+    let (well, as_usual, _) = run::<&str>(&probe, &[]);
+    assert!(well);
+    let script = "mount -t tmpfs none /proc && test ! -e /proc/self && \
+                  exec chroot --userspec=65534:65534 / sh -c 'echo inside && exec \"$0\"' \"$0\"";
+    let arguments = ["--mount".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref(), probe.as_os_str()];
+    let output = Command::new("unshare").args(arguments).stdin(Stdio::null()).output();
+    let Some((output, said)) = output.ok().and_then(|output| {
+        let said = String::from_utf8_lossy(&output.stdout).strip_prefix("inside\n")?.to_owned();
+        Some((output, said))
+    }) else {
+        return skip(TEST, "no file systems of one's own can be had here (unshare; needs root)");
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, String::from_utf8_lossy(&as_usual));
 }
 
 #[test]

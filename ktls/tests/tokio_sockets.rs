@@ -298,6 +298,9 @@ fn a_file_goes_in_whole(layer: Layer) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&data).unwrap();
     let reader = drain(peer, usize::MAX);
+    // So that sendfile(2) does not hold the task up.
+    let flags = nix::fcntl::fcntl(socket.tcp(), nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    assert!(nix::fcntl::OFlag::from_bits_retain(flags).contains(nix::fcntl::OFlag::O_NONBLOCK));
     let (_read, mut write) = socket.into_split();
     runtime.block_on(in_time(async {
         let mut offset = 0;
@@ -329,7 +332,7 @@ fn a_socket_comes_back_from_the_reactor(layer: Layer) {
     let (mut socket, mut peer) = socket_with_peer(&runtime, layer);
     peer.send_data(b"first second");
     runtime.block_on(in_time(socket.read_exact(&mut [0; 6]))).unwrap();
-    let mut socket = socket.into_socket();
+    let mut socket = socket.into_socket().unwrap();
     let mut rest = [0; 6];
     std::io::Read::read_exact(&mut socket, &mut rest).unwrap();
     assert_eq!(&rest, b"second");

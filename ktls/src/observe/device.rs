@@ -56,10 +56,10 @@ pub enum DeviceTlsError {
     #[error("{0:?} is no name of a network device")]
     Name(String),
     /// The kernel has no such device, or no ethtool netlink (Linux 5.7), or does not answer.
-    #[error("ethtool netlink: {0}")]
+    #[error("ethtool: {0}")]
     Io(#[from] io::Error),
     /// The answer is not what its documentation says.
-    #[error("ethtool netlink's answer cannot be read: {0}")]
+    #[error("ethtool's answer cannot be read: {0}")]
     Malformed(&'static str),
 }
 
@@ -69,10 +69,7 @@ impl DeviceTls {
     /// # Errors
     /// [`DeviceTlsError`].
     pub fn ask(device: &str) -> Result<Self, DeviceTlsError> {
-        let fits = (1..=15).contains(&device.len());
-        if !fits || device.bytes().any(|byte| matches!(byte, 0 | b'/' | b' ')) {
-            return Err(DeviceTlsError::Name(device.to_owned()));
-        }
+        check_name(device)?;
         let mut answer = vec![0; 64 * 1024];
         let name = attribute(CTRL_ATTR_FAMILY_NAME, b"ethtool\0");
         let len = ask_generic(&request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &name), &mut answer)?;
@@ -115,6 +112,15 @@ impl DeviceTls {
             sentence(Flow::Receive, self.receive, "tls-hw-rx-offload"),
         ]
     }
+}
+
+/// Refuses what is no name of a device.
+pub(super) fn check_name(device: &str) -> Result<(), DeviceTlsError> {
+    let fits = (1..=15).contains(&device.len());
+    if !fits || device.bytes().any(|byte| matches!(byte, 0 | b'/' | b' ')) {
+        return Err(DeviceTlsError::Name(device.to_owned()));
+    }
+    Ok(())
 }
 
 /// Takes the number of the family out of the answer to `CTRL_CMD_GETFAMILY`.
@@ -210,7 +216,7 @@ mod tests {
     fn loopback_takes_no_keys_or_it_is_said_why_not() {
         match DeviceTls::ask("lo") {
             Ok(found) => assert!(!found.send.active && !found.receive.active),
-            Err(error @ DeviceTlsError::Io(_)) => assert!(error.to_string().starts_with("ethtool netlink: ")),
+            Err(error @ DeviceTlsError::Io(_)) => assert!(error.to_string().starts_with("ethtool: ")),
             Err(error) => panic!("{error}"),
         }
         assert!(matches!(DeviceTls::ask("no-such-dev"), Err(DeviceTlsError::Io(_))));

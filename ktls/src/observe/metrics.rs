@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Conf, DeviceTls, SocketTls, TlsStat};
+use super::{Conf, DeviceCounters, DeviceTls, SocketTls, TlsStat};
 use crate::event::Flow;
 use crate::probe::Probe;
 
@@ -51,6 +51,7 @@ impl Metrics {
         for (feature, has) in [
             ("no_pad", probe.no_pad),
             ("max_payload", probe.max_payload),
+            ("sendfile", probe.sendfile),
             ("counts_records", probe.counts_records),
             ("rekey", probe.rekey),
         ] {
@@ -94,6 +95,15 @@ impl Metrics {
             ];
             let help = "Whether a network card can take keys, and whether it is switched on.";
             self.gauge("ktls_device_offload", help, &labels, value.into());
+        }
+    }
+
+    /// What a network card counts.
+    pub fn device_counters(&mut self, name: &str, counters: &DeviceCounters) {
+        for (counter, value) in counters.iter() {
+            let labels = [("device", name.to_owned()), ("counter", counter.to_owned())];
+            let help = "What a network card's driver counts (ethtool -S).";
+            self.add("ktls_device_total", "counter", help, &labels, value);
         }
     }
 
@@ -166,6 +176,7 @@ mod tests {
             "a\"\\\n",
             &DeviceTls { send: Offload { supported: true, active: false }, ..DeviceTls::default() },
         );
+        metrics.device_counters("eth0", &DeviceCounters::default());
         metrics.socket("peer", &SocketTls { tx: Some(Conf::Software), ..SocketTls::default() });
         let text = metrics.to_string();
         let expected = "\

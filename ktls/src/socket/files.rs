@@ -1,11 +1,12 @@
 //! Files and pipes: sent and received without a copy where the kernel seals and opens.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 use super::Wait;
 use super::recv::{Opening, RecvHalf};
-use super::send::{Sealing, SendHalf};
+use super::sealing::Sealing;
+use super::send::SendHalf;
 use crate::error::Error;
 use crate::sys;
 
@@ -18,8 +19,11 @@ impl SendHalf {
     /// call again with what is left. What was accepted ends with a record, also where the file has become shorter
     /// meanwhile; where it changes, either content goes.
     ///
-    /// The kernel's layer takes the file's pages without a copy where it may wait; with [`Wait::Now`],
-    /// which sendfile(2) does not have, and in the process's layer the file is read.
+    /// The kernel's layer takes the file's pages without a copy. sendfile(2) knows nothing of [`Wait::Now`]: with it
+    /// that is so where the descriptor is non-blocking, as on tokio, or by [`set_nonblocking`] of
+    /// [`tcp`](Self::tcp). Elsewhere, and in the process's layer, the file is read.
+    ///
+    /// [`set_nonblocking`]: std::net::TcpStream::set_nonblocking
     ///
     /// # Errors
     /// As [`send_vectored`](Self::send_vectored), and those of reading the file, which end nothing.
@@ -31,9 +35,11 @@ impl SendHalf {
         wait: Wait,
     ) -> Result<usize, Error> {
         self.ready(wait)?;
-        if let (Sealing::Kernel(kernel), Wait::Block) = (&mut self.sealing, wait) {
-            let result = kernel.send_file(self.shared.fd(), file, offset, len);
-            return self.pages_sent(result, wait);
+        if self.takes_pages(wait)? {
+            if let Sealing::Kernel(kernel) = &mut self.sealing {
+                let result = kernel.send_file(self.shared.fd(), file, offset, len, wait);
+                return self.pages_sent(result, wait);
+            }
         }
         let mut chunk = std::mem::take(&mut self.file_chunk);
         chunk.resize(CHUNK, 0);
@@ -63,44 +69,64 @@ impl SendHalf {
         }
     }
 
-    /// Sends at most `len` bytes from a pipe (splice(2)), waiting for them and for room, and gives their number:
-    /// 0 where nobody can write to the pipe any more. The last record stays open where `more` is to come, as with
-    /// [`send_more`](Self::send_more).
+    /// Sends at most `len` bytes from a pipe (splice(2)), and gives their number: 0 where nobody can write to the pipe
+    /// any more. The last record stays open where `more` is to come, as with [`send_more`](Self::send_more) (kernels
+    /// before 6.5 end it, and hold it back). To go on, call again with what is left: nothing leaves the pipe that is not
+    /// accepted.
     ///
-    /// The kernel's layer takes the pipe's pages without a copy; the process's layer reads them.
+    /// [`Wait::Now`] is for the pipe too, and `WouldBlock` may be either's: poll(2) both. The kernel's layer takes the
+    /// pipe's pages without a copy; the process's layer reads them. Nobody else may read from the pipe meanwhile.
     ///
     /// # Errors
-    /// As [`send_vectored`](Self::send_vectored), and those of the pipe, which end nothing.
-    pub fn splice_from(&mut self, pipe: BorrowedFd<'_>, len: usize, more: bool) -> Result<usize, Error> {
-        self.ready(Wait::Block)?;
+    /// As [`send_vectored`](Self::send_vectored), and those of the pipe, which end nothing. [`Error::Io`] of the kind
+    /// `InvalidInput` for [`Wait::Now`] where the kernel seals and the descriptor is blocking: splice(2) would wait.
+    /// [`set_nonblocking`](std::net::TcpStream::set_nonblocking) of [`tcp`](Self::tcp) is the mend; then
+    /// [`Wait::Block`] no longer waits.
+    pub fn splice_from(
+        &mut self,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+        more: bool,
+        wait: Wait,
+    ) -> Result<usize, Error> {
+        self.ready(wait)?;
+        let pages = self.takes_pages(wait)?;
         if let Sealing::Kernel(kernel) = &mut self.sealing {
-            let result = kernel.splice(self.shared.fd(), pipe, len, more);
-            return self.pages_sent(result, Wait::Block);
+            if !pages {
+                let why = "the descriptor is blocking, so splice(2) would wait: set_nonblocking(true)";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
+            }
+            let result = kernel.splice(self.shared.fd(), pipe, len, more, wait);
+            return self.pages_sent(result, wait);
         }
         // What is read from a pipe is gone from it: no more is read than is taken for certain.
-        let written = self.write_out(Wait::Block);
+        let written = self.write_out(wait);
         self.latch(written)?;
-        let Sealing::Process(sealer) = &self.sealing else {
-            unreachable!("the kernel's layer is done above")
-        };
-        let most = sealer.capacity().min(len).min(CHUNK);
+        let mut most = self.sealing.capacity().min(len);
         if most == 0 && len > 0 {
-            // The key is at its limit, or an open record is in the way: this says which, or makes room.
-            self.flush(Wait::Block)?;
-            let Sealing::Process(sealer) = &self.sealing else { return Ok(0) };
-            sealer.meter().check()?;
+            // The key is at its limit, or what is here already is in the way: this says which, or makes room.
+            self.flush(wait)?;
+            self.sealing.meter().check()?;
+            most = self.sealing.capacity().min(len);
+            if most == 0 {
+                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+            }
         }
-        let Sealing::Process(sealer) = &self.sealing else { return Ok(0) };
-        let most = sealer.capacity().min(len).min(CHUNK);
         let mut chunk = std::mem::take(&mut self.file_chunk);
         chunk.resize(CHUNK, 0);
-        let part = chunk.get_mut(..most).unwrap_or_default();
-        let result = sys::splice::read(pipe, part).map_err(Error::Io).and_then(|read| {
+        let part = chunk.get_mut(..most.min(CHUNK)).unwrap_or_default();
+        let result = sys::splice::read(pipe, part, wait).map_err(Error::Io).and_then(|read| {
             let bufs = [IoSlice::new(part.get(..read).unwrap_or_default())];
-            if more { self.send_more(&bufs, Wait::Block) } else { self.send_vectored(&bufs, Wait::Block) }
+            if more { self.send_more(&bufs, wait) } else { self.send_vectored(&bufs, wait) }
         });
         self.file_chunk = chunk;
         result
+    }
+
+    /// Whether the kernel can be given pages by a call that does what `wait` says.
+    fn takes_pages(&self, wait: Wait) -> io::Result<bool> {
+        let kernel = matches!(self.sealing, Sealing::Kernel(_));
+        Ok(kernel && (wait == Wait::Block || sys::msg::never_waits(self.shared.fd())?))
     }
 
     /// What became of pages given to the kernel. No error is latched: it may be that of the file, and the
@@ -180,7 +206,6 @@ impl RecvHalf {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::os::fd::AsFd;
 
     use super::*;
@@ -198,7 +223,9 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         let mut got = vec![0; written];
-        assert_eq!(sys::splice::read(reader.as_fd(), &mut got).unwrap(), written);
+        assert_eq!(sys::splice::read(reader.as_fd(), &mut got, Wait::Now).unwrap(), written);
         assert!(got.iter().all(|&byte| byte == 7));
+        let empty = sys::splice::read(reader.as_fd(), &mut got, Wait::Now).unwrap_err();
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -16,6 +16,7 @@ mod info;
 mod options;
 mod own_calls;
 mod recv;
+mod sealing;
 mod send;
 pub(crate) mod shared;
 
@@ -41,7 +42,7 @@ use crate::record::process::{Opener, Sealer};
 use crate::sys;
 use handshake::Blocking;
 use recv::Opening;
-use send::Sealing;
+use sealing::Sealing;
 use shared::Shared;
 
 /// A TCP connection with TLS on it.

@@ -122,7 +122,9 @@ impl Options {
     }
 }
 
-/// Whether one call may wait. It is said at each call; the descriptor itself stays blocking.
+/// Whether one call may wait. It is said at each call; the descriptor itself stays blocking. (But for
+/// [`send_file`](crate::SendHalf::send_file) and [`splice_from`](crate::SendHalf::splice_from), which say what a
+/// non-blocking one is for.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wait {
     /// Never: what cannot be done at once is an I/O error of the kind `WouldBlock`.

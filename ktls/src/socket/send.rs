@@ -8,22 +8,15 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::error::Error;
-use crate::event::{Event, Flow};
+use crate::event::Event;
 use crate::handshake::key_update_message;
-use crate::probe::probe;
 use crate::record::ContentType;
-use crate::record::budget::{Budget, Meter};
+use crate::record::budget::Budget;
 use crate::record::kernel;
-use crate::record::process::Sealer;
+use crate::socket::sealing::Sealing;
 use crate::socket::shared::Shared;
 use crate::socket::{SealedBy, Wait};
 use crate::sys;
-
-/// Who seals.
-pub(super) enum Sealing {
-    Process(Box<Sealer>),
-    Kernel(Box<kernel::Sender>),
-}
 
 /// How far close_notify has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +70,7 @@ impl SendHalf {
             return Ok(0);
         }
         loop {
-            let result = match &mut self.sealing {
-                Sealing::Process(sealer) => seal_and_send(self.shared.fd(), sealer, bufs, more, wait),
-                Sealing::Kernel(kernel) => kernel.send(self.shared.fd(), bufs, more, wait),
-            };
+            let result = self.sealing.send(self.shared.fd(), bufs, more, wait);
             if !self.is_receivers(&result) {
                 return self.latch(result);
             }
@@ -101,15 +91,7 @@ impl SendHalf {
 
     fn close_and_write_out(&mut self, wait: Wait) -> Result<bool, Error> {
         loop {
-            let closed = match &mut self.sealing {
-                Sealing::Process(sealer) => sealer.close_record()?,
-                Sealing::Kernel(kernel) => match kernel.close_record(self.shared.fd(), wait) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => {
-                        return Ok(false);
-                    }
-                    result => result.map(|()| true)?,
-                },
-            };
+            let Some(closed) = self.sealing.close_record(self.shared.fd(), wait)? else { return Ok(false) };
             if !self.write_out(wait)? || closed {
                 return Ok(!self.has_pending());
             }
@@ -119,20 +101,14 @@ impl SendHalf {
     /// Whether accepted bytes wait to be sent: an open record, or sealed bytes, of which the kernel's own layer
     /// keeps none here.
     pub fn has_pending(&self) -> bool {
-        match &self.sealing {
-            Sealing::Process(sealer) => !sealer.pending().is_empty() || sealer.has_open_record(),
-            Sealing::Kernel(kernel) => kernel.has_open_record(),
-        }
+        self.sealing.has_pending()
     }
 
     /// Gives back the memory of buffers that hold nothing, and says whether they did: for a connection that
     /// will be idle. The next call that needs one makes it again.
     pub fn release_buffers(&mut self) -> bool {
         self.file_chunk = Vec::new();
-        match &mut self.sealing {
-            Sealing::Process(sealer) => sealer.release(),
-            Sealing::Kernel(_) => true,
-        }
+        self.sealing.release()
     }
 
     /// Sends `content`, which is not empty, as one record of its own type, and gives the number of bytes
@@ -210,27 +186,17 @@ impl SendHalf {
 
     /// How far the present key has been used.
     pub fn budget(&self) -> Budget {
-        match &self.sealing {
-            Sealing::Process(sealer) => sealer.meter().budget(),
-            Sealing::Kernel(kernel) => kernel.meter().budget(),
-        }
+        self.sealing.meter().budget()
     }
 
     /// What happened since the last call.
     pub fn take_event(&mut self) -> Option<Event> {
-        self.meter().take_event()
+        self.sealing.meter_mut().take_event()
     }
 
     /// The TCP socket, for addresses and options. Writing to it breaks the connection.
     pub fn tcp(&self) -> &TcpStream {
         self.shared.tcp()
-    }
-
-    fn meter(&mut self) -> &mut Meter {
-        match &mut self.sealing {
-            Sealing::Process(sealer) => sealer.meter_mut(),
-            Sealing::Kernel(kernel) => kernel.meter_mut(),
-        }
     }
 
     /// Refuses where nothing can be sent any more, and does what the receiving half has left to do.
@@ -266,13 +232,7 @@ impl SendHalf {
 
     /// Refuses where the kernel is known not to change keys: nothing was sent, so nothing has ended.
     fn check_rekey(&self) -> Result<(), Error> {
-        match &self.sealing {
-            Sealing::Process(sealer) => sealer.check_next_key(),
-            Sealing::Kernel(kernel) => {
-                kernel.check_next_key()?;
-                if probe().rekey { Ok(()) } else { Err(Error::RekeyUnsupported { direction: Flow::Send }) }
-            }
-        }
+        self.sealing.check_rekey()
     }
 
     fn send_key_update(&mut self, request: bool, wait: Wait) -> Result<(), Error> {
@@ -325,10 +285,7 @@ impl SendHalf {
     }
 
     pub(super) fn write_out(&mut self, wait: Wait) -> Result<bool, Error> {
-        match &mut self.sealing {
-            Sealing::Process(sealer) => Ok(write_out(self.shared.fd(), sealer, wait)?),
-            Sealing::Kernel(_) => Ok(true),
-        }
+        Ok(self.sealing.write_out(self.shared.fd(), wait)?)
     }
 
     /// Whether the error is one of the receiving direction, which the kernel gave to this half because it
@@ -388,62 +345,5 @@ impl fmt::Debug for SendHalf {
             .field("closing", &self.closing)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// Seals and sends in turns until all is accepted or the socket takes no more.
-fn seal_and_send(
-    fd: BorrowedFd<'_>,
-    sealer: &mut Sealer,
-    bufs: &[IoSlice<'_>],
-    more: bool,
-    wait: Wait,
-) -> Result<usize, Error> {
-    let seal = |sealer: &mut Sealer, taken| {
-        if more { sealer.seal_more(bufs, taken) } else { sealer.seal(bufs, taken) }
-    };
-    let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-    let mut taken = 0;
-    loop {
-        let sealed = match seal(sealer, taken) {
-            Ok(sealed) => sealed,
-            Err(_) if taken > 0 => return Ok(taken),
-            Err(error) => return Err(error),
-        };
-        taken += sealed;
-        let all_gone = match write_out(fd, sealer, wait) {
-            Ok(all_gone) => all_gone,
-            // A timeout or a signal: what was accepted stays accepted.
-            Err(error) if taken > 0 && Error::from(io::Error::from(error.kind())).is_retryable() => {
-                return Ok(taken);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if taken == total && all_gone {
-            return Ok(taken);
-        }
-        if !all_gone {
-            // Part of it may have gone, so that there is room for more.
-            taken += seal(sealer, taken).unwrap_or(0);
-            if taken == 0 {
-                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
-            }
-            return Ok(taken);
-        }
-    }
-}
-
-/// Sends what is pending, and says whether all of it has gone.
-fn write_out(fd: BorrowedFd<'_>, sealer: &mut Sealer, wait: Wait) -> io::Result<bool> {
-    loop {
-        let pending = sealer.pending();
-        if pending.is_empty() {
-            return Ok(true);
-        }
-        match sys::msg::send(fd, &[IoSlice::new(pending)], None, wait) {
-            Ok(n) => sealer.sent(n),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => return Ok(false),
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! anything, none decides anything.
 #![allow(unsafe_code)] // System calls with pointers cannot be made without it.
 
+pub(crate) mod ethtool;
 pub(crate) mod msg;
 pub(crate) mod netlink;
 #[cfg(feature = "tokio")]

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,22 @@ pub(crate) fn send_file(
     let _guard = PipeSignal::hold()?;
     // SAFETY: `offset` is a valid off_t for the length of the call; no other memory is involved.
     check(unsafe { libc::sendfile(fd.as_raw_fd(), file.as_raw_fd(), &mut offset, len) })
+}
+
+/// An empty file in memory (memfd_create(2)).
+pub(crate) fn memory_file() -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string that lives for ever.
+    let raw = unsafe { libc::memfd_create(c"ktls".as_ptr(), libc::MFD_CLOEXEC) };
+    check(raw as isize)?;
+    // SAFETY: `raw` was just made, is open, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Whether sendfile(2) and splice(2), which have no MSG_DONTWAIT, never wait for this socket (`O_NONBLOCK`).
+pub(crate) fn never_waits(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) } as isize)?;
+    Ok(flags & libc::O_NONBLOCK as usize != 0)
 }
 
 /// Reads from `file` at `offset` by pread(2), without moving the file's own position.

@@ -26,8 +26,12 @@ pub(crate) fn splice(
     check(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) })
 }
 
-/// Reads what a pipe has, waiting until it has something; 0 where nobody can write to it any more.
-pub(crate) fn read(pipe: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+/// Reads what a pipe has, waiting until it has something if `wait` allows it; 0 where nobody can write to it any
+/// more. Nobody else may read from it meanwhile.
+pub(crate) fn read(pipe: BorrowedFd<'_>, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+    if wait == Wait::Now && !super::msg::is_ready(pipe, libc::POLLIN)? {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     let (data, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `data` points to `len` bytes that are ours to write for the length of the call.
     check(unsafe { libc::read(pipe.as_raw_fd(), data.cast(), len) })

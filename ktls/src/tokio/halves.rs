@@ -111,7 +111,8 @@ impl WriteHalf {
         self.attempt(|half| half.send_vectored(bufs, Wait::Now)).await
     }
 
-    /// Sends a part of a file, as [`SendHalf::send_file`]. The file is read in the task: a slow disk holds it up.
+    /// Sends a part of a file, as [`SendHalf::send_file`]: by sendfile(2) where the kernel seals. A slow disk holds
+    /// the task up.
     ///
     /// # Errors
     /// As there, but never `WouldBlock`.

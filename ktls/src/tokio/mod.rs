@@ -94,7 +94,7 @@ impl Socket {
         Self::from_socket(crate::Socket::from_keys(stream.into_std()?, keys, options)?)
     }
 
-    /// Puts a socket on the reactor of the runtime that this is called in.
+    /// Puts a socket on the reactor of the runtime that this is called in. The descriptor is made non-blocking.
     ///
     /// # Errors
     /// [`Error::Io`] where the reactor refuses the descriptor.
@@ -103,14 +103,20 @@ impl Socket {
     /// Outside of a runtime with I/O enabled.
     pub fn from_socket(socket: crate::Socket) -> Result<Self, Error> {
         let crate::Socket { send, recv, info } = socket;
+        // For sendfile(2): all other calls say themselves that they do not wait.
+        send.tcp().set_nonblocking(true)?;
         let registered = Registered::new(send.shared())?;
         let read = ReadHalf::new(registered.clone(), recv);
         Ok(Self { read, write: WriteHalf::new(registered, send), info })
     }
 
-    /// Takes the socket off the reactor.
-    pub fn into_socket(self) -> crate::Socket {
-        crate::Socket { send: self.write.into_inner(), recv: self.read.into_inner(), info: self.info }
+    /// Takes the socket off the reactor. The descriptor is made blocking.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the system refuses that.
+    pub fn into_socket(self) -> Result<crate::Socket, Error> {
+        self.tcp().set_nonblocking(false)?;
+        Ok(crate::Socket { send: self.write.into_inner(), recv: self.read.into_inner(), info: self.info })
     }
 
     /// What the connection turned out to be.

@@ -8,7 +8,7 @@ use ktls::handshake::{
     ServerHandshake, record_length,
 };
 use ktls::keys::TrafficSecret;
-use ktls::observe::{DeviceTls, SocketTls, TlsStat};
+use ktls::observe::{DeviceCounters, DeviceTls, SocketTls, TlsStat};
 use ktls::record::budget::{DEFAULT_LIMIT, Meter};
 use ktls::record::process::Opener;
 use ktls::secret::Secret;
@@ -112,10 +112,18 @@ pub(crate) fn control_messages(bytes: &[u8]) {
     }
 }
 
-/// Answers of the kernel, and the text of its counters.
+/// Answers of the kernel, and the text of its counters. A driver's counters come by two answers: the last byte says how
+/// long the second one is.
 pub(crate) fn netlink(bytes: &[u8]) {
     let _ = SocketTls::parse(bytes);
     let _ = DeviceTls::parse(bytes);
+    if let Some((&len, bytes)) = bytes.split_last() {
+        let (names, values) = bytes.split_at(bytes.len().saturating_sub(usize::from(len)));
+        if let Ok(counters) = DeviceCounters::parse(names, values, |_| true) {
+            assert!(counters.iter().count() * 8 <= values.len());
+            assert!(counters.explain("eth0").len() <= counters.iter().count());
+        }
+    }
     if let Ok(stat) = TlsStat::parse(&String::from_utf8_lossy(bytes)) {
         assert_eq!(stat.since(&stat).iter().map(|(_, value)| value).sum::<u64>(), 0);
     }

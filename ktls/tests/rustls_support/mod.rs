@@ -15,6 +15,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite, ve
 
 /// The name in the certificate.
 pub const NAME: &str = "localhost";
+/// For who would have to look the name up.
+pub const ADDRESS: &str = "127.0.0.1";
 
 /// Every version and cipher that rustls has.
 pub fn ciphers() -> Vec<RecordCipher> {
@@ -45,7 +47,7 @@ pub fn openssl_arguments(cipher: RecordCipher) -> [&'static str; 3] {
     }
 }
 
-/// A certificate for [`NAME`] that signs itself, and its key, as files.
+/// A certificate for [`NAME`] and [`ADDRESS`] that signs itself, and its key, as files.
 pub struct Certificate {
     folder: tempfile::TempDir,
 }
@@ -57,7 +59,7 @@ impl Certificate {
         let config = folder.path().join("config");
         let text = format!(
             "[req]\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\n[ext]\n\
-             basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:{NAME}\n"
+             basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:{NAME},IP:{ADDRESS}\n"
         );
         std::fs::write(&config, text).unwrap();
         let this = Self { folder };

@@ -1,11 +1,14 @@
 //! The tests without a fixture.
 
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 
-use ktls::cipher::CipherSuite;
+use ktls::cipher::{Cipher, CipherSuite, RecordCipher, Version};
+use ktls::keys::{DirectionKey, RawKeys};
 use ktls::record::ContentType;
-use ktls::{Error, Layer, Options, Socket, Wait, Why};
+use ktls::record::budget::{DEFAULT_LIMIT, Meter};
+use ktls::record::process::{Opener, Sealer};
+use ktls::{Error, Flow, Layer, Options, Socket, Wait, Why};
 
 use crate::harness::{Pairing, receive, receive_exactly, send, try_receive};
 use crate::socket_support::{
@@ -14,7 +17,15 @@ use crate::socket_support::{
 };
 
 pairs!(keysizes, tls_v6ops);
-alone!(non_established, no_pad, prequeue, tls_13_tx_max_payload_len, tls_13_tx_max_payload_len_open_rec);
+alone!(
+    non_established,
+    no_pad,
+    prequeue,
+    tls_12_tx_max_payload_len,
+    tls_12_tx_max_payload_len_open_rec,
+    tls_13_tx_max_payload_len,
+    tls_13_tx_max_payload_len_open_rec,
+);
 
 /// Every cipher has its key's size in both layers.
 fn keysizes(pairing: Pairing) {
@@ -94,32 +105,73 @@ fn prequeue(layer: Layer) {
     });
 }
 
-/// The kernel's tests of this name set it for TLS 1.2; here it is the record_size_limit of TLS 1.3.
-fn tls_13_tx_max_payload_len(layer: Layer) {
+/// The next record from `socket`, and so on until `len` bytes have come: their lengths.
+fn record_lengths(peer: &mut Peer, len: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut got, mut lens) = (Vec::new(), Vec::new());
+    while got.len() < len {
+        let (_, part) = peer.receive().unwrap();
+        lens.push(part.len());
+        got.extend(part);
+    }
+    (got, lens)
+}
+
+/// Keys without a handshake, of TLS 1.2, whose record_size_limit (RFC 8449) is the kernel's TLS_TX_MAX_PAYLOAD_LEN.
+fn with_tls_12_peer(layer: Layer, max_send_fragment: usize) -> (Socket, Peer) {
+    let cipher = RecordCipher::new(Version::Tls12, Cipher::Aes128Gcm).unwrap();
+    let key = |fill| DirectionKey::new(cipher, &[fill; 16], &[fill; 12], 1).unwrap();
+    let meter = |direction| Meter::new(direction, DEFAULT_LIMIT, DEFAULT_LIMIT);
+    let (a, stream) = tcp_pair();
+    let keys = RawKeys::new(key(1), key(2)).unwrap().max_send_fragment(max_send_fragment);
+    let socket = Socket::from_keys(a, keys, &Options::new().layer(layer)).unwrap();
+    let sealer = Sealer::with_key(key(2), FRAGMENT, meter(Flow::Send)).unwrap();
+    let opener = Opener::with_key(key(1), meter(Flow::Receive)).unwrap();
+    (socket, Peer { stream, sealer, opener })
+}
+
+fn with_tls_13_peer(layer: Layer, max_send_fragment: usize) -> (Socket, Peer) {
+    with_peer_and(&Options::new().layer(layer), max_send_fragment)
+}
+
+/// No record is longer than the peer takes, and none that is asked for goes.
+fn max_payload_len(with_peer: impl Fn(usize) -> (Socket, Peer)) {
     for limit in [64, 128, 1000, FRAGMENT] {
-        let (mut socket, mut peer) = with_peer_and(&Options::new().layer(layer), limit);
+        let (mut socket, mut peer) = with_peer(limit);
         let data = pattern(3 * limit + 1);
         send(&mut socket, &data);
-        let mut got = Vec::new();
-        while got.len() < data.len() {
-            let (_, part) = peer.receive().unwrap();
-            assert!(part.len() <= limit, "{} bytes of at most {limit}", part.len());
-            got.extend(part);
-        }
+        let (got, lens) = record_lengths(&mut peer, data.len());
+        assert!(lens.iter().all(|&len| len <= limit), "{lens:?} of at most {limit}");
         assert!(got == data);
         let refused = socket.halves().0.send_record(ContentType::Handshake, &vec![4; limit + 1], Wait::Block);
         assert!(matches!(refused, Err(Error::RecordSize { .. })), "{refused:?}");
     }
 }
 
-/// A send that leaves a record part full: the next one begins another record, and keeps to the limit.
+/// A send that leaves a record part full: the next one begins another record, and keeps to the limit. What goes into
+/// a record that is open fills it up to the limit and no further.
+fn max_payload_len_open_rec((mut socket, mut peer): (Socket, Peer)) {
+    send(&mut socket, &pattern(300));
+    send(&mut socket, &pattern(300));
+    assert_eq!(record_lengths(&mut peer, 600).1, [256, 44, 256, 44]);
+    let part = pattern(300);
+    let more = socket.halves().0.send_more(&[IoSlice::new(&part[..100])], Wait::Block);
+    assert_eq!(more.unwrap(), 100);
+    send(&mut socket, &part[100..]);
+    assert_eq!(record_lengths(&mut peer, 300), (part, vec![256, 44]));
+}
+
+fn tls_12_tx_max_payload_len(layer: Layer) {
+    max_payload_len(|limit| with_tls_12_peer(layer, limit));
+}
+
+fn tls_12_tx_max_payload_len_open_rec(layer: Layer) {
+    max_payload_len_open_rec(with_tls_12_peer(layer, 256));
+}
+
+fn tls_13_tx_max_payload_len(layer: Layer) {
+    max_payload_len(|limit| with_tls_13_peer(layer, limit));
+}
+
 fn tls_13_tx_max_payload_len_open_rec(layer: Layer) {
-    let (mut socket, mut peer) = with_peer_and(&Options::new().layer(layer), 256);
-    send(&mut socket, &pattern(300));
-    send(&mut socket, &pattern(300));
-    let mut lens = Vec::new();
-    while lens.iter().sum::<usize>() < 600 {
-        lens.push(peer.receive().unwrap().1.len());
-    }
-    assert_eq!(lens, [256, 44, 256, 44]);
+    max_payload_len_open_rec(with_tls_13_peer(layer, 256));
 }

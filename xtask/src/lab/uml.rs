@@ -27,13 +27,16 @@ pub(super) const SKIPPED_FILE: &str = "skipped";
 
 /// Names the script that runs programs of a newer suite, for tests; empty where there are none.
 const NEWER_PROGRAMS: &str = "NVME_TCP_NEWER_PROGRAMS";
+/// Names a folder with a GnuTLS that has kernel TLS, which no Debian brings (docs/ktls-gnutls.md): handed on.
+const GNUTLS: &str = "NVME_TCP_GNUTLS";
 
 const MEMORY_MIB: u64 = 1024;
 const MODULES: &str = "/usr/lib/uml/modules";
 /// The kernel cannot load modules by itself from where they lie, so all are loaded: also the parts that the
-/// ciphers' templates are made of. The last two are for sock_diag.
+/// ciphers' templates are made of. After those: two for sock_diag,
+/// a device with counters of its own, and IPv6.
 const LOAD: &str = "tls gcm ccm ctr ghash_generic chacha20poly1305 chacha chacha_generic poly1305_generic cryptd \
-                    inet_diag tcp_diag";
+                    inet_diag tcp_diag veth ipv6";
 /// Where a fresh file system may be mounted: the first that is there and hides nothing that is needed.
 const SCRATCH: [&str; 5] = ["/tmp", "/mnt", "/media", "/srv", "/opt"];
 
@@ -178,7 +181,7 @@ fn init_script(
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME={scratch} TMPDIR={scratch} RUST_BACKTRACE=1
 export NVME_TCP_LAB=uml {tool_variable}={tool} {skipped_variable}={results}/{SKIPPED_FILE}
-export {NEWER_PROGRAMS}={newer_programs}
+export {NEWER_PROGRAMS}={newer_programs} {GNUTLS}={gnutls}
 results={results}
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -216,6 +219,7 @@ cat /proc/net/tls_stat >"$results/tls_stat.before"
         skipped_variable = suite::SKIPPED,
         modules = quoted(&modules.to_string_lossy()),
         newer_programs = quoted(&newer_programs.unwrap_or(Path::new("")).to_string_lossy()),
+        gnutls = quoted(&std::env::var_os(GNUTLS).unwrap_or_default().to_string_lossy()),
         step_seconds = STEP_DEADLINE.as_secs(),
     );
     for step in steps {

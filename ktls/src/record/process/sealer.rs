@@ -154,12 +154,26 @@ impl Sealer {
     }
 
     /// How much application data [`seal`](Self::seal) takes for certain, in bytes.
-    pub(crate) fn capacity(&self) -> usize {
-        let room = MAX_PENDING.saturating_sub(self.pending().len()) / (OVERHEAD + self.fragment);
+    pub(crate) fn capacity(&mut self) -> usize {
+        if self.start >= self.pending().len() {
+            self.move_to_front();
+        }
+        // What was sent already is in the way until the rest is moved.
+        let behind = (MAX_PENDING + CONTROL_ROOM).saturating_sub(self.out.len());
+        let bytes = MAX_PENDING.saturating_sub(self.pending().len()).min(behind);
+        let room = bytes / (OVERHEAD + self.fragment);
         let budget = self.meter.budget();
         let left = usize::try_from(budget.limit.saturating_sub(budget.used)).unwrap_or(usize::MAX);
         // One record may be open, another begun.
         room.min(left).saturating_sub(usize::from(self.has_open_record())).saturating_mul(self.fragment)
+    }
+
+    /// Moves what is pending over what was sent.
+    fn move_to_front(&mut self) {
+        let pending = self.pending().len();
+        self.out.copy_within(self.start.., 0);
+        self.out.truncate(pending);
+        self.start = 0;
     }
 
     /// Seals `content` as one record of its own, and says whether there was room. A key past its limit
@@ -240,9 +254,7 @@ impl Sealer {
         // Data waits until moving costs no more than was sent since; a control record does not.
         let worth_it = self.start >= pending || limit > MAX_PENDING;
         if self.start > 0 && worth_it && self.out.capacity() - self.out.len() < OVERHEAD + MAX_FRAGMENT_LEN {
-            self.out.copy_within(self.start.., 0);
-            self.out.truncate(pending);
-            self.start = 0;
+            self.move_to_front();
         }
         let needed = self.out.len() + OVERHEAD + len;
         if self.out.capacity() < needed {

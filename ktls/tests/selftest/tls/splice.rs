@@ -35,7 +35,7 @@ fn pipe() -> (File, File) {
 fn splice_from(socket: &mut Socket, pipe: &File, len: usize, more: bool) {
     let mut moved = 0;
     while moved < len {
-        let n = socket.halves().0.splice_from(pipe.as_fd(), len - moved, more).unwrap();
+        let n = socket.halves().0.splice_from(pipe.as_fd(), len - moved, more, Wait::Block).unwrap();
         assert!(n > 0, "the pipe ended after {moved} of {len} bytes");
         moved += n;
     }
@@ -64,7 +64,11 @@ fn splice_from_pipe(pairing: Pairing) {
     splice_from(&mut a, &reader, LEN, false);
     assert!(receive_exactly(&mut b, LEN) == data);
     drop(writer);
-    assert_eq!(a.halves().0.splice_from(reader.as_fd(), LEN, false).unwrap(), 0, "the end of the pipe");
+    assert_eq!(
+        a.halves().0.splice_from(reader.as_fd(), LEN, false, Wait::Block).unwrap(),
+        0,
+        "the end of the pipe"
+    );
 }
 
 /// The record stays open until a call that ends it.
@@ -154,7 +158,7 @@ fn splice_short(pairing: Pairing) {
     let (reader, mut writer) = pipe();
     writer.write_all(&pattern(100)).unwrap();
     drop(writer);
-    assert_eq!(a.halves().0.splice_from(reader.as_fd(), 16_384, false).unwrap(), 100);
+    assert_eq!(a.halves().0.splice_from(reader.as_fd(), 16_384, false, Wait::Block).unwrap(), 100);
     assert_eq!(receive(&mut b, 1000), pattern(100));
 }
 

@@ -1,0 +1,161 @@
+//! Who seals what a connection sends: the kernel or this process, behind one face.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+use crate::error::Error;
+use crate::event::Flow;
+use crate::probe::probe;
+use crate::record::budget::Meter;
+use crate::record::kernel;
+use crate::record::process::Sealer;
+use crate::socket::Wait;
+use crate::sys;
+
+/// Who seals.
+pub(super) enum Sealing {
+    Process(Box<Sealer>),
+    Kernel(Box<kernel::Sender>),
+}
+
+impl Sealing {
+    pub(super) fn meter(&self) -> &Meter {
+        match self {
+            Self::Process(sealer) => sealer.meter(),
+            Self::Kernel(kernel) => kernel.meter(),
+        }
+    }
+
+    pub(super) fn meter_mut(&mut self) -> &mut Meter {
+        match self {
+            Self::Process(sealer) => sealer.meter_mut(),
+            Self::Kernel(kernel) => kernel.meter_mut(),
+        }
+    }
+
+    /// Whether accepted bytes wait here: an open record, or sealed bytes.
+    pub(super) fn has_pending(&self) -> bool {
+        match self {
+            Self::Process(sealer) => !sealer.pending().is_empty() || sealer.has_open_record(),
+            Self::Kernel(kernel) => kernel.has_open_record(),
+        }
+    }
+
+    /// How much application data [`send`](Self::send) takes for certain, in bytes: the kernel's layer keeps none here.
+    pub(super) fn capacity(&mut self) -> usize {
+        match self {
+            Self::Process(sealer) => sealer.capacity(),
+            Self::Kernel(_) => 0,
+        }
+    }
+
+    /// Gives back buffers that hold nothing, and says whether it did.
+    pub(super) fn release(&mut self) -> bool {
+        match self {
+            Self::Process(sealer) => sealer.release(),
+            Self::Kernel(_) => true,
+        }
+    }
+
+    /// Refuses where the kernel is known not to change keys: nothing was sent, so nothing has ended.
+    pub(super) fn check_rekey(&self) -> Result<(), Error> {
+        match self {
+            Self::Process(sealer) => sealer.check_next_key(),
+            Self::Kernel(kernel) => {
+                kernel.check_next_key()?;
+                if probe().rekey { Ok(()) } else { Err(Error::RekeyUnsupported { direction: Flow::Send }) }
+            }
+        }
+    }
+
+    /// Sends application data, and gives how much of it was accepted.
+    pub(super) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        bufs: &[IoSlice<'_>],
+        more: bool,
+        wait: Wait,
+    ) -> Result<usize, Error> {
+        match self {
+            Self::Process(sealer) => seal_and_send(fd, sealer, bufs, more, wait),
+            Self::Kernel(kernel) => kernel.send(fd, bufs, more, wait),
+        }
+    }
+
+    /// Ends the record that is open, and says whether there was room for it here; `None` where the kernel has none
+    /// now and the call may not wait.
+    pub(super) fn close_record(&mut self, fd: BorrowedFd<'_>, wait: Wait) -> Result<Option<bool>, Error> {
+        match self {
+            Self::Process(sealer) => sealer.close_record().map(Some),
+            Self::Kernel(kernel) => match kernel.close_record(fd, wait) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => Ok(None),
+                result => Ok(result.map(|()| Some(true))?),
+            },
+        }
+    }
+
+    /// Sends what is sealed here, and says whether all of it has gone.
+    pub(super) fn write_out(&mut self, fd: BorrowedFd<'_>, wait: Wait) -> io::Result<bool> {
+        match self {
+            Self::Process(sealer) => write_out(fd, sealer, wait),
+            Self::Kernel(_) => Ok(true),
+        }
+    }
+}
+
+/// Seals and sends in turns until all is accepted or the socket takes no more.
+fn seal_and_send(
+    fd: BorrowedFd<'_>,
+    sealer: &mut Sealer,
+    bufs: &[IoSlice<'_>],
+    more: bool,
+    wait: Wait,
+) -> Result<usize, Error> {
+    let seal = |sealer: &mut Sealer, taken| {
+        if more { sealer.seal_more(bufs, taken) } else { sealer.seal(bufs, taken) }
+    };
+    let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+    let mut taken = 0;
+    loop {
+        let sealed = match seal(sealer, taken) {
+            Ok(sealed) => sealed,
+            Err(_) if taken > 0 => return Ok(taken),
+            Err(error) => return Err(error),
+        };
+        taken += sealed;
+        let all_gone = match write_out(fd, sealer, wait) {
+            Ok(all_gone) => all_gone,
+            // A timeout or a signal: what was accepted stays accepted.
+            Err(error) if taken > 0 && Error::from(io::Error::from(error.kind())).is_retryable() => {
+                return Ok(taken);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if taken == total && all_gone {
+            return Ok(taken);
+        }
+        if !all_gone {
+            // Part of it may have gone, so that there is room for more.
+            taken += seal(sealer, taken).unwrap_or(0);
+            if taken == 0 {
+                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+            }
+            return Ok(taken);
+        }
+    }
+}
+
+/// Sends what is pending, and says whether all of it has gone.
+fn write_out(fd: BorrowedFd<'_>, sealer: &mut Sealer, wait: Wait) -> io::Result<bool> {
+    loop {
+        let pending = sealer.pending();
+        if pending.is_empty() {
+            return Ok(true);
+        }
+        match sys::msg::send(fd, &[IoSlice::new(pending)], None, wait) {
+            Ok(n) => sealer.sent(n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
