@@ -32,6 +32,8 @@ mod error;
 mod fabrics;
 mod keyring;
 mod namespace;
+#[cfg(feature = "io-uring")]
+mod ring;
 mod sysfs;
 
 pub use connect::Connect;
@@ -39,4 +41,6 @@ pub use device::Device;
 pub use error::KernelError;
 pub use fabrics::{Connected, Kernel};
 pub use namespace::Namespace;
+#[cfg(feature = "io-uring")]
+pub use ring::{Ring, RingCompletion, RingData};
 pub use sysfs::{Block, Controller, Path, Subsystem};

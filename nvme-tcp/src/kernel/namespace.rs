@@ -53,6 +53,16 @@ impl Namespace {
         &self.device
     }
 
+    /// Its character device, `/dev/ng0n1` for `/dev/nvme0n1`: for commands by io_uring, and past the page cache.
+    ///
+    /// # Errors
+    /// As [`Device::open`]. Linux 5.13 made the first.
+    pub fn generic(&self) -> Result<Device> {
+        let path = self.device.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().replacen("nvme", "ng", 1));
+        Device::open(path.with_file_name(name.unwrap_or_default()))
+    }
+
     /// Fills `buffer` with what stands at `offset`.
     ///
     /// # Errors
@@ -154,6 +164,7 @@ mod tests {
         std::fs::create_dir(root.path().join("dev")).unwrap();
         // In the place of a block device, a file of its size.
         std::fs::write(root.path().join("dev/nvme0n1"), vec![0; 16_384]).unwrap();
+        std::fs::write(root.path().join("dev/ng0n1"), "").unwrap();
         let block = Block { name: "nvme0n1".into(), nsid: 1, size: 16_384, block_size: 4096 };
         let namespace = Namespace::open(root.path(), &block).unwrap();
         namespace.write_at(&[5; 4096], 8192).unwrap();
@@ -165,6 +176,7 @@ mod tests {
         assert!(matches!(unaligned.kind(), ErrorKind::Unaligned { what: "length", .. }), "{unaligned}");
         let outside = namespace.write_at(&back, 12_288).unwrap_err();
         assert!(matches!(outside.kind(), ErrorKind::OutOfRange { end: 20_480, .. }), "{outside}");
+        assert_eq!(namespace.generic().unwrap().path(), root.path().join("dev/ng0n1"));
         // A file takes no commands.
         assert!(namespace.compare(&[0; 4096], 0).is_err() && namespace.deallocate(0, 4096).is_err());
     }

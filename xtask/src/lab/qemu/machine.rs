@@ -16,8 +16,10 @@ use crate::suite::read_file;
 
 /// The ports on which the guest's target listens; lab.sh makes them.
 const SERVICES: [u16; 5] = [4420, 4421, 4422, 4423, 4424];
-/// From start to an answer of the agent. Software emulation on a busy machine takes half a minute.
-const BOOT: Duration = Duration::from_secs(240);
+/// From start to an answer of the agent. Software emulation takes ten seconds by itself, and minutes on a busy machine.
+const BOOT: Duration = Duration::from_secs(900);
+/// A guest whose console says nothing more for so long has stopped.
+const STILL: Duration = Duration::from_secs(180);
 /// A guest that KVM runs says its first word in a second. Some machines have KVM and run no guest.
 const FIRST_WORD: Duration = Duration::from_secs(8);
 /// The memory holds what all tests together write at one time.
@@ -66,7 +68,12 @@ impl Machine {
             }
             fs::write(&stalled, here)?;
         }
-        Self::start(packages, image, folder, Accelerator::Emulation)
+        let emulated = || Self::start(packages, image, folder, Accelerator::Emulation);
+        // On a busy machine a guest may stand still before its first word.
+        emulated().or_else(|error| {
+            println!("qemu: {error}; once more");
+            emulated()
+        })
     }
 
     fn start(packages: &Packages, image: &Image, folder: &Path, accelerator: Accelerator) -> Result<Self> {
@@ -126,13 +133,20 @@ impl Machine {
     fn wait_for_agent(&mut self, start: Instant) -> Result<()> {
         let mut asked: Option<BufReader<UnixStream>> = None;
         let mut line = String::new();
+        let (mut said, mut since) = (0, start);
         let error = loop {
             if let Some(ended) = self.child.try_wait()? {
                 break format!("QEMU ended: {ended}");
             }
-            let silent = fs::metadata(&self.console).map_or(0, |file| file.len()) == 0;
-            if self.accelerator == Accelerator::Kvm && silent && start.elapsed() > FIRST_WORD {
+            let console = fs::metadata(&self.console).map_or(0, |file| file.len());
+            if self.accelerator == Accelerator::Kvm && console == 0 && start.elapsed() > FIRST_WORD {
                 return Err("its console stays empty".into());
+            }
+            if console > said {
+                (said, since) = (console, Instant::now());
+            }
+            if since.elapsed() > STILL {
+                break format!("its console says nothing more since {} s", STILL.as_secs());
             }
             if start.elapsed() > BOOT {
                 break format!("no answer of the agent in {} s", BOOT.as_secs());
