@@ -3,7 +3,7 @@
 
 use nvme_tcp::Options;
 use nvme_tcp::psk::ConfiguredKey;
-use system_tests::{host, image};
+use system_tests::{DEADLINE, host, image};
 
 const SIZES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 516 << 10, 1 << 20, 8 << 20];
 
@@ -16,7 +16,9 @@ fn main() {
     };
     let block: u32 = block.parse().expect("a block size");
     let digests = digests == "true";
-    let mut options = Options::new(address, nqn, host()).digests(digests, digests);
+    // An emulated guest on a busy machine may stand still for half a minute.
+    let options = Options::new(address, nqn, host()).keep_alive(2 * DEADLINE).timeout(2 * DEADLINE);
+    let mut options = options.digests(digests, digests);
     if let Some(key) = key {
         options = options.tls(ConfiguredKey::from_file(key).unwrap());
     }
