@@ -1,13 +1,15 @@
-//! Connects with the kernel's own initiator, lists, reads a namespace back and disconnects:
+//! Connects with the kernel's own initiator, lists, passes commands through by ioctl and by io_uring, and disconnects:
 //! `kernel <address> <port> <subsystem NQN> [<key file>]`. Wants root and the module nvme-tcp; with a key, tlshd.
 
 use std::time::Duration;
 
 use nvme_tcp::host::HostIdentity;
-use nvme_tcp::kernel::{Connect, Device, Kernel};
+use nvme_tcp::kernel::{Connect, Device, Kernel, Namespace, Ring, RingData};
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::{Error, RawCommand, RawData};
 
+/// Commands that are outstanding at a time.
+const DEPTH: u32 = 8;
 const USAGE: &str = "usage: kernel <address> <port> <subsystem NQN> [<key file>]";
 
 fn main() {
@@ -68,7 +70,7 @@ fn use_it(kernel: &Kernel, made: &nvme_tcp::kernel::Connected) -> Result<(), Box
     let mut back = vec![0; block];
     let read = RawCommand::new(0x02, namespace.id());
     let done = namespace.device().io(&read, RawData::Read(&mut back))?;
-    let same = done.status.is_success() && back == pattern;
+    let same = done.status.is_success() && back == pattern && by_io_uring(&namespace)? == pattern;
     namespace.write_at(&before, 0)?;
     namespace.flush()?;
     if !same {
@@ -76,4 +78,26 @@ fn use_it(kernel: &Kernel, made: &nvme_tcp::kernel::Connected) -> Result<(), Box
     }
     println!("wrote and read {block} bytes of namespace {}", namespace.id());
     Ok(())
+}
+
+/// The first block, by one of several Read commands at a time.
+fn by_io_uring(namespace: &Namespace) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut ring = Ring::new(namespace.generic()?, DEPTH)?;
+    for block in 0..DEPTH {
+        let read = RawCommand { cdw10: [block, 0, 0, 0, 0, 0], ..RawCommand::new(0x02, namespace.id()) };
+        ring.io(&read, RingData::Read(vec![0; namespace.block_size() as usize]))?;
+    }
+    let (mut first, mut count) = (Vec::new(), 0);
+    while let Some(done) = ring.wait()? {
+        let status = done.result?.status;
+        if !status.is_success() {
+            return Err(format!("command {} by io_uring: {status}", done.number).into());
+        }
+        count += 1;
+        if done.number == 0 {
+            first = done.data;
+        }
+    }
+    println!("io_uring: {count} commands at a time");
+    Ok(first)
 }

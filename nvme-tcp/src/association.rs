@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::auth::{Agreed, AuthError, Host, SecureChannel};
 use crate::connector::{Connector, Opened, TlsFacts};
 use crate::driver::shared::{Buffer, Request, SharedQueue};
+use crate::driver::transport::TransportError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Security;
 use crate::proto::{
@@ -279,12 +280,20 @@ fn step(queue: &SharedQueue, command: &AdminCommand) -> Result<(Cqe, Vec<u8>)> {
     };
     let mut answer = Cqe::default();
     let mut fault = None;
-    queue.execute([Request { sqe: *sqe, buffer }], |cqe, found| {
+    let executed = queue.execute([Request { sqe: *sqe, buffer }], |cqe, found| {
         (answer, fault) = (*cqe, found);
         Ok(())
-    })?;
+    });
+    let is = |kind| sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == kind;
     // A message may be shorter than the room for it.
-    let message = sqe.opcode == fabrics::OPCODE && fabrics::kind(sqe) == fabrics::AUTHENTICATION_RECEIVE;
+    let message = is(fabrics::AUTHENTICATION_RECEIVE);
+    executed.map_err(|error| match error.kind() {
+        // A target that has enough of a host may not say so.
+        ErrorKind::Lost(TransportError::Closed) if message || is(fabrics::AUTHENTICATION_SEND) => {
+            BringUpError::Authentication(AuthError::Closed).into()
+        }
+        _ => error,
+    })?;
     match fault {
         Some(DataFault::Short { .. }) if message => Ok((answer, data)),
         Some(fault) if message => Err(ErrorKind::Data { command: "Authentication Receive", fault }.into()),

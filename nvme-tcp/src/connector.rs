@@ -1,10 +1,10 @@
 //! Opens connections: TCP, TLS with one identity at a time, ICReq and ICResp.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use std::{io, iter};
 
 use ktls::handshake::{ClientConfig, Psk};
 
@@ -15,7 +15,7 @@ use crate::driver::shared::TICK;
 use crate::driver::transport::{self, TransportError, Wait};
 use crate::driver::wire::{Intake, Outlet};
 use crate::driver::{Engine, Flush};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, TriedIdentities};
 use crate::options::{Options, Security};
 use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
 use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, TlsPsk, candidates};
@@ -180,7 +180,9 @@ impl Connector {
         }
         let mut engine = Engine::new(connection, depth, Outlet::new(send), self.bell.clone());
         let mut intake = Intake::new(recv);
-        let negotiated = self.initialize(&mut engine, &mut intake, deadline, tls.is_some())?;
+        let taken =
+            tls.as_ref().map(|tls| TriedIdentities::of(iter::once((tls.identity_version, tls.origin))));
+        let negotiated = self.initialize(&mut engine, &mut intake, deadline, taken)?;
         Ok(Opened { engine, intake, negotiated, tls, peer })
     }
 
@@ -213,11 +215,12 @@ impl Connector {
         deadline: Instant,
     ) -> Result<((transport::SendHalf, transport::RecvHalf), Option<TlsFacts>, SocketAddr)> {
         let count = candidates.len();
+        let tried = TriedIdentities::of(candidates.iter().map(|psk| (psk.version(), psk.origin())));
         let first = winner.load(Ordering::Relaxed);
         let mut failure = None;
         for index in (0..count).map(|n| (first + n) % count) {
             let psk = &candidates[index];
-            match self.handshake(psk, to, deadline) {
+            match self.handshake(psk, tried, to, deadline) {
                 Ok((socket, peer)) => {
                     winner.store(index, Ordering::Relaxed);
                     let tls = TlsFacts {
@@ -245,10 +248,12 @@ impl Connector {
     fn handshake(
         &self,
         psk: &TlsPsk,
+        tried: TriedIdentities,
         to: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<(ktls::Socket, SocketAddr)> {
-        let failed = |source| Error::from(ErrorKind::Tls { address: self.options.address.clone(), source });
+        let failed =
+            |source| Error::from(ErrorKind::Tls { address: self.options.address.clone(), tried, source });
         let (stream, peer) = self.tcp(to, deadline)?;
         let identity = psk.identity().as_bytes().to_vec();
         let psk = Psk::new(identity, psk.secret().clone(), psk.hash()).map_err(|e| failed(e.into()))?;
@@ -262,9 +267,9 @@ impl Connector {
         engine: &mut Engine,
         intake: &mut Intake,
         deadline: Instant,
-        tls: bool,
+        taken: Option<TriedIdentities>,
     ) -> Result<Negotiated> {
-        let address = || self.options.address.clone();
+        let (address, tls) = (|| self.options.address.clone(), taken.is_some());
         loop {
             let flushed = engine.flush().map_err(|error| match error.kind() {
                 ErrorKind::Lost(TransportError::Io(e)) if is_gone(e) => {
@@ -289,7 +294,8 @@ impl Connector {
                     return Err(ErrorKind::NoIcResp { address: address(), tls }.into());
                 }
                 Err(TransportError::Tls(source)) => {
-                    return Err(ErrorKind::Tls { address: address(), source }.into());
+                    let tried = taken.unwrap_or(TriedIdentities::BothVersions);
+                    return Err(ErrorKind::Tls { address: address(), tried, source }.into());
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -3,6 +3,7 @@
 mod errno;
 mod hint;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -13,13 +14,44 @@ use crate::driver::transport::TransportError;
 use crate::host::HostError;
 use crate::kernel::KernelError;
 use crate::proto::{BringUpError, DataFault, Violation};
-use crate::psk::{KeyFileError, PskError};
+use crate::psk::{IdentityVersion, KeyFileError, Origin, PskError};
 use crate::spec::completion::Status;
 use crate::spec::malformed::Malformed;
 use crate::spec::pdu::FatalStatus;
 
 /// The result of this library's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Which PSK identities a connection was tried with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TriedIdentities {
+    /// Those of a configured key, of either version.
+    BothVersions,
+    /// Those of a configured key, of version 0 only.
+    Version0,
+    /// Those of a configured key, of version 1 only.
+    Version1,
+    /// That of the key that authentication agreed on.
+    Generated,
+}
+
+impl TriedIdentities {
+    pub(crate) fn of(tried: impl Iterator<Item = (IdentityVersion, Origin)>) -> Self {
+        let mut versions = BTreeSet::new();
+        for (version, origin) in tried {
+            if origin == Origin::Generated {
+                return Self::Generated;
+            }
+            versions.insert(version == IdentityVersion::V0);
+        }
+        match versions.iter().collect::<Vec<_>>()[..] {
+            [true] => Self::Version0,
+            [false] => Self::Version1,
+            _ => Self::BothVersions,
+        }
+    }
+}
 
 /// How far an error reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +137,8 @@ pub enum ErrorKind {
     Tls {
         /// With whom.
         address: String,
+        /// With which identities.
+        tried: TriedIdentities,
         /// Why.
         source: ktls::Error,
     },

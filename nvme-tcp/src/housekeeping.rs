@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::tender::{Tender, Turn};
 use crate::association::Association;
+use crate::auth::AuthError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Replacement};
 use crate::generations::Generations;
@@ -83,10 +84,16 @@ struct Housekeeper {
 fn fails_for_good(error: &Error) -> bool {
     use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
     let refused = error.status().is_some_and(|status| status.do_not_retry());
-    let secret = matches!(
-        error.kind(),
-        ErrorKind::BringUp(Authentication(_) | AuthenticationRequired | SecureChannelRequired)
-    );
+    let secret = match error.kind() {
+        // Or it was the network.
+        ErrorKind::BringUp(Authentication(AuthError::Closed)) => false,
+        kind => {
+            matches!(
+                kind,
+                ErrorKind::BringUp(Authentication(_) | AuthenticationRequired | SecureChannelRequired)
+            )
+        }
+    };
     refused || secret || matches!(error.kind(), ErrorKind::Key(_) | ErrorKind::ShutDown)
 }
 

@@ -42,8 +42,8 @@
 //! - [`multipath`] makes one of several controllers of a subsystem.
 //! - `tokio`, behind the feature of that name, is the same on tokio's reactor, with several paths and keys that change.
 //! - [`trace`] shows what goes over the connections, PDU by PDU, with no data and no key in it.
-//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices; [`Options::attach`] opens a
-//!   [`Namespace`] by either, as a setting says.
+//! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices, many at a time behind the feature
+//!   `io-uring`; [`Options::attach`] opens a [`Namespace`] by either, as a setting says.
 //!
 //! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
 //!
@@ -87,7 +87,7 @@ pub use controller::{
     HostBehavior, NamespaceIds, NewNamespace, NumberOfQueues, PowerManagement, RawCommand, RawCompletion,
     RawData,
 };
-pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope};
+pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope, TriedIdentities};
 pub use events::{Event, Events};
 pub use key_source::{KeySource, KeySourceError, KeyringKey};
 pub use namespace::{

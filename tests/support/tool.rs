@@ -17,10 +17,21 @@ pub struct Tool {
 impl Tool {
     /// A call with these arguments.
     pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new(Self::path());
-        command.args(args).env_remove("NVME_TCP_TLS_KEY");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut tool = Self::other(Self::path(), args);
+        tool.command.env_remove("NVME_TCP_TLS_KEY");
+        tool
+    }
+
+    /// A call of another program of these tests.
+    pub fn other<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, input: None }
+    }
+
+    /// The call itself, and what it is given on standard input.
+    pub(crate) fn into_parts(self) -> (Command, Option<Vec<u8>>) {
+        (self.command, self.input)
     }
 
     /// Where it is: `NVME_TCP_TOOL`, else the release build beside these tests, made now.

@@ -1,7 +1,7 @@
-//! DH-HMAC-CHAP between our initiator on this machine and the Linux kernel's target in the QEMU lab.
+//! DH-HMAC-CHAP between our initiator, on this machine and in the guest, and the Linux kernel's target in the QEMU lab.
 
-use system_tests::qemu::{Export, Lab, NVMET, Port, cell, newer, secret};
-use system_tests::{KeyFile, Run, Tool, image};
+use system_tests::qemu::{Export, Lab, Port, secret};
+use system_tests::{KeyFile, Run, Tool, image, on_both_sides};
 
 const GROUPS: [&str; 6] = ["null", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192"];
 
@@ -44,7 +44,7 @@ impl<'a> Guarded<'a> {
 
     fn list(&self, port: Port, flags: &[&str]) -> Run {
         let list = Tool::new(["list", &self.export.uri(port, None), "--json", "--hostnqn", &self.host]);
-        list.args(flags).run()
+        self.lab.run(list.args(flags))
     }
 
     fn one_way(&self) -> [&str; 2] {
@@ -71,108 +71,78 @@ fn every_group(lab: &Lab, name: &str, hash: &str, both: bool) {
     }
 }
 
-#[test]
-fn nvmet_chap_one_way_sha256() {
-    cell("nvmet_chap_one_way_sha256", NVMET, "DH-HMAC-CHAP one way, SHA-256, every group", |lab| {
-        every_group(lab, "chap256", "sha256", false);
-    });
-}
+on_both_sides!(nvmet_chap_one_way_sha256, "DH-HMAC-CHAP one way, SHA-256, every group", None, |lab| {
+    every_group(lab, "chap256", "sha256", false);
+});
 
-#[test]
-fn nvmet_chap_one_way_sha384() {
-    cell("nvmet_chap_one_way_sha384", NVMET, "DH-HMAC-CHAP one way, SHA-384, every group", |lab| {
-        every_group(lab, "chap384", "sha384", false);
-    });
-}
+on_both_sides!(nvmet_chap_one_way_sha384, "DH-HMAC-CHAP one way, SHA-384, every group", None, |lab| {
+    every_group(lab, "chap384", "sha384", false);
+});
 
-#[test]
-fn nvmet_chap_one_way_sha512() {
-    cell("nvmet_chap_one_way_sha512", NVMET, "DH-HMAC-CHAP one way, SHA-512, every group", |lab| {
-        every_group(lab, "chap512", "sha512", false);
-    });
-}
+on_both_sides!(nvmet_chap_one_way_sha512, "DH-HMAC-CHAP one way, SHA-512, every group", None, |lab| {
+    every_group(lab, "chap512", "sha512", false);
+});
 
-#[test]
-fn nvmet_chap_both_ways_sha256() {
-    cell("nvmet_chap_both_ways_sha256", NVMET, "DH-HMAC-CHAP both ways, SHA-256", |lab| {
-        every_group(lab, "mutual256", "sha256", true);
-    });
-}
+on_both_sides!(nvmet_chap_both_ways_sha256, "DH-HMAC-CHAP both ways, SHA-256", None, |lab| {
+    every_group(lab, "mutual256", "sha256", true);
+});
 
-#[test]
-fn nvmet_chap_both_ways_sha384() {
-    cell("nvmet_chap_both_ways_sha384", NVMET, "DH-HMAC-CHAP both ways, SHA-384", |lab| {
-        every_group(lab, "mutual384", "sha384", true);
-    });
-}
+on_both_sides!(nvmet_chap_both_ways_sha384, "DH-HMAC-CHAP both ways, SHA-384", None, |lab| {
+    every_group(lab, "mutual384", "sha384", true);
+});
 
-#[test]
-fn nvmet_chap_both_ways_sha512() {
-    cell("nvmet_chap_both_ways_sha512", NVMET, "DH-HMAC-CHAP both ways, SHA-512", |lab| {
-        every_group(lab, "mutual512", "sha512", true);
-    });
-}
+on_both_sides!(nvmet_chap_both_ways_sha512, "DH-HMAC-CHAP both ways, SHA-512", None, |lab| {
+    every_group(lab, "mutual512", "sha512", true);
+});
 
-/// The secret's own transformation, by the number in its text.
-#[test]
-fn nvmet_chap_every_form_of_secret() {
-    cell("nvmet_chap_every_form_of_secret", NVMET, "DH-HMAC-CHAP, secrets DHHC-1:00 to :03", |lab| {
-        for hmac in ["0", "1", "2", "3"] {
-            let guarded = Guarded::new(lab, &format!("form{hmac}"), hmac);
-            guarded.proves_itself();
-            guarded.asks("sha256", "ffdhe2048");
-            let run = guarded.list(Port::Plain, &guarded.both_ways());
-            assert_eq!(run.code, Some(0), "{hmac}: {}", run.stderr);
-        }
-    });
-}
-
-#[test]
-fn nvmet_chap_copies() {
-    cell("nvmet_chap_copies", NVMET, "DH-HMAC-CHAP, a copy over all queues", |lab| {
-        let guarded = Guarded::new(lab, "chapcopy", "1");
+on_both_sides!(
+    /// The secret's own transformation, by the number in its text.
+    nvmet_chap_every_form_of_secret, "DH-HMAC-CHAP, secrets DHHC-1:00 to :03", None, |lab| {
+    for hmac in ["0", "1", "2", "3"] {
+        let guarded = Guarded::new(lab, &format!("form{hmac}"), hmac);
+        guarded.proves_itself();
         guarded.asks("sha256", "ffdhe2048");
-        let copy = Tool::new([
-            "copy",
-            "-",
-            &guarded.export.uri(Port::Plain, 1),
-            "--verify",
-            "--hostnqn",
-            &guarded.host,
-        ]);
-        drop(copy.args(guarded.one_way()).input(image(3, 2 << 20)).run().succeeded());
-    });
-}
+        let run = guarded.list(Port::Plain, &guarded.both_ways());
+        assert_eq!(run.code, Some(0), "{hmac}: {}", run.stderr);
+    }
+});
 
-#[test]
-fn nvmet_chap_wrong_secret() {
-    cell("nvmet_chap_wrong_secret", NVMET, "DH-HMAC-CHAP, a wrong secret", |lab| {
-        let guarded = Guarded::new(lab, "chapwrong", "1");
-        let other = KeyFile::with(&format!("{}\n", secret("1")));
+on_both_sides!(nvmet_chap_copies, "DH-HMAC-CHAP, a copy over all queues", None, |lab| {
+    let guarded = Guarded::new(lab, "chapcopy", "1");
+    guarded.asks("sha256", "ffdhe2048");
+    let copy =
+        Tool::new(["copy", "-", &guarded.export.uri(Port::Plain, 1), "--verify", "--hostnqn", &guarded.host]);
+    drop(lab.run(copy.args(guarded.one_way()).input(image(3, 2 << 20))).succeeded());
+});
+
+on_both_sides!(nvmet_chap_wrong_secret, "DH-HMAC-CHAP, a wrong secret", None, |lab| {
+    let guarded = Guarded::new(lab, "chapwrong", "1");
+    let other = KeyFile::with(&format!("{}\n", secret("1")));
+    let log = lab.logged(|| {
         let run = guarded.list(Port::Plain, &["--dhchap-keyfile", other.path()]);
         // Linux 6.12's closes the connection where it should say so.
-        let closed =
-            lab.is_debian_13() && run.code == Some(1) && run.stderr.contains("closed the connection");
-        assert!(run.code == Some(4) || closed, "{}", run.stderr);
-        // The kernel's target proves itself with another secret than we know.
-        guarded.proves_itself();
-        let run = guarded.list(
-            Port::Plain,
-            &["--dhchap-keyfile", guarded.secret.path(), "--dhchap-ctrl-keyfile", other.path()],
-        );
-        assert_eq!(run.code, Some(4), "{}", run.stderr);
+        let (cause, hint) = match lab.is_debian_13() {
+            true => ("closed the connection during authentication", "may have found the secret wrong"),
+            false => ("authentication failed", "the secret is not the one"),
+        };
+        run.failed(4, cause, hint);
     });
-}
+    lab.said(&log, "nvmet-wrong-secret");
+    // The kernel's target proves itself with another secret than we know.
+    guarded.proves_itself();
+    let run = guarded.list(
+        Port::Plain,
+        &["--dhchap-keyfile", guarded.secret.path(), "--dhchap-ctrl-keyfile", other.path()],
+    );
+    run.failed(4, "the controller's response does not come from its secret", "the controller's secret");
+});
 
-#[test]
-fn nvmet_chap_no_secret() {
-    cell("nvmet_chap_no_secret", NVMET, "DH-HMAC-CHAP wanted, none given", |lab| {
-        let guarded = Guarded::new(lab, "chapnone", "1");
-        let run = guarded.list(Port::Plain, &[]);
-        assert_eq!(run.code, Some(4), "{}", run.stderr);
-        assert!(run.stderr.contains("--dhchap"), "{}", run.stderr);
-    });
-}
+on_both_sides!(nvmet_chap_no_secret, "DH-HMAC-CHAP wanted, none given", None, |lab| {
+    let guarded = Guarded::new(lab, "chapnone", "1");
+    let run = guarded.list(Port::Plain, &[]);
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    assert!(run.stderr.contains("--dhchap"), "{}", run.stderr);
+});
 
 const NO_CONCAT: &str = "Linux 6.12 knows no secure channel concatenation";
 
@@ -184,50 +154,45 @@ fn concatenated(lab: &Lab, name: &str, hash: &str) {
         let copy =
             Tool::new(["copy", "-", &guarded.export.uri(Port::Both, 1), "--verify", "--json", "--concat"]);
         let copy = copy.args(["--hostnqn", &guarded.host]).args(guarded.one_way());
-        let report = copy.input(image(4, 1 << 20)).run().succeeded().json();
+        let report = lab.run(copy.input(image(4, 1 << 20))).succeeded().json();
         assert!(report["tls"].is_object(), "{report}");
     }
 }
 
-#[test]
-fn nvmet_concat_sha256() {
-    newer("nvmet_concat_sha256", NVMET, "secure channel concatenation, SHA-256", NO_CONCAT, |lab| {
-        concatenated(lab, "concat256", "sha256");
-    });
-}
+on_both_sides!(nvmet_concat_sha256, "secure channel concatenation, SHA-256", Some(NO_CONCAT), |lab| {
+    concatenated(lab, "concat256", "sha256");
+});
 
-#[test]
-fn nvmet_concat_sha384() {
-    newer("nvmet_concat_sha384", NVMET, "secure channel concatenation, SHA-384", NO_CONCAT, |lab| {
-        concatenated(lab, "concat384", "sha384");
-    });
-}
+on_both_sides!(nvmet_concat_sha384, "secure channel concatenation, SHA-384", Some(NO_CONCAT), |lab| {
+    concatenated(lab, "concat384", "sha384");
+});
 
-/// Linux 7.2's target drops C2 before it makes the key of it where both ends authenticate ("failed to generate PSK,
-/// error -22"), and then knows no identity. Nothing may go in plain then.
-#[test]
-fn nvmet_concat_both_ways() {
-    let feature =
-        "secure channel concatenation, both ways: works, or fails at the handshake (Linux 7.2: no key)";
-    newer("nvmet_concat_both_ways", NVMET, feature, NO_CONCAT, |lab| {
+on_both_sides!(
+    /// Linux 7.2's target drops C2 before it makes the key of it where both ends authenticate ("failed to generate
+    /// PSK, error -22"), and then knows no identity. Nothing may go in plain then.
+    nvmet_concat_both_ways,
+    "secure channel concatenation, both ways: works, or fails at the handshake (Linux 7.2: no key)",
+    Some(NO_CONCAT),
+    |lab| {
         let guarded = Guarded::new(lab, "concatboth", "1");
         guarded.proves_itself();
         guarded.asks("sha256", "ffdhe2048");
         let run = guarded.list(Port::Both, &[&guarded.both_ways()[..], &["--concat"]].concat());
         match run.code {
             Some(0) => {}
-            _ => run.failed(4, "closed the connection during the TLS handshake", "does not know the key"),
+            _ => run.failed(4, "closed the connection during the TLS handshake", "authentication went well"),
         }
-    });
-}
+    },
+);
 
-#[test]
-fn nvmet_concat_on_a_port_without_tls() {
-    let feature = "secure channel concatenation on a port without TLS";
-    newer("nvmet_concat_on_a_port_without_tls", NVMET, feature, NO_CONCAT, |lab| {
+on_both_sides!(
+    nvmet_concat_on_a_port_without_tls,
+    "secure channel concatenation on a port without TLS",
+    Some(NO_CONCAT),
+    |lab| {
         let guarded = Guarded::new(lab, "concatplain", "1");
         guarded.asks("sha256", "ffdhe2048");
         let run = guarded.list(Port::Plain, &[&guarded.one_way()[..], &["--concat"]].concat());
         assert_eq!(run.code, Some(4), "{}", run.stderr);
-    });
-}
+    },
+);

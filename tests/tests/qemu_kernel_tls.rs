@@ -1,21 +1,9 @@
 //! TLS whose records kernels seal, at both ends, in the QEMU lab: and the kernel's own count of it.
 
-use system_tests::qemu::{KERNEL_HOST, KERNEL_TLS, Lab, Port, newer};
+use system_tests::qemu::{KERNEL_HOST, KERNEL_TLS, Lab, Port, RECIPE, newer};
 use system_tests::{HOST_NQN, KeyFile, Server, Tool, image};
 
 const RFC: &str = "Debian 13's nvme-cli knows only the older derivation";
-/// What a connection's two directions are counted as.
-const COUNTED: [&str; 2] = ["TlsTxSw", "TlsRxSw"];
-
-/// How the guest's counters grow while `act` runs, and that nothing failed to decrypt.
-fn grown(lab: &Lab, act: impl FnOnce()) -> [u64; 2] {
-    let before = lab.tls_stat();
-    act();
-    let after = lab.tls_stat();
-    assert_eq!(before["TlsDecryptError"], after["TlsDecryptError"]);
-    COUNTED.map(|name| after[name] - before[name])
-}
-
 /// A key in the guest, where its programs find it.
 fn key_in_guest(lab: &Lab, name: &str) -> (KeyFile, String) {
     let key = KeyFile::generate("sha256");
@@ -42,7 +30,7 @@ fn our_initiator_and_nvmet_sealed_by_kernels() {
         let export = lab.export("sealed", &[4096]);
         let (key, path) = key_in_guest(lab, "sealed");
         lab.insert_key(&key.text(), 1, HOST_NQN, &export.nqn, "");
-        let counted = grown(lab, || {
+        let counted = lab.tls_grown(|| {
             copy_in_guest(lab, &format!("nvme+tcp://127.0.0.1:4421/{}/1", export.nqn), &path);
         });
         // Two associations of an admin queue and an I/O queue at least, each with two ends.
@@ -56,7 +44,7 @@ fn our_initiator_and_our_target_sealed_by_kernels() {
     let feature = "our initiator and our target, both ends of each connection in tls_stat";
     newer("our_initiator_and_our_target_sealed_by_kernels", KERNEL_TLS, feature, RFC, |lab| {
         let (_, path) = key_in_guest(lab, "ours");
-        let counted = grown(lab, || {
+        let counted = lab.tls_grown(|| {
             lab.ask(&format!(
                 "nvme-tcp serve --listen 127.0.0.1:5420 -n nqn.2024-01.org.example:inguest --namespace ram:8M --keyfile {path} \
                  >/tmp/serve.out 2>&1 &
@@ -78,7 +66,7 @@ fn kernel_initiator_counts_its_tls() {
         let nqn = "nqn.2024-01.org.example:counted";
         let server = Server::named(nqn, ["ram:8M"], &["--keyfile", key.path()]);
         lab.insert_key(&key.text(), 1, HOST_NQN, nqn, "");
-        let counted = grown(lab, || {
+        let counted = lab.tls_grown(|| {
             let connected = lab.connect(server.address, nqn, HOST_NQN, "--tls --nr-io-queues=2");
             connected.device();
         });
@@ -90,8 +78,9 @@ fn kernel_initiator_counts_its_tls() {
 /// the statistics.
 #[test]
 fn the_operators_recipe() {
-    let feature = "the operator's recipe: key, list, stage an image, verify from the other side, rotate the key, statistics";
-    newer("the_operators_recipe", KERNEL_TLS, feature, RFC, |lab| {
+    let feature = "make the subsystem and the key, connect with TLS, list, stage an image, verify it from the other side, \
+                   rotate the key, read the TLS statistics";
+    newer("the_operators_recipe", RECIPE, feature, RFC, |lab| {
         let export = lab.export("recipe", &[4096]);
         let [old, new] = [0, 1].map(|_| KeyFile::generate("sha256"));
         let serial = lab.insert_key(&old.text(), 1, HOST_NQN, &export.nqn, "");
@@ -103,7 +92,7 @@ fn the_operators_recipe() {
             let copy = Tool::new(["copy", "-", &export.uri(Port::Tls, 1), "--verify"]).args(key.flags());
             drop(copy.input(bytes.clone()).run().succeeded());
         };
-        let counted = grown(lab, || stage(&old));
+        let counted = lab.tls_grown(|| stage(&old));
         // The target's ends alone are this kernel's: at least two associations of two queues.
         assert!(counted.iter().all(|count| *count >= 4), "{counted:?}");
         assert_eq!(export.sha256(1, bytes.len()), system_tests::qemu::sha256(&bytes));
@@ -112,7 +101,7 @@ fn the_operators_recipe() {
         lab.insert_key(&new.text(), 1, HOST_NQN, &export.nqn, "");
         stage(&new);
         stage(&old);
-        lab.ask(&format!("keyctl session - sh -c 'keyctl link %:.nvme @s && keyctl revoke 0x{serial}' 2>&1"));
+        lab.revoke_key(&serial);
         list(&old).failed(4, "closed the connection during the TLS handshake", "does not know the key");
         drop(list(&new).succeeded());
     });

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 use super::recv::Opening;
-use super::send::Sealing;
+use super::sealing::Sealing;
 use super::{RecvHalf, SendHalf, Wait};
 use crate::error::Error;
 

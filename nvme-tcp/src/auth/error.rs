@@ -13,6 +13,9 @@ pub enum AuthError {
     /// The peer ended it, and says why.
     #[error("the peer ended authentication: {0}")]
     Refused(Reason),
+    /// The peer closed the connection instead of going on.
+    #[error("the peer closed the connection during authentication")]
+    Closed,
     /// R1 is not that of the host's secret.
     #[error("the host's response does not come from its secret")]
     HostUnverified,
@@ -113,7 +116,8 @@ impl AuthError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused(reason) => *reason,
-            Self::HostUnverified
+            Self::Closed
+            | Self::HostUnverified
             | Self::ControllerUnverified
             | Self::NoControllerSecret
             | Self::NotMutual
@@ -140,7 +144,7 @@ impl AuthError {
             Self::Refused(reason) => {
                 !matches!(reason, Reason::IncorrectPayload | Reason::IncorrectMessage | Reason::Other(_))
             }
-            Self::ControllerUnverified | Self::NotMutual | Self::Psk(_) => true,
+            Self::Closed | Self::ControllerUnverified | Self::NotMutual | Self::Psk(_) => true,
             _ => false,
         }
     }
@@ -150,6 +154,10 @@ impl AuthError {
         Some(match self {
             Self::Refused(Reason::Failed) => {
                 "the secret is not the one that the target has for this host NQN: compare both, and the host NQN"
+            }
+            Self::Closed => {
+                "the target may have found the secret wrong (Linux 6.12 closes instead of saying so): compare it with the \
+                 one that the target has for this host NQN"
             }
             Self::ControllerUnverified => {
                 "the controller's secret is not the one that the target has, or this is another target: compare both"

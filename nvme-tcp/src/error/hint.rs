@@ -5,7 +5,7 @@ use std::io;
 use ktls::alert::Alert;
 use ktls::handshake;
 
-use super::{Error, ErrorKind, NamespaceRefusal};
+use super::{Error, ErrorKind, NamespaceRefusal, TriedIdentities};
 use crate::proto::{BringUpError, DataFault};
 use crate::spec::command::fabrics::InvalidParameter;
 use crate::spec::completion::Status;
@@ -18,7 +18,7 @@ impl Error {
             ErrorKind::Key(e) => return e.hint(),
             ErrorKind::KeyFile(e) => return e.hint(),
             ErrorKind::Kernel(e) => e.hint()?,
-            ErrorKind::Tls { source, .. } => handshake_hint(source).or_else(|| source.hint())?,
+            ErrorKind::Tls { source, tried, .. } => return handshake_hint(source, *tried),
             ErrorKind::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => "nothing listens there: check address, port and target",
                 io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
@@ -82,8 +82,36 @@ const TARGET_AT_FAULT: &str = "this is a fault of the target: report it with its
 const UNANSWERED: &str = "the listener may be plain (connect without --tls and key); the kernel's target \
                           closes as well when it does not know the key, so compare it at both ends";
 
+/// What a target does with a key that comes of DH-HMAC-CHAP.
+const GENERATED: &str = "authentication went well, but the target did not take the TLS key that comes of it: Linux 7.2 \
+                         makes none where the controller authenticates itself too (connect without its secret), and a \
+                         listener without TLS takes none";
+
 /// What to do about a server that gave up during the TLS handshake: of NVMe, the TLS library knows nothing.
-fn handshake_hint(error: &ktls::Error) -> Option<&'static str> {
+fn handshake_hint(error: &ktls::Error, tried: TriedIdentities) -> Option<String> {
+    let Some(hint) = key_hint(error) else {
+        return unanswered_for_long(error).or_else(|| error.hint()).map(str::to_owned);
+    };
+    let more = match tried {
+        TriedIdentities::Generated => return Some(GENERATED.to_owned()),
+        TriedIdentities::Version1 => {
+            "; or the target only knows version-0 identities, as SPDK and older targets do: allow version 0, too"
+        }
+        TriedIdentities::Version0 => "; or the target only knows version-1 identities: allow version 1, too",
+        TriedIdentities::BothVersions => "",
+    };
+    Some(format!("{hint}{more}"))
+}
+
+fn unanswered_for_long(error: &ktls::Error) -> Option<&'static str> {
+    let ktls::Error::Io(error) = error else { return None };
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock).then_some(
+        "who listens there does not answer: check address and port; a longer --timeout waits longer",
+    )
+}
+
+/// Where it may be the key or its identity.
+fn key_hint(error: &ktls::Error) -> Option<&'static str> {
     Some(match error {
         ktls::Error::Handshake(handshake::Error::AlertReceived {
             alert: Alert::UNKNOWN_PSK_IDENTITY,
@@ -98,13 +126,7 @@ fn handshake_hint(error: &ktls::Error) -> Option<&'static str> {
              --hostnqn and the subsystem's NQN with the target's, whose own log says more"
         }
         ktls::Error::Handshake(handshake::Error::Closed { answered: false, .. }) => UNANSWERED,
-        ktls::Error::Io(error) => match error.kind() {
-            io::ErrorKind::ConnectionReset => UNANSWERED,
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                "who listens there does not answer: check address and port; a longer --timeout waits longer"
-            }
-            _ => return None,
-        },
+        ktls::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => UNANSWERED,
         _ => return None,
     })
 }
@@ -190,8 +212,37 @@ mod tests {
     use super::*;
 
     fn tls_hint(source: ktls::Error) -> String {
-        let error = Error::from(ErrorKind::Tls { address: "h:1".to_owned(), source });
+        tried_hint(source, TriedIdentities::BothVersions)
+    }
+
+    fn tried_hint(source: ktls::Error, tried: TriedIdentities) -> String {
+        let error = Error::from(ErrorKind::Tls { address: "h:1".to_owned(), tried, source });
         error.hint().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_identity_of_one_version_may_be_the_wrong_one() {
+        let closed = || handshake::Error::Closed { role: handshake::Role::Client, answered: false }.into();
+        let hint = tried_hint(closed(), TriedIdentities::Version1);
+        assert!(hint.contains("only knows version-0 identities") && hint.contains("compare it"), "{hint}");
+        assert!(tried_hint(closed(), TriedIdentities::Version0).contains("only knows version-1"));
+        assert!(!tls_hint(closed()).contains("version"));
+        // No key of an operator's: there is nothing to compare.
+        let hint = tried_hint(closed(), TriedIdentities::Generated);
+        assert!(hint.contains("authentication went well") && !hint.contains("compare"), "{hint}");
+        // What has nothing to do with the key stays as it is.
+        let late = || io::Error::from(io::ErrorKind::TimedOut).into();
+        assert_eq!(tried_hint(late(), TriedIdentities::Generated), tls_hint(late()));
+    }
+
+    #[test]
+    fn identities_are_told_by_version_and_origin() {
+        use crate::psk::{IdentityVersion::*, Origin::*};
+        let of = |tried: &[_]| TriedIdentities::of(tried.iter().copied());
+        assert_eq!(of(&[(V1, Retained), (V0, Retained)]), TriedIdentities::BothVersions);
+        assert_eq!(of(&[(V1, Retained), (V1, Retained)]), TriedIdentities::Version1);
+        assert_eq!(of(&[(V0, Retained)]), TriedIdentities::Version0);
+        assert_eq!(of(&[(V1, Generated)]), TriedIdentities::Generated);
     }
 
     #[test]

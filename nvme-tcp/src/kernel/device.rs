@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::spec::status::Status;
 
 /// A device of the kernel's driver: `/dev/nvme0` for admin commands, `/dev/nvme0n1` or `/dev/ng0n1` for I/O commands.
+/// One command at a time; many by `Ring`, behind the feature `io-uring`.
 ///
 /// ```no_run
 /// # fn main() -> nvme_tcp::Result<()> {
@@ -80,6 +81,11 @@ impl Device {
         self.run(NVME_IOCTL_IO64_CMD, command, data)
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }
@@ -134,7 +140,7 @@ impl Device {
 }
 
 /// 0 is the kernel's own limit.
-fn milliseconds(timeout: Option<Duration>) -> u32 {
+pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1))
 }
 

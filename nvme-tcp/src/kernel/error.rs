@@ -39,6 +39,9 @@ pub enum KernelError {
         /// What it should be.
         expected: &'static str,
     },
+    /// The kernel gives no io_uring, or does not go on with it.
+    #[error("io_uring for commands of 128 bytes: {0}")]
+    Ring(io::Error),
     /// There is no keyring for TLS keys.
     #[error("the kernel has no keyring .nvme")]
     NoKeyring,
@@ -67,6 +70,10 @@ impl KernelError {
                     "it is gone: the controller may have been disconnected, or lost for good"
                 }
                 Some(libc::EACCES | libc::EPERM) => "the kernel's initiator is root's: run as root",
+                Some(libc::EOPNOTSUPP) => {
+                    "it takes no such commands: through io_uring, /dev/ng0n1 takes those of I/O and /dev/nvme0 those of \
+                     administration"
+                }
                 _ => return None,
             },
             Self::Connect { source, .. } => match source.raw_os_error() {
@@ -87,6 +94,14 @@ impl KernelError {
                 }
                 Some(libc::EPERM) => "the kernel's initiator is root's: run as root",
                 _ => "the kernel's log (dmesg) says more",
+            },
+            Self::Ring(source) => match source.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => {
+                    "io_uring is switched off here (sysctl kernel.io_uring_disabled, or a container's rules): use the \
+                     calls of Device"
+                }
+                Some(libc::ENOSYS | libc::EINVAL) => "this kernel is too old: it wants Linux 5.19",
+                _ => "use the calls of Device",
             },
             Self::NoKeyring => "modprobe nvme-tcp, of a kernel with CONFIG_NVME_TCP_TLS",
             Self::Keyring(source) => match source.raw_os_error() {

@@ -34,6 +34,8 @@ mod error;
 mod fabrics;
 mod keyring;
 mod namespace;
+#[cfg(feature = "io-uring")]
+mod ring;
 mod sysfs;
 
 pub use attach::{Attached, Initiator};
@@ -42,4 +44,6 @@ pub use device::Device;
 pub use error::KernelError;
 pub use fabrics::{Connected, Kernel};
 pub use namespace::Namespace;
+#[cfg(feature = "io-uring")]
+pub use ring::{Ring, RingCompletion, RingData};
 pub use sysfs::{Block, Controller, Path, Subsystem};

@@ -44,6 +44,16 @@ impl Namespace {
         &self.device
     }
 
+    /// Its character device, `/dev/ng0n1` for `/dev/nvme0n1`: for commands by io_uring, and past the page cache.
+    ///
+    /// # Errors
+    /// As [`Device::open`]. Linux 5.13 made the first.
+    pub fn generic(&self) -> Result<Device> {
+        let path = self.device.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().replacen("nvme", "ng", 1));
+        Device::open(path.with_file_name(name.unwrap_or_default()))
+    }
+
     /// Fills `buffer` with what stands at `offset`.
     ///
     /// # Errors
@@ -106,6 +116,7 @@ mod tests {
         std::fs::create_dir(root.path().join("dev")).unwrap();
         // In the place of a block device, a file of its size.
         std::fs::write(root.path().join("dev/nvme0n1"), vec![0; 16_384]).unwrap();
+        std::fs::write(root.path().join("dev/ng0n1"), "").unwrap();
         let block = Block { name: "nvme0n1".into(), nsid: 1, size: 16_384, block_size: 4096 };
         let namespace = Namespace::open(root.path(), &block).unwrap();
         namespace.write_at(&[5; 4096], 8192).unwrap();
@@ -117,6 +128,7 @@ mod tests {
         assert!(matches!(unaligned.kind(), ErrorKind::Unaligned { what: "length", .. }), "{unaligned}");
         let outside = namespace.write_at(&back, 12_288).unwrap_err();
         assert!(matches!(outside.kind(), ErrorKind::OutOfRange { end: 20_480, .. }), "{outside}");
+        assert_eq!(namespace.generic().unwrap().path(), root.path().join("dev/ng0n1"));
         // A file takes no commands.
         assert!(matches!(namespace.into_namespace().unwrap_err().kind(), ErrorKind::Kernel(_)));
     }

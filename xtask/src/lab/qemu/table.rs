@@ -58,6 +58,7 @@ pub(super) fn render(peers: &Peers, kvm: bool, cells: &str) -> String {
             let _ = writeln!(text, "| {feature} | {} |", result.replace('|', "\\|"));
         }
     }
+    text.push_str(include_str!("notes.md"));
     text
 }
 
