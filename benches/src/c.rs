@@ -9,7 +9,7 @@ use std::time::Duration;
 use nvme_tcp_c::*;
 
 use crate::Result;
-use crate::cell::{Cell, Offsets};
+use crate::cell::{Cell, MAX_DEPTH, Offsets};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
     // SAFETY: it is a C string.
     good("subsysnqn", unsafe { nvme_tcp_options_set_subsysnqn(Some(&mut options), subsystem.as_ptr()) })?;
     good("owned queues", nvme_tcp_options_set_owned_queues(Some(&mut options), 1))?;
-    good("queue size", nvme_tcp_options_set_queue_size(Some(&mut options), 130))?;
+    good("queue size", nvme_tcp_options_set_queue_size(Some(&mut options), MAX_DEPTH as u32 + 2))?;
     good("keep alive", nvme_tcp_options_set_keep_alive(Some(&mut options), 0))?;
     let controller = made("connect", |out| nvme_tcp_connect(Some(&options), Some(out)))?;
     let namespace = made("namespace", |out| nvme_tcp_namespace_open(Some(&controller), 1, Some(out)))?;

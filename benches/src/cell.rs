@@ -1,11 +1,14 @@
 //! What is measured.
 
+use std::str::FromStr;
+
 use clap::ValueEnum;
 
-/// A workload: one size, one direction, one queue depth.
-#[derive(Debug)]
+/// A workload: one size, one direction, one queue depth. Its name says which: `4k_rr_q32` is random reads of 4 KiB with 32
+/// in flight; `rw` are random writes, `r` and `w` the same of larger pieces.
+#[derive(Clone, Debug)]
 pub(crate) struct Cell {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Bytes in each command.
     pub(crate) size: u32,
     pub(crate) write: bool,
@@ -13,6 +16,49 @@ pub(crate) struct Cell {
     pub(crate) depth: usize,
     /// Whether it is quoted in commands or in bytes a second.
     pub(crate) iops: bool,
+}
+
+/// Those of the table.
+pub(crate) const CELLS: [&str; 7] =
+    ["4k_rr_q1", "4k_rr_q32", "4k_rr_q128", "4k_rw_q32", "128k_r_q16", "128k_w_q16", "1m_r_q8"];
+
+/// The most commands in flight.
+pub(crate) const MAX_DEPTH: usize = 1022;
+
+impl FromStr for Cell {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let parsed = || {
+            let (size, rest) = name.split_once('_')?;
+            let (pattern, depth) = rest.split_once("_q")?;
+            let (number, unit) = size.split_at(size.len().checked_sub(1)?);
+            let unit: u32 = match unit {
+                "k" => 1 << 10,
+                "m" => 1 << 20,
+                _ => return None,
+            };
+            let size = number.parse::<u32>().ok()?.checked_mul(unit)?;
+            let (write, iops) = match pattern {
+                "rr" => (false, true),
+                "rw" => (true, true),
+                "r" => (false, false),
+                "w" => (true, false),
+                _ => return None,
+            };
+            let depth = depth.parse().ok().filter(|depth| (1..=MAX_DEPTH).contains(depth))?;
+            (size % 4096 == 0 && (4096..=1 << 20).contains(&size)).then(|| Self {
+                name: name.to_owned(),
+                size,
+                write,
+                depth,
+                iops,
+            })
+        };
+        parsed().ok_or_else(|| {
+            format!("a cell is called as 4k_rr_q32: 4k to 1m, rr, rw, r or w, and 1 to {MAX_DEPTH} in flight")
+        })
+    }
 }
 
 /// Bytes of the namespace that the cells move about in.
@@ -44,17 +90,6 @@ impl Offsets {
         self.random % self.slots * self.size
     }
 }
-
-/// All of them.
-pub(crate) const CELLS: [Cell; 7] = [
-    Cell { name: "4k_rr_q1", size: 4096, write: false, depth: 1, iops: true },
-    Cell { name: "4k_rr_q32", size: 4096, write: false, depth: 32, iops: true },
-    Cell { name: "4k_rr_q128", size: 4096, write: false, depth: 128, iops: true },
-    Cell { name: "4k_rw_q32", size: 4096, write: true, depth: 32, iops: true },
-    Cell { name: "128k_r_q16", size: 128 << 10, write: false, depth: 16, iops: false },
-    Cell { name: "128k_w_q16", size: 128 << 10, write: true, depth: 16, iops: false },
-    Cell { name: "1m_r_q8", size: 1 << 20, write: false, depth: 8, iops: false },
-];
 
 /// How the connection protects its bytes, or who moves them. Without a word on it, that is a
 /// [`Queue`](nvme_tcp::Queue) in plain.

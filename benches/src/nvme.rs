@@ -5,7 +5,7 @@ use std::time::Duration;
 use nvme_tcp::{Namespace, Options, Queue, QueueCompletion};
 
 use crate::Result;
-use crate::cell::{Cell, Mode, Offsets, SPAN};
+use crate::cell::{Cell, MAX_DEPTH, Mode, Offsets, SPAN};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
@@ -14,7 +14,7 @@ pub(crate) fn options(far: &FarEnd, mode: Mode) -> Result<Options> {
     let mut options = Options::new(&far.address, &far.subsystem, far.host.clone())
         .io_queues(1)
         .owned_queues(1)
-        .queue_size(130)
+        .queue_size(MAX_DEPTH as u32 + 2)
         .keep_alive(Duration::ZERO);
     match mode {
         Mode::Digest => options = options.digests(true, true),

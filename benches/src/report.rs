@@ -9,7 +9,7 @@ use crate::measure::Sample;
 /// One row: medians over the rounds.
 #[derive(Debug, Serialize)]
 struct Row {
-    cell: &'static str,
+    cell: String,
     mode: &'static str,
     iops: f64,
     mib_s: f64,
@@ -39,7 +39,7 @@ impl Table {
         let most = iops.iter().copied().fold(0.0, f64::max);
         let least = iops.iter().copied().fold(f64::INFINITY, f64::min);
         self.cells.push(Row {
-            cell: cell.name,
+            cell: cell.name.clone(),
             mode: mode.name(),
             iops: middle,
             mib_s: middle * f64::from(cell.size) / f64::from(1 << 20),

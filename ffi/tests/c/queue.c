@@ -1,6 +1,7 @@
 /* Every call of a queue, driven by poll(2) and by itself: queue URI [KEYFILE] */
 #include "check.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <sys/uio.h>
 
@@ -163,8 +164,21 @@ static void others(unsigned char *to)
         expect(20);
 }
 
+/* How many threads this process has. */
+static int threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    int count = 0;
+    CHECK(tasks);
+    while (readdir(tasks))
+        count++;
+    closedir(tasks);
+    return count;
+}
+
 int main(int argc, char **argv)
 {
+    int before;
     nvme_tcp_options *options = options_for(argv[1], argc > 2 ? argv[2] : NULL);
     nvme_tcp_controller *controller = NULL;
     nvme_tcp_queue *second = NULL;
@@ -178,6 +192,7 @@ int main(int argc, char **argv)
     GIVES(0, nvme_tcp_connect(options, &controller));
     GIVES(0, nvme_tcp_namespace_open(controller, 1, &namespace));
     GIVES(-EINVAL, nvme_tcp_queue_open(controller, NULL));
+    before = threads();
     GIVES(0, nvme_tcp_queue_open(controller, &queue));
     GIVES(-EINVAL, nvme_tcp_queue_open(controller, &second));
     CHECK(nvme_tcp_queue_room(queue) >= DEPTH && nvme_tcp_queue_wants(queue) == 0);
@@ -185,6 +200,8 @@ int main(int argc, char **argv)
     vectored(to, from);
     cancelled(to);
     others(to);
+    /* The controller has its thread; a queue has none. */
+    CHECK(threads() == before);
     /* The next association takes over between two commands. */
     GIVES(0, nvme_tcp_controller_reconnect(controller));
     many(to, from);
