@@ -99,29 +99,32 @@ impl Options {
 /// # Errors
 /// The first name's: it is the one that should have worked.
 pub(crate) fn dial(names: &[&str], route: &Route, deadline: Instant) -> Result<(TcpStream, SocketAddr)> {
-    let mut first = None;
+    let mut first: Option<(usize, io::Error)> = None;
+    // Of one name's addresses the last one's error is told.
+    let mut failed = |index, error| {
+        if first.as_ref().is_none_or(|(earliest, _)| index <= *earliest) {
+            first = Some((index, error));
+        }
+    };
     let mut candidates = Vec::new();
-    for name in names {
+    for (index, name) in names.iter().enumerate() {
         match resolve(name) {
-            Ok(found) => candidates.extend(found.into_iter().map(|address| (*name, address))),
-            Err(error) => drop(first.get_or_insert((*name, error))),
+            Ok(found) => candidates.extend(found.into_iter().map(|address| (index, address))),
+            Err(error) => failed(index, error),
         }
     }
-    for (number, (name, candidate)) in candidates.iter().enumerate() {
+    for (number, (index, candidate)) in candidates.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / (candidates.len() - number) as u32;
         match route.connect(*candidate, Instant::now() + share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok((stream, *candidate)),
             Err(Failure::Here(error)) => return Err(error),
-            // Of one name's addresses the last one's error is told.
-            Err(Failure::Remote(error)) if first.as_ref().is_none_or(|(other, _)| other == name) => {
-                first = Some((name, error));
-            }
-            Err(Failure::Remote(_)) => {}
+            Err(Failure::Remote(error)) => failed(*index, error),
         }
     }
-    let (name, source) = first.unwrap_or_else(|| (names.first().unwrap_or(&""), no_address()));
-    Err(ErrorKind::Connect { address: name.to_string(), source }.into())
+    let (index, source) = first.unwrap_or_else(|| (0, no_address()));
+    let address = names.get(index).map_or_else(String::new, ToString::to_string);
+    Err(ErrorKind::Connect { address, source }.into())
 }
 
 /// Connects to where another connection leads already.
