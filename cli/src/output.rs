@@ -101,6 +101,8 @@ impl Progress {
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what);
+        // At once, also where the source rests.
+        bar.force_draw();
         Self(bar)
     }
 

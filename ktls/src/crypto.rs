@@ -190,7 +190,8 @@ impl Group {
 }
 
 /// The system would not give random bytes, or a peer's public key is not a point of its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random bytes, or the peer's public key is not a point of its group")]
 pub struct CryptoError;
 
 impl From<ring::error::Unspecified> for CryptoError {
