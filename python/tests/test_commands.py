@@ -118,9 +118,7 @@ def test_reservations(target: Target) -> None:
         assert second.read(0, 512) == bytes(512)
 
         second.reservations.register(new_key=0xB)
-        second.reservations.acquire(
-            "exclusive-access", action="preempt-and-abort", current_key=0xB, preempt_key=0xA
-        )
+        second.reservations.acquire("exclusive-access", action="preempt-and-abort", current_key=0xB, preempt_key=0xA)
         report = second.reservations.report()
         assert report.held == "exclusive-access" and report.generation > 0
         (registrant,) = report.registrants
