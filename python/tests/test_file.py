@@ -97,6 +97,25 @@ def test_zip_archives(namespace: nvme_tcp.Namespace) -> None:
             assert archive.read("a/b.bin") == content and archive.read("readme") == b"in a namespace"
 
 
+def test_arrays_are_read_where_they_lie(namespace: nvme_tcp.Namespace) -> None:
+    """As numpy.memmap does: the header once, and then any part of the array by its place."""
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(60_000, dtype="<u4").reshape(300, 200)
+    with namespace.open("r+b") as file:
+        numpy.save(file, array)
+        file.seek(0)
+        assert (numpy.load(file) == array).all()
+        file.seek(0)
+        assert numpy.lib.format.read_magic(file) == (1, 0)
+        shape, _, dtype = numpy.lib.format.read_array_header_1_0(file)
+        begin, row = file.tell(), shape[1] * dtype.itemsize
+        buffer = numpy.empty(shape[1], dtype)
+        for number in (299, 0, 150):
+            file.seek(begin + number * row)
+            assert file.readinto(buffer) == row
+            assert (buffer == array[number]).all()
+
+
 def test_a_file_system_is_parsed(namespace: nvme_tcp.Namespace) -> None:
     """As dissect and its like do it: structures are read by seeks and short reads in any order."""
     guid = uuid.uuid4()
