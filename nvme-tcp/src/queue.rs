@@ -83,8 +83,7 @@ impl fmt::Debug for Rejected {
 /// ([`Controller::reconnect`](crate::Controller::reconnect)), or read back what stands there.
 ///
 /// ```no_run
-/// # fn main() -> nvme_tcp::Result<()> {
-/// # let controller: nvme_tcp::Controller = todo!();
+/// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
 /// let namespace = controller.namespace(1)?;
 /// // One of those that `Options::owned_queues` reserved.
 /// let mut queue = controller.queue()?;

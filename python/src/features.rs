@@ -24,14 +24,6 @@ impl Features {
     pub(crate) fn new(controller: Py<Controller>) -> Self {
         Self { controller }
     }
-
-    fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        what: impl FnOnce(&nvme_tcp::Controller) -> nvme_tcp::Result<T> + Send,
-    ) -> PyResult<T> {
-        self.controller.get().call(py, what)
-    }
 }
 
 fn which(name: &str) -> Outcome<FeatureValue> {
@@ -60,7 +52,10 @@ impl Features {
     ) -> PyResult<Bound<'py, PyAny>> {
         let select = which(select)?;
         let mut data = vec![0; length];
-        let value = self.call(py, |controller| controller.get_feature(feature, nsid, select, &mut data))?;
+        let value = self
+            .controller
+            .get()
+            .call(py, |controller| controller.get_feature(feature, nsid, select, &mut data))?;
         Record::admin(py, "Feature").field("value", value)?.field("data", PyBytes::new(py, &data))?.make()
     }
 
@@ -78,20 +73,20 @@ impl Features {
     ) -> PyResult<u32> {
         let lent = data.map(Lent::readable).transpose()?;
         let data = lent.as_ref().map_or(&[][..], Lent::bytes);
-        self.call(py, |controller| controller.set_feature(feature, nsid, value, data, save))
+        self.controller.get().call(py, |controller| controller.set_feature(feature, nsid, value, data, save))
     }
 
     /// The I/O submission and completion queues that the controller granted (07h).
     #[getter]
     fn number_of_queues(&self, py: Python<'_>) -> PyResult<(u32, u32)> {
-        let queues = self.call(py, nvme_tcp::Controller::number_of_queues)?;
+        let queues = self.controller.get().call(py, nvme_tcp::Controller::number_of_queues)?;
         Ok((queues.submission, queues.completion))
     }
 
     /// How long the controller waits for a keep-alive, in seconds; None where it does not (0Fh).
     #[getter]
     fn keep_alive_timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        let timeout = self.call(py, nvme_tcp::Controller::keep_alive_timeout)?;
+        let timeout = self.controller.get().call(py, nvme_tcp::Controller::keep_alive_timeout)?;
         Ok(timeout.map(|timeout| timeout.as_secs_f64()))
     }
 
@@ -99,28 +94,30 @@ impl Features {
     fn set_keep_alive_timeout(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let timeout = timeout.map(|timeout| seconds("keep_alive_timeout", timeout)).transpose()?;
         let timeout = timeout.unwrap_or(Duration::ZERO);
-        self.call(py, |controller| controller.set_keep_alive_timeout(timeout))
+        self.controller.get().call(py, |controller| controller.set_keep_alive_timeout(timeout))
     }
 
     /// Whether the volatile write cache is on (06h).
     #[getter]
     fn write_cache(&self, py: Python<'_>) -> PyResult<bool> {
-        self.call(py, nvme_tcp::Controller::write_cache)
+        self.controller.get().call(py, nvme_tcp::Controller::write_cache)
     }
 
     #[setter]
     fn set_write_cache(&self, py: Python<'_>, on: bool) -> PyResult<()> {
-        self.call(py, |controller| controller.set_write_cache(on, false))
+        self.controller.get().call(py, |controller| controller.set_write_cache(on, false))
     }
 
     /// The asynchronous events that the controller may send, a bit each (0Bh).
     #[getter]
     fn async_events(&self, py: Python<'_>) -> PyResult<u32> {
-        Ok(self.call(py, nvme_tcp::Controller::async_events)?.bits())
+        Ok(self.controller.get().call(py, nvme_tcp::Controller::async_events)?.bits())
     }
 
     #[setter]
     fn set_async_events(&self, py: Python<'_>, events: u32) -> PyResult<()> {
-        self.call(py, |controller| controller.set_async_events(AsyncEvents::from_bits_retain(events)))
+        self.controller
+            .get()
+            .call(py, |controller| controller.set_async_events(AsyncEvents::from_bits_retain(events)))
     }
 }

@@ -20,21 +20,13 @@ impl Logs {
     pub(crate) fn new(controller: Py<Controller>) -> Self {
         Self { controller }
     }
-
-    fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        what: impl FnOnce(&nvme_tcp::Controller) -> nvme_tcp::Result<T> + Send,
-    ) -> PyResult<T> {
-        self.controller.get().call(py, what)
-    }
 }
 
 #[pymethods]
 impl Logs {
     /// The log pages that there are: a list of `SupportedLog`.
     fn supported<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let logs = self.call(py, nvme_tcp::Controller::supported_logs)?;
+        let logs = self.controller.get().call(py, nvme_tcp::Controller::supported_logs)?;
         let log = |log: &nvme_tcp::spec::log_page::SupportedLog| {
             Record::admin(py, "SupportedLog")
                 .field("lid", log.lid)?
@@ -48,7 +40,7 @@ impl Logs {
     /// The latest errors of the controller, the latest first, at most `most`: a list of `ErrorLogEntry`.
     #[pyo3(signature = (most = 64))]
     fn errors<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let entries = self.call(py, |controller| controller.error_log(most))?;
+        let entries = self.controller.get().call(py, |controller| controller.error_log(most))?;
         let entry = |entry: &nvme_tcp::spec::log_page::ErrorEntry| {
             let location = entry.parameter_location.get();
             Record::admin(py, "ErrorLogEntry")
@@ -70,7 +62,7 @@ impl Logs {
     /// The health of the controller, or of one namespace: a `SmartLog`.
     #[pyo3(signature = (nsid = None))]
     fn smart<'py>(&self, py: Python<'py>, nsid: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
-        let log = self.call(py, |controller| controller.smart_log(nsid))?;
+        let log = self.controller.get().call(py, |controller| controller.smart_log(nsid))?;
         let (read, written) = log.bytes_moved();
         let sensors = log.temperature_sensors.iter().map(|sensor| kelvins(sensor.get()));
         Record::admin(py, "SmartLog")
@@ -97,7 +89,7 @@ impl Logs {
 
     /// What firmware there is: a `FirmwareSlots`.
     fn firmware<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let log = self.call(py, nvme_tcp::Controller::firmware_slots)?;
+        let log = self.controller.get().call(py, nvme_tcp::Controller::firmware_slots)?;
         let revisions = (1..=7).filter_map(|slot| Some((slot, log.revision(slot)?)));
         Record::admin(py, "FirmwareSlots")
             .field("active", log.active_slot())?
@@ -109,13 +101,13 @@ impl Logs {
     /// The namespaces that changed since this was last asked, which it forgets by that; None where they are too many to
     /// be listed, so that all are to be looked at.
     fn changed_namespaces(&self, py: Python<'_>) -> PyResult<Option<Vec<u32>>> {
-        self.call(py, nvme_tcp::Controller::changed_namespaces)
+        self.controller.get().call(py, nvme_tcp::Controller::changed_namespaces)
     }
 
     /// What each command of command set `csi` does besides what it is for: a `CommandEffectsLog`.
     #[pyo3(signature = (csi = 0))]
     fn command_effects<'py>(&self, py: Python<'py>, csi: u8) -> PyResult<Bound<'py, PyAny>> {
-        let log = self.call(py, |controller| controller.command_effects(csi))?;
+        let log = self.controller.get().call(py, |controller| controller.command_effects(csi))?;
         let table = |of: &dyn Fn(u8) -> Option<CommandEffects>| {
             let table = PyDict::new(py);
             for opcode in 0..=u8::MAX {
@@ -133,7 +125,7 @@ impl Logs {
 
     /// How the last sanitize went: a `SanitizeStatus`.
     fn sanitize<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let log = self.call(py, nvme_tcp::Controller::sanitize_log)?;
+        let log = self.controller.get().call(py, nvme_tcp::Controller::sanitize_log)?;
         let state = match log.state() {
             SanitizeState::Never => "never",
             SanitizeState::Done => "done",
@@ -151,7 +143,7 @@ impl Logs {
     /// How well each group of namespaces is reached by this controller: an `AnaLog`. Reading it clears the event that
     /// tells of its change.
     fn ana<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let log = self.call(py, nvme_tcp::Controller::ana_log)?;
+        let log = self.controller.get().call(py, nvme_tcp::Controller::ana_log)?;
         let group = |group: &nvme_tcp::spec::log_page::AnaGroup| {
             Record::admin(py, "AnaGroup")
                 .field("id", group.id)?

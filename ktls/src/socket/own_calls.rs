@@ -54,7 +54,8 @@ impl RecvHalf {
         }
     }
 
-    /// Notes that the caller has received `n` bytes to [`space`](Self::space), more than none.
+    /// Notes that the caller has received `n` bytes to [`space`](Self::space). Where the stream has ended there,
+    /// [`fill_buf`](Self::fill_buf) tells a clean end from one that is cut off.
     pub fn filled(&mut self, n: usize) {
         if let Opening::Process(opener) = &mut self.opening {
             opener.filled(n);

@@ -132,8 +132,7 @@ impl Controller {
     /// Sets feature 0Bh, of the present association.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// use nvme_tcp::AsyncEvents;
     ///
     /// controller.set_async_events(AsyncEvents::NAMESPACE_ATTRIBUTES | AsyncEvents::ANA_CHANGE)?;
@@ -160,8 +159,7 @@ impl Controller {
     /// [`Options::keep_alive`](crate::Options::keep_alive) says.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// controller.set_keep_alive_timeout(std::time::Duration::from_secs(30))?;
     /// # Ok(())
     /// # }
@@ -186,8 +184,7 @@ impl Controller {
     /// Feature 06h: whether the volatile write cache is on.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// if controller.write_cache()? {
     ///     println!("what was written is durable after a flush");
     /// }

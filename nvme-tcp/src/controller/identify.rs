@@ -72,8 +72,7 @@ impl Controller {
     /// CNS 01h: the controller.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// let identify = controller.identify_controller()?;
     /// println!("CNTLID {}, at most {} namespaces", identify.cntlid, identify.nn);
     /// # Ok(())
@@ -129,8 +128,7 @@ impl Controller {
     /// CNS 03h: what tells a namespace from every other.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// println!("{:?}", controller.namespace_ids(1)?.uuid);
     /// # Ok(())
     /// # }
@@ -145,8 +143,7 @@ impl Controller {
     /// The IDs of the namespaces that this host may use, in ascending order.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// for nsid in controller.namespaces()? {
     ///     println!("{nsid}: {} bytes", controller.namespace(nsid)?.size());
     /// }

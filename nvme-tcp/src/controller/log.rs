@@ -53,8 +53,7 @@ impl Controller {
     /// necessary: a log that changes meanwhile may come out torn.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// use nvme_tcp::spec::command::admin::{LOG_ERROR, LogPage};
     ///
     /// let mut first = [0; 64];
@@ -92,8 +91,7 @@ impl Controller {
     /// LID 01h: the controller's latest errors, the latest first, at most `most` and at most as many as it keeps.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// for error in controller.error_log(16)? {
     ///     println!("queue {}: {}", error.sqid, error.status());
     /// }
@@ -117,8 +115,7 @@ impl Controller {
     /// LID 02h: the health of the controller, or of one namespace where the controller keeps it for each.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// let log = controller.smart_log(None)?;
     /// println!("{} K, {} % used", log.temperature, log.percentage_used);
     /// # Ok(())
@@ -171,8 +168,7 @@ impl Controller {
     /// tells of its change.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// for group in controller.ana_log()?.groups {
     ///     println!("group {}: {:?}", group.id, group.state);
     /// }

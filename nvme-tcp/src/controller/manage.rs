@@ -32,8 +32,7 @@ impl Controller {
     /// Creates a namespace of the NVM command set, and gives back its NSID. It is not attached to any controller.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// use nvme_tcp::NewNamespace;
     ///
     /// let new = NewNamespace { blocks: 1 << 20, capacity: 1 << 20, ..NewNamespace::default() };

@@ -123,8 +123,7 @@ impl Controller {
     /// drains and ends and the next is brought up; [`Rotation::held`] says for how long.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// let rotation = controller.rotate_keys()?;
     /// if rotation.gap {
     ///     eprintln!("the target knows version-0 identities only: it can have one key at a time");
@@ -166,8 +165,7 @@ impl Controller {
     /// with it. Each receiver gets every event.
     ///
     /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let controller: nvme_tcp::Controller = todo!();
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
     /// use nvme_tcp::events::{AsyncEvent, Event};
     ///
     /// let events = controller.events()?;

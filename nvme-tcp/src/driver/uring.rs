@@ -81,8 +81,13 @@ impl Uring {
         let entered = self.ring.submitter().submit_with_args(2, &SubmitArgs::new().timespec(&time));
         let flight = self.land(fd);
         match entered.map_err(|error| error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)) {
-            Ok(_) | Err(Errno::EINTR | Errno::ETIME) => Ok(flight.exchanged()),
-            Err(errno) => Err(errno.into()),
+            Err(errno) if ![Errno::EINTR, Errno::ETIME].contains(&errno) => Err(errno.into()),
+            // What the kernel has not taken points to memory that goes back now: the ring is not to be used again, and is
+            // not, since the connection ends with the error.
+            _ if !self.ring.submission().is_empty() => {
+                Err(io::Error::other("io_uring took one operation of two"))
+            }
+            _ => Ok(flight.exchanged()),
         }
     }
 

@@ -152,13 +152,14 @@ impl Intake {
     #[cfg(feature = "io-uring")]
     pub(crate) fn filled(&mut self, n: usize) -> Result<Received, TransportError> {
         match &mut self.half {
-            _ if n == 0 => Err(TransportError::Closed),
+            RecvHalf::Plain(_) if n == 0 => Err(TransportError::Closed),
             RecvHalf::Plain(_) => {
                 (self.start, self.end) = (0, n);
                 Ok(Received::Buffered)
             }
             RecvHalf::Tls(half) => {
                 half.filled(n);
+                // At the stream's end this is what tells whether it was cut off.
                 self.receive(None, Wait::Now)
             }
         }
