@@ -23,7 +23,7 @@ pub(crate) const CELLS: [&str; 7] =
     ["4k_rr_q1", "4k_rr_q32", "4k_rr_q128", "4k_rw_q32", "128k_r_q16", "128k_w_q16", "1m_r_q8"];
 
 /// The most commands in flight.
-pub(crate) const MAX_DEPTH: usize = 1022;
+pub(crate) const MAX_DEPTH: usize = 1024;
 
 impl FromStr for Cell {
     type Err = String;
@@ -98,6 +98,8 @@ pub(crate) enum Mode {
     Plain,
     Digest,
     Tls,
+    /// Asking the socket again and again before sleeping, at both ends
+    Poll,
     /// Sending and waiting in one system call.
     Uring,
     /// Futures on one thread.
@@ -107,14 +109,15 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Plain, Self::Digest, Self::Tls, Self::Uring, Self::Tokio, Self::C];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Plain, Self::Digest, Self::Tls, Self::Poll, Self::Uring, Self::Tokio, Self::C];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Digest => "digest",
             Self::Tls => "tls",
+            Self::Poll => "poll",
             Self::Uring => "uring",
             Self::Tokio => "tokio",
             Self::C => "c",

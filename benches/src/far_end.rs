@@ -8,15 +8,18 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use nvme_tcp::host::HostIdentity;
 use nvme_tcp::psk::ConfiguredKey;
-use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
+use nvme_tcp_target::{Config, KeyRing, Listener, Namespace, Subsystem, Target};
 
-use crate::cell::SPAN;
+use crate::cell::{MAX_DEPTH, Mode, SPAN};
 use crate::{Result, measure, raw};
 
 /// The subsystem that is measured.
 const SUBSYSTEM: &str = "nqn.2024-01.io.github.nvme-tcp:bench";
 /// A key for the measurement alone.
 const KEY: &str = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:";
+
+/// How long both ends ask before they sleep, where they do.
+pub(crate) const BUSY_POLL: Duration = Duration::from_micros(200);
 
 /// A running far end.
 #[derive(Debug)]
@@ -117,8 +120,13 @@ pub(crate) fn serve(what: &str) -> Result<()> {
     };
     let namespace = Namespace::ram(SPAN).block_size(4096);
     let subsystem = Subsystem::new(SUBSYSTEM).namespace(1, namespace);
-    let target =
-        Target::builder().subsystem(subsystem).listen(listener).config(|c| c.queue_entries = 1024).start()?;
+    let config = |c: &mut Config| {
+        c.queue_entries = MAX_DEPTH as u32 + 2;
+        if what == Mode::Poll.name() {
+            c.busy_poll = BUSY_POLL;
+        }
+    };
+    let target = Target::builder().subsystem(subsystem).listen(listener).config(config).start()?;
     say(target.local_addrs()[0])?;
     io::stdin().read_to_end(&mut Vec::new())?;
     target.shutdown();

@@ -11,6 +11,7 @@ mod measure;
 mod nvme;
 mod raw;
 mod report;
+mod scale;
 mod tokio;
 
 use std::process::ExitCode;
@@ -34,6 +35,9 @@ struct Args {
     /// Only these modes
     #[arg(long = "mode", value_name = "MODE")]
     modes: Vec<Mode>,
+    /// How cost grows with queues, depth and connections, instead of the table
+    #[arg(long, conflicts_with_all = ["cells", "modes", "target"])]
+    scale: bool,
     /// Also write the result there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
@@ -63,7 +67,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let (rounds, time) =
-        if args.quick { (3, Duration::from_millis(500)) } else { (5, Duration::from_secs(3)) };
+        if args.quick { (3, Duration::from_millis(400)) } else { (5, Duration::from_secs(3)) };
+    if args.scale {
+        let (markdown, json) = scale::run(rounds, time)?;
+        print!("{markdown}");
+        return match &args.json {
+            Some(path) => Ok(std::fs::write(path, json)?),
+            None => Ok(()),
+        };
+    }
     let modes: Vec<Mode> = if args.modes.is_empty() { Mode::ALL.to_vec() } else { args.modes.clone() };
     let cells = match &args.cells[..] {
         [] => CELLS.into_iter().map(str::parse).collect::<Result<_, _>>()?,
@@ -83,9 +95,13 @@ fn run(args: &Args) -> Result<()> {
     let mut table = report::Table::default();
     for cell in &cells {
         let mut raw: Vec<Sample> = Vec::new();
+        let mut polled: Vec<Sample> = Vec::new();
         let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
         for _ in 0..rounds {
-            raw.push(raw::run(&raw_end, cell, time)?);
+            raw.push(raw::run(&raw_end, cell, false, time)?);
+            if modes.contains(&Mode::Poll) {
+                polled.push(raw::run(&raw_end, cell, true, time)?);
+            }
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
                 into.push(match mode {
                     Mode::Tokio => tokio::run(end, cell, time)?,
@@ -95,7 +111,7 @@ fn run(args: &Args) -> Result<()> {
             }
         }
         for (mode, samples) in &samples {
-            table.add(cell, *mode, samples, &raw);
+            table.add(cell, *mode, samples, if *mode == Mode::Poll { &polled } else { &raw });
         }
         eprintln!("{} done", cell.name);
     }

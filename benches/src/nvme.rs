@@ -6,7 +6,7 @@ use nvme_tcp::{Namespace, Options, Queue, QueueCompletion};
 
 use crate::Result;
 use crate::cell::{Cell, MAX_DEPTH, Mode, Offsets, SPAN};
-use crate::far_end::FarEnd;
+use crate::far_end::{BUSY_POLL, FarEnd};
 use crate::measure::{self, Sample};
 
 /// One queue of its own, deep enough for every cell.
@@ -19,6 +19,7 @@ pub(crate) fn options(far: &FarEnd, mode: Mode) -> Result<Options> {
     match mode {
         Mode::Digest => options = options.digests(true, true),
         Mode::Tls => options = options.tls(far.key.clone()),
+        Mode::Poll => options = options.busy_poll(BUSY_POLL),
         Mode::Uring => options = options.io_uring(true),
         Mode::Plain | Mode::Tokio | Mode::C => {}
     }
@@ -64,7 +65,7 @@ pub(crate) fn run(far: &FarEnd, mode: Mode, cell: &Cell, time: Duration) -> Resu
     Ok(sample)
 }
 
-fn submit(
+pub(crate) fn submit(
     queue: &mut Queue,
     namespace: &Namespace,
     cell: &Cell,

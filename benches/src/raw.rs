@@ -2,7 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::thread;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 
 use crate::Result;
 use crate::cell::Cell;
@@ -14,6 +19,8 @@ const CAPSULE: u64 = 72;
 const HEADER: u64 = 24;
 /// How much one read takes at most.
 const BUFFER: usize = 256 * 1024;
+/// For the thread of one connection at the far end.
+const STACK: usize = 128 * 1024;
 
 /// The lengths of a cell's request and reply in bytes: capsule and data, data and response.
 fn lengths(cell: &Cell) -> (u64, u64) {
@@ -21,26 +28,45 @@ fn lengths(cell: &Cell) -> (u64, u64) {
     if cell.write { (CAPSULE + size, HEADER) } else { (CAPSULE, HEADER + size) }
 }
 
-/// Answers each request with a reply; the first bytes of a connection say how long the two are.
+/// What a connection's first bytes say: the lengths of its requests and replies, and whether both ends poll.
+const GREETING: usize = 24;
+
+/// One read, which waits in the kernel, or asks it again and again.
+fn read(stream: &mut TcpStream, buffer: &mut [u8], polls: bool) -> Result<usize> {
+    if !polls {
+        return Ok(stream.read(buffer)?);
+    }
+    loop {
+        match recv(stream.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => std::hint::spin_loop(),
+            received => return Ok(received?),
+        }
+    }
+}
+
+/// Answers each request with a reply.
 pub(crate) fn serve(listener: &TcpListener) -> Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         // A connection that ends is the end of one measurement.
-        drop(answer(stream));
+        thread::Builder::new().stack_size(STACK).spawn(|| drop(answer(stream)))?;
     }
 }
 
 fn answer(mut stream: TcpStream) -> Result<()> {
-    let mut lengths = [0; 16];
-    stream.read_exact(&mut lengths)?;
-    let (request, reply) = lengths.split_at(8);
-    let (request, reply) = (u64::from_le_bytes(request.try_into()?), u64::from_le_bytes(reply.try_into()?));
+    let mut greeting = [0; GREETING];
+    stream.read_exact(&mut greeting)?;
+    let [request, reply, polls] = std::array::from_fn(|i| {
+        let mut number = [0; 8];
+        number.copy_from_slice(&greeting[8 * i..8 * i + 8]);
+        u64::from_le_bytes(number)
+    });
     let mut buffer = vec![0; BUFFER];
     let replies = vec![0xa5; (reply as usize).max(BUFFER)];
     let mut received = 0;
     loop {
-        let n = stream.read(&mut buffer)?;
+        let n = read(&mut stream, &mut buffer, polls != 0)?;
         if n == 0 {
             return Ok(());
         }
@@ -55,24 +81,55 @@ fn answer(mut stream: TcpStream) -> Result<()> {
     }
 }
 
-/// Runs a cell's bytes.
-pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
-    let mut stream = TcpStream::connect(&far.address)?;
-    stream.set_nodelay(true)?;
-    let (request, reply) = lengths(cell);
-    stream.write_all(&[request.to_le_bytes(), reply.to_le_bytes()].concat())?;
-    let requests = vec![0x5a; request as usize * cell.depth];
-    let mut buffer = vec![0; BUFFER.max(reply as usize)];
-    let mut received = 0;
-    let mut credit = cell.depth as u64;
-    measure::sample(far, time, || {
-        stream.write_all(&requests[..(credit * request) as usize])?;
-        credit = 0;
-        while credit == 0 {
-            received += stream.read(&mut buffer)? as u64;
-            credit = received / reply;
-            received %= reply;
+/// One connection's near end.
+#[derive(Debug)]
+pub(crate) struct Requester {
+    stream: TcpStream,
+    reply: u64,
+    requests: Vec<u8>,
+    request: u64,
+    received: u64,
+    polls: bool,
+}
+
+impl Requester {
+    /// Connects, and sends the first requests.
+    pub(crate) fn start(far: &FarEnd, cell: &Cell, polls: bool) -> Result<Self> {
+        let mut stream = TcpStream::connect(&far.address)?;
+        stream.set_nodelay(true)?;
+        let (request, reply) = lengths(cell);
+        stream.write_all(&[request, reply, u64::from(polls)].map(u64::to_le_bytes).concat())?;
+        let requests = vec![0x5a; request as usize * cell.depth];
+        stream.write_all(&requests)?;
+        Ok(Self { stream, reply, requests, request, received: 0, polls })
+    }
+
+    /// Receives once, and sends as many requests as replies came; how many.
+    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Result<u64> {
+        self.received += read(&mut self.stream, buffer, self.polls)? as u64;
+        let credit = self.received / self.reply;
+        self.received %= self.reply;
+        if credit > 0 {
+            self.stream.write_all(&self.requests[..(credit * self.request) as usize])?;
         }
         Ok(credit)
-    })
+    }
+}
+
+impl AsFd for Requester {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// What a connection of a cell receives to.
+pub(crate) fn buffer(cell: &Cell) -> Vec<u8> {
+    vec![0; BUFFER.max(lengths(cell).1 as usize)]
+}
+
+/// Runs a cell's bytes; both ends poll or both sleep.
+pub(crate) fn run(far: &FarEnd, cell: &Cell, polls: bool, time: Duration) -> Result<Sample> {
+    let mut requester = Requester::start(far, cell, polls)?;
+    let mut buffer = buffer(cell);
+    measure::sample(far, time, || requester.step(&mut buffer))
 }

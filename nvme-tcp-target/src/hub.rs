@@ -39,6 +39,10 @@ pub struct Config {
     pub setup_timeout: Duration,
     /// How long a host may take none of what is sent to it before its connection is closed; 30 s by default.
     pub send_timeout: Duration,
+    /// For how long the thread of a queue that is at work asks the socket again and again before it sleeps, as
+    /// [`nvme_tcp::Options::busy_poll`] at the other end. Zero, the default, sleeps at once; in any case nothing spins
+    /// at a queue that has been idle for that long.
+    pub busy_poll: Duration,
 }
 
 impl Default for Config {
@@ -50,6 +54,7 @@ impl Default for Config {
             io_queues: 64,
             setup_timeout: Duration::from_secs(10),
             send_timeout: Duration::from_secs(30),
+            busy_poll: Duration::ZERO,
         }
     }
 }

@@ -356,6 +356,37 @@ impl Queue {
         }
     }
 
+    /// Sends what was submitted, as far as the socket takes it now; receives nothing. [`poll`](Self::poll) sends as
+    /// well: an event loop that has just been given completions, and has submitted the next commands, saves the
+    /// receive that would find nothing. [`wants`](Self::wants) says whether all is sent.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// let mut done = Vec::new();
+    /// // The event loop says that the queue's descriptor is readable.
+    /// queue.poll(&mut done, std::time::Duration::ZERO)?;
+    /// for read in done.drain(..) {
+    ///     read.result?;
+    ///     let next = (read.cookie + 1) * 4096;
+    ///     queue
+    ///         .submit_read(namespace, read.buffer.unwrap_or_default(), next, read.cookie + 1)
+    ///         .map_err(|rejected| rejected.error)?;
+    /// }
+    /// queue.send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The connection is lost: the next [`poll`](Self::poll) completes each command that was outstanding with the same
+    /// error.
+    pub fn send(&mut self) -> Result<()> {
+        if let Some(error) = &self.lane.dead {
+            return Err(error.clone());
+        }
+        self.lane.engine.flush().map(drop).inspect_err(|error| self.lane.fail(error.clone()))
+    }
+
     /// Whether it sends and waits by io_uring: where [`Options::io_uring`](crate::Options::io_uring) asks for that and
     /// the kernel lets it.
     #[cfg(feature = "io-uring")]

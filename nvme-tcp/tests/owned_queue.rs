@@ -53,6 +53,11 @@ fn many_commands_in_an_event_loop() {
         queue.submit_read(&namespace, vec![0; LEN as usize], n * u64::from(LEN), n).unwrap();
     }
     queue.submit_flush(&namespace, 99).unwrap();
+    // An event loop may send before it waits for the descriptor, which then becomes readable by itself.
+    queue.send().unwrap();
+    assert!(!queue.wants().write && queue.wants().read);
+    let mut fds = [PollFd::new(queue.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::try_from(LIMIT).unwrap()), Ok(1));
     let mut cookies = Vec::new();
     for done in drive(&mut queue, 17) {
         done.result.unwrap();

@@ -69,7 +69,7 @@ impl Connection {
             hub: hub.clone(),
             session,
             outlet: Outlet::new(send),
-            intake: Intake::new(recv),
+            intake: Intake::new(recv).busy_poll(hub.config.busy_poll),
             tampered: faults.is_armed().then(|| Tampered::new(faults)),
             bell,
             blocked: false,

@@ -3,6 +3,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
 use crate::proto::{Payload, Segment};
@@ -101,6 +102,7 @@ pub struct Intake {
     ring: Box<[u8]>,
     start: usize,
     end: usize,
+    busy_poll: Duration,
 }
 
 impl Intake {
@@ -108,7 +110,13 @@ impl Intake {
     pub fn new(half: RecvHalf) -> Self {
         // Where records are opened in the process they wait in the record layer's own buffer.
         let len = if half.opens_in_process() { 0 } else { RING_LEN };
-        Self { half, ring: vec![0; len].into_boxed_slice(), start: 0, end: 0 }
+        Self { half, ring: vec![0; len].into_boxed_slice(), start: 0, end: 0, busy_poll: Duration::ZERO }
+    }
+
+    /// Sets for how long a receive that has to wait tries again and again before it sleeps.
+    #[must_use]
+    pub fn busy_poll(self, busy_poll: Duration) -> Self {
+        Self { busy_poll, ..self }
     }
 
     /// The half itself.
@@ -170,18 +178,21 @@ impl Intake {
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
         if self.half.opens_in_process() {
-            return Ok(if self.half.fill(wait)? { Received::Buffered } else { Received::Nothing });
+            let filled = patiently(self.busy_poll, wait, |wait| Ok(self.half.fill(wait)?.then_some(())))?;
+            return Ok(filled.map_or(Received::Nothing, |()| Received::Buffered));
         }
         self.start = 0;
         self.end = 0;
         let Some(place) = place.filter(|place| !place.is_empty()) else {
-            let received = self.half.recv(&mut [IoSliceMut::new(&mut self.ring)], wait)?;
+            let mut ring = [IoSliceMut::new(&mut self.ring)];
+            let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut ring, wait))?;
             self.end = received.unwrap_or(0);
             return Ok(if received.is_some() { Received::Buffered } else { Received::Nothing });
         };
         let room = place.len();
         let look_ahead = &mut self.ring[..LOOK_AHEAD];
-        let received = self.half.recv(&mut [IoSliceMut::new(place), IoSliceMut::new(look_ahead)], wait)?;
+        let mut places = [IoSliceMut::new(place), IoSliceMut::new(look_ahead)];
+        let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut places, wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -214,10 +225,32 @@ impl Intake {
             all[count] = IoSliceMut::new(&mut self.ring[..LOOK_AHEAD]);
             count += 1;
         }
-        let received = self.half.recv(&mut all[..count], wait)?;
+        let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut all[..count], wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
         }))
     }
+}
+
+/// Receives; where that has to wait, tries for the time of `busy_poll` before it sleeps.
+fn patiently<T>(
+    busy_poll: Duration,
+    wait: Wait,
+    mut receive: impl FnMut(Wait) -> Result<Option<T>, TransportError>,
+) -> Result<Option<T>, TransportError> {
+    if wait == Wait::Block && !busy_poll.is_zero() {
+        let begin = Instant::now();
+        loop {
+            let received = receive(Wait::Now)?;
+            if received.is_some() {
+                return Ok(received);
+            }
+            if begin.elapsed() >= busy_poll {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+    }
+    receive(wait)
 }
