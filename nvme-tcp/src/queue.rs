@@ -328,6 +328,7 @@ impl Queue {
         let mut now = Instant::now();
         let until = now.checked_add(wait);
         loop {
+            self.lane.engine.connection_mut().look_for_deadlines(now + TICK);
             let ends = [until, self.lane.engine.next_deadline()].into_iter().flatten().min();
             let left = ends.map(|at| at.saturating_duration_since(now));
             // A receive that waits saves poll(2), but it ends only with the socket's own time, a tick.
@@ -394,7 +395,7 @@ impl Queue {
         self.lane.uring.is_some()
     }
 
-    /// When a command of this queue will have taken too long: an event loop polls by then.
+    /// By when an event loop polls, at the latest: no command of this queue will have taken too long before.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.lane.engine.next_deadline()
     }

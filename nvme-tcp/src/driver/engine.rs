@@ -85,7 +85,7 @@ impl Engine {
         self.connection.outstanding()
     }
 
-    /// The earliest deadline of a command that is outstanding.
+    /// No command that is outstanding has a deadline before this.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.connection.next_deadline()
     }

@@ -5,6 +5,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
 use crate::proto::{Payload, Segment};
 
@@ -178,21 +180,25 @@ impl Intake {
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
         if self.half.opens_in_process() {
-            let filled = patiently(self.busy_poll, wait, |wait| Ok(self.half.fill(wait)?.then_some(())))?;
+            let filled = patiently(&mut self.half, self.busy_poll, wait, |half, wait| {
+                Ok(half.fill(wait)?.then_some(()))
+            })?;
             return Ok(filled.map_or(Received::Nothing, |()| Received::Buffered));
         }
         self.start = 0;
         self.end = 0;
         let Some(place) = place.filter(|place| !place.is_empty()) else {
             let mut ring = [IoSliceMut::new(&mut self.ring)];
-            let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut ring, wait))?;
+            let received =
+                patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut ring, wait))?;
             self.end = received.unwrap_or(0);
             return Ok(if received.is_some() { Received::Buffered } else { Received::Nothing });
         };
         let room = place.len();
         let look_ahead = &mut self.ring[..LOOK_AHEAD];
         let mut places = [IoSliceMut::new(place), IoSliceMut::new(look_ahead)];
-        let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut places, wait))?;
+        let received =
+            patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut places, wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -225,7 +231,8 @@ impl Intake {
             all[count] = IoSliceMut::new(&mut self.ring[..LOOK_AHEAD]);
             count += 1;
         }
-        let received = patiently(self.busy_poll, wait, |wait| self.half.recv(&mut all[..count], wait))?;
+        let received =
+            patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut all[..count], wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -235,22 +242,29 @@ impl Intake {
 
 /// Receives; where that has to wait, tries for the time of `busy_poll` before it sleeps.
 fn patiently<T>(
+    half: &mut RecvHalf,
     busy_poll: Duration,
     wait: Wait,
-    mut receive: impl FnMut(Wait) -> Result<Option<T>, TransportError>,
+    mut receive: impl FnMut(&mut RecvHalf, Wait) -> Result<Option<T>, TransportError>,
 ) -> Result<Option<T>, TransportError> {
     if wait == Wait::Block && !busy_poll.is_zero() {
+        let received = receive(half, Wait::Now)?;
+        if received.is_some() {
+            return Ok(received);
+        }
         let begin = Instant::now();
-        loop {
-            let received = receive(Wait::Now)?;
+        while begin.elapsed() < busy_poll {
+            // Unlike a receive, this takes no lock that what comes in would have to wait for.
+            let mut fds = [PollFd::new(half.as_fd(), PollFlags::POLLIN)];
+            if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0)) {
+                std::hint::spin_loop();
+                continue;
+            }
+            let received = receive(half, Wait::Now)?;
             if received.is_some() {
                 return Ok(received);
             }
-            if begin.elapsed() >= busy_poll {
-                break;
-            }
-            std::hint::spin_loop();
         }
     }
-    receive(wait)
+    receive(half, wait)
 }

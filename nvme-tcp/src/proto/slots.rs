@@ -84,13 +84,16 @@ impl Slot {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u16>,
+    /// No deadline of an outstanding command is before this. Kept so that a look at it costs nothing, however many
+    /// slots there are; exact only after [`look_for_deadlines`](Self::look_for_deadlines).
+    earliest: Option<Instant>,
 }
 
 impl Slots {
     /// `count` free slots, at most [`MAX_SLOTS`].
     pub(super) fn new(count: u32) -> Self {
         let count = count.clamp(1, MAX_SLOTS) as u16;
-        Self { slots: vec![Slot::idle(); count.into()], free: (0..count).rev().collect() }
+        Self { slots: vec![Slot::idle(); count.into()], free: (0..count).rev().collect(), earliest: None }
     }
 
     pub(super) fn free(&self) -> usize {
@@ -110,6 +113,7 @@ impl Slots {
         let index = self.free.pop()?;
         let slot = self.slots.get_mut(usize::from(index))?;
         let generation = (slot.generation + 1) & 0xf;
+        self.earliest = [self.earliest, deadline].into_iter().flatten().min();
         *slot = Slot { generation, active: true, direction, len, deadline, ..Slot::idle() };
         Some(CommandId::new(index, generation))
     }
@@ -132,6 +136,21 @@ impl Slots {
             slot.active = false;
             self.free.push(id.slot());
         }
+        if self.outstanding() == 0 {
+            self.earliest = None;
+        }
+    }
+
+    /// No deadline of an outstanding command is before this; `None` where none has one.
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Makes [`earliest`](Self::earliest) exact, unless it is after `horizon` in any case.
+    pub(super) fn look_for_deadlines(&mut self, horizon: Instant) {
+        if self.earliest.is_some_and(|at| at <= horizon) {
+            self.earliest = self.iter().filter_map(|(_, slot)| slot.deadline).min();
+        }
     }
 
     /// Every outstanding command.
@@ -146,6 +165,8 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -160,6 +181,26 @@ mod tests {
         assert!(slots.get(second).is_some());
         slots.release(first);
         assert_eq!(slots.outstanding(), 1);
+    }
+
+    #[test]
+    fn the_earliest_deadline_is_exact_where_it_is_near() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut slots = Slots::new(4);
+        assert_eq!(slots.earliest(), None);
+        let ids = [30, 10, 20].map(|s| slots.take(Direction::None, 0, Some(at(s))).unwrap());
+        slots.take(Direction::None, 0, None).unwrap();
+        assert_eq!(slots.earliest(), Some(at(10)));
+        // That of a command that is done stays until it is near.
+        slots.release(ids[1]);
+        slots.look_for_deadlines(at(9));
+        assert_eq!(slots.earliest(), Some(at(10)));
+        slots.look_for_deadlines(at(10));
+        assert_eq!(slots.earliest(), Some(at(20)));
+        [ids[0], ids[2]].map(|id| slots.release(id));
+        slots.look_for_deadlines(at(30));
+        assert_eq!(slots.earliest(), None, "what is left has no deadline");
     }
 
     #[test]

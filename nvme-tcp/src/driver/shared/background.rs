@@ -156,6 +156,7 @@ impl SharedQueue {
                 state.fail(error);
             }
             // Whoever else receives looks at the deadlines too.
+            state.engine.connection_mut().look_for_deadlines(Instant::now());
             watch.deadline = state.engine.next_deadline().filter(|_| watch.read);
         }
         let background = &mut state.background;

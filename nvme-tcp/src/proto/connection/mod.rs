@@ -188,13 +188,24 @@ impl Connection {
     }
 
     /// The first command whose deadline is not after `now`.
-    pub fn expired(&self, now: Instant) -> Option<CommandId> {
+    pub fn expired(&mut self, now: Instant) -> Option<CommandId> {
+        self.slots.look_for_deadlines(now);
+        if self.slots.earliest().is_none_or(|at| at > now) {
+            return None;
+        }
         self.slots.iter().find(|(_, slot)| slot.deadline.is_some_and(|at| at <= now)).map(|(id, _)| id)
     }
 
-    /// The earliest deadline of a command that is outstanding.
+    /// When to ask again whether a command has [`expired`](Self::expired): none does before. It may be the deadline of
+    /// one that is done meanwhile, unless [`look_for_deadlines`](Self::look_for_deadlines) was asked up to here.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(|(_, slot)| slot.deadline).min()
+        self.slots.earliest()
+    }
+
+    /// Makes [`next_deadline`](Self::next_deadline) that of an outstanding command, unless it is after `horizon` in any
+    /// case; takes time only where it is not.
+    pub fn look_for_deadlines(&mut self, horizon: Instant) {
+        self.slots.look_for_deadlines(horizon);
     }
 
     /// Fills in the data digests of what is to be sent: CRC-32C of each payload it is asked for.
