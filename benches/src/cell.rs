@@ -74,7 +74,12 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn new(cell: &Cell) -> Self {
-        Self { slots: SPAN / u64::from(cell.size), size: cell.size.into(), random: 0x9e37_79b9_7f4a_7c15 }
+        Self::over(cell.size.into())
+    }
+
+    /// In pieces of `size` bytes.
+    pub(crate) fn over(size: u64) -> Self {
+        Self { slots: SPAN / size, size, random: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// Others, for who goes beside.

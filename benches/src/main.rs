@@ -22,6 +22,7 @@ use clap::Parser;
 use crate::cell::{CELLS, Cell, Mode};
 use crate::far_end::{Elsewhere, FarEnd};
 use crate::measure::Sample;
+use crate::raw::Kind;
 
 /// Measures the initiator against the embedded target and a bare loop
 #[derive(Debug, Parser)]
@@ -96,11 +97,13 @@ fn run(args: &Args) -> Result<()> {
     for cell in &cells {
         let mut raw: Vec<Sample> = Vec::new();
         let mut polled: Vec<Sample> = Vec::new();
+        let mut same_memory: Vec<Sample> = Vec::new();
         let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
         for _ in 0..rounds {
-            raw.push(raw::run(&raw_end, cell, false, time)?);
+            raw.push(raw::run(&raw_end, cell, Kind::OneBuffer, time)?);
+            same_memory.push(raw::run(&raw_end, cell, Kind::SameMemory, time)?);
             if modes.contains(&Mode::Poll) {
-                polled.push(raw::run(&raw_end, cell, true, time)?);
+                polled.push(raw::run(&raw_end, cell, Kind::Polls, time)?);
             }
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
                 into.push(match mode {
@@ -111,7 +114,8 @@ fn run(args: &Args) -> Result<()> {
             }
         }
         for (mode, samples) in &samples {
-            table.add(cell, *mode, samples, if *mode == Mode::Poll { &polled } else { &raw });
+            let raw = if *mode == Mode::Poll { &polled } else { &raw };
+            table.add(cell, *mode, samples, raw, &same_memory);
         }
         eprintln!("{} done", cell.name);
     }

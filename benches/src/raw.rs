@@ -1,8 +1,9 @@
 //! The bare loop: requests and replies of the same lengths on a TCP connection, and nothing else.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::Result;
-use crate::cell::Cell;
+use crate::cell::{Cell, Offsets, SPAN};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 
@@ -28,12 +29,52 @@ fn lengths(cell: &Cell) -> (u64, u64) {
     if cell.write { (CAPSULE + size, HEADER) } else { (CAPSULE, HEADER + size) }
 }
 
-/// What a connection's first bytes say: the lengths of its requests and replies, and whether both ends poll.
-const GREETING: usize = 24;
+/// What a connection's first bytes say: the lengths of its requests and replies, that of the data in one of them, and its
+/// kind.
+const GREETING: usize = 32;
+
+/// How a bare loop goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Everything is sent from and received to one buffer at each end, which stays in the processor's cache.
+    OneBuffer,
+    /// The same, and both ends ask the socket again and again instead of sleeping.
+    Polls,
+    /// The far end moves about in as much memory as a target does, and the near end has a buffer for each request.
+    SameMemory,
+}
+
+impl Kind {
+    fn from_number(number: u64) -> Self {
+        [Self::OneBuffer, Self::Polls, Self::SameMemory]
+            .into_iter()
+            .find(|kind| *kind as u64 == number)
+            .unwrap_or(Self::OneBuffer)
+    }
+}
+
+/// What is received to: one piece of it after the other.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    next: usize,
+}
+
+impl Buffer {
+    fn new(len: usize) -> Self {
+        Self { bytes: vec![0; len.next_multiple_of(BUFFER)], next: 0 }
+    }
+
+    fn place(&mut self) -> &mut [u8] {
+        let begin = self.next;
+        self.next = (begin + BUFFER) % self.bytes.len();
+        &mut self.bytes[begin..begin + BUFFER]
+    }
+}
 
 /// One read, which waits in the kernel, or asks it again and again.
-fn read(stream: &mut TcpStream, buffer: &mut [u8], polls: bool) -> Result<usize> {
-    if !polls {
+fn read(stream: &mut TcpStream, buffer: &mut [u8], kind: Kind) -> Result<usize> {
+    if kind != Kind::Polls {
         return Ok(stream.read(buffer)?);
     }
     loop {
@@ -57,28 +98,75 @@ pub(crate) fn serve(listener: &TcpListener) -> Result<()> {
 fn answer(mut stream: TcpStream) -> Result<()> {
     let mut greeting = [0; GREETING];
     stream.read_exact(&mut greeting)?;
-    let [request, reply, polls] = std::array::from_fn(|i| {
+    let [request, reply, size, kind] = std::array::from_fn(|i| {
         let mut number = [0; 8];
         number.copy_from_slice(&greeting[8 * i..8 * i + 8]);
         u64::from_le_bytes(number)
     });
-    let mut buffer = vec![0; BUFFER];
+    let kind = Kind::from_number(kind);
+    // What requests carry goes to as much memory as replies come from.
+    let mut buffer =
+        Buffer::new(if kind == Kind::SameMemory && request > reply { SPAN as usize } else { BUFFER });
     let replies = vec![0xa5; (reply as usize).max(BUFFER)];
+    let mut offsets = Offsets::over(size);
     let mut received = 0;
     loop {
-        let n = read(&mut stream, &mut buffer, polls != 0)?;
+        let n = read(&mut stream, buffer.place(), kind)?;
         if n == 0 {
             return Ok(());
         }
         received += n as u64;
-        let mut owed = received / request * reply;
+        let mut owed = received / request;
         received %= request;
+        if kind == Kind::SameMemory && reply > request {
+            while owed > 0 {
+                let together = owed.min(TOGETHER as u64);
+                reply_from(
+                    &MEMORY,
+                    &replies[..(reply - size) as usize],
+                    size as usize,
+                    together,
+                    &mut offsets,
+                    &mut stream,
+                )?;
+                owed -= together;
+            }
+        }
+        let mut owed = owed * reply;
         while owed > 0 {
             let piece = owed.min(replies.len() as u64);
             stream.write_all(&replies[..piece as usize])?;
             owed -= piece;
         }
     }
+}
+
+/// What replies come from, for all connections.
+static MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0xa5; SPAN as usize]);
+
+/// The most replies that one call sends from where they lie.
+const TOGETHER: usize = 32;
+
+/// Sends so many replies whose data lies all over `memory`.
+fn reply_from(
+    memory: &[u8],
+    header: &[u8],
+    size: usize,
+    count: u64,
+    offsets: &mut Offsets,
+    stream: &mut TcpStream,
+) -> Result<()> {
+    let mut pieces = Vec::with_capacity(2 * TOGETHER);
+    for _ in 0..count {
+        let at = offsets.next() as usize;
+        pieces.extend([IoSlice::new(header), IoSlice::new(&memory[at..at + size])]);
+    }
+    let mut left = &mut pieces[..];
+    while !left.is_empty() {
+        let n = stream.write_vectored(left)?;
+        IoSlice::advance_slices(&mut left, n);
+    }
+    Ok(())
 }
 
 /// One connection's near end.
@@ -89,24 +177,25 @@ pub(crate) struct Requester {
     requests: Vec<u8>,
     request: u64,
     received: u64,
-    polls: bool,
+    kind: Kind,
 }
 
 impl Requester {
     /// Connects, and sends the first requests.
-    pub(crate) fn start(far: &FarEnd, cell: &Cell, polls: bool) -> Result<Self> {
+    pub(crate) fn start(far: &FarEnd, cell: &Cell, kind: Kind) -> Result<Self> {
         let mut stream = TcpStream::connect(&far.address)?;
         stream.set_nodelay(true)?;
         let (request, reply) = lengths(cell);
-        stream.write_all(&[request, reply, u64::from(polls)].map(u64::to_le_bytes).concat())?;
+        let greeting = [request, reply, cell.size.into(), kind as u64];
+        stream.write_all(&greeting.map(u64::to_le_bytes).concat())?;
         let requests = vec![0x5a; request as usize * cell.depth];
         stream.write_all(&requests)?;
-        Ok(Self { stream, reply, requests, request, received: 0, polls })
+        Ok(Self { stream, reply, requests, request, received: 0, kind })
     }
 
     /// Receives once, and sends as many requests as replies came; how many.
-    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Result<u64> {
-        self.received += read(&mut self.stream, buffer, self.polls)? as u64;
+    pub(crate) fn step(&mut self, buffer: &mut Buffer) -> Result<u64> {
+        self.received += read(&mut self.stream, buffer.place(), self.kind)? as u64;
         let credit = self.received / self.reply;
         self.received %= self.reply;
         if credit > 0 {
@@ -122,14 +211,14 @@ impl AsFd for Requester {
     }
 }
 
-/// What a connection of a cell receives to.
-pub(crate) fn buffer(cell: &Cell) -> Vec<u8> {
-    vec![0; BUFFER.max(lengths(cell).1 as usize)]
+/// What the connections of a cell receive to.
+pub(crate) fn buffer(cell: &Cell, kind: Kind) -> Buffer {
+    Buffer::new(if kind == Kind::SameMemory { cell.size as usize * cell.depth } else { BUFFER })
 }
 
-/// Runs a cell's bytes; both ends poll or both sleep.
-pub(crate) fn run(far: &FarEnd, cell: &Cell, polls: bool, time: Duration) -> Result<Sample> {
-    let mut requester = Requester::start(far, cell, polls)?;
-    let mut buffer = buffer(cell);
+/// Runs a cell's bytes.
+pub(crate) fn run(far: &FarEnd, cell: &Cell, kind: Kind, time: Duration) -> Result<Sample> {
+    let mut requester = Requester::start(far, cell, kind)?;
+    let mut buffer = buffer(cell, kind);
     measure::sample(far, time, || requester.step(&mut buffer))
 }

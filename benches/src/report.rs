@@ -18,6 +18,8 @@ struct Row {
     target_cpu_us_per_io: f64,
     /// Commands a second as a part of the bare loop's in the same round.
     raw_ratio: f64,
+    /// The same beside a bare loop that moves about in as much memory.
+    same_memory_ratio: f64,
     /// (most - least) / median of the commands a second.
     spread: f64,
     #[serde(skip)]
@@ -30,9 +32,18 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn add(&mut self, cell: &Cell, mode: Mode, samples: &[Sample], raw: &[Sample]) {
+    pub(crate) fn add(
+        &mut self,
+        cell: &Cell,
+        mode: Mode,
+        samples: &[Sample],
+        raw: &[Sample],
+        same_memory: &[Sample],
+    ) {
         let iops: Vec<f64> = samples.iter().map(Sample::iops).collect();
-        let ratios: Vec<f64> = samples.iter().zip(raw).map(|(s, raw)| s.iops() / raw.iops()).collect();
+        let ratio = |raw: &[Sample]| {
+            median(&samples.iter().zip(raw).map(|(s, raw)| s.iops() / raw.iops()).collect::<Vec<_>>())
+        };
         let cpu: Vec<f64> = samples.iter().map(Sample::cpu_us).collect();
         let far_cpu: Vec<f64> = samples.iter().map(Sample::far_cpu_us).collect();
         let middle = median(&iops);
@@ -45,7 +56,8 @@ impl Table {
             mib_s: middle * f64::from(cell.size) / f64::from(1 << 20),
             cpu_us_per_io: median(&cpu),
             target_cpu_us_per_io: median(&far_cpu),
-            raw_ratio: median(&ratios),
+            raw_ratio: ratio(raw),
+            same_memory_ratio: ratio(same_memory),
             spread: (most - least) / middle,
             quoted_in_iops: cell.iops,
         });
@@ -53,7 +65,7 @@ impl Table {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text =
-            "| cell | mode | rate | CPU per I/O | target's | of the bare loop | spread |\n|---|---|---|---|---|---|---|\n"
+            "| cell | mode | rate | CPU per I/O | target's | of the bare loop | over the same memory | spread |\n|---|---|---|---|---|---|---|---|\n"
                 .to_owned();
         for row in &self.cells {
             let rate = match row.quoted_in_iops {
@@ -61,12 +73,13 @@ impl Table {
                 false => format!("{:.0} MiB/s", row.mib_s),
             };
             text += &format!(
-                "| {} | {} | {rate} | {:.2} us | {:.2} us | {:.2} | {:.0} % |\n",
+                "| {} | {} | {rate} | {:.2} us | {:.2} us | {:.2} | {:.2} | {:.0} % |\n",
                 row.cell,
                 row.mode,
                 row.cpu_us_per_io,
                 row.target_cpu_us_per_io,
                 row.raw_ratio,
+                row.same_memory_ratio,
                 row.spread * 100.0
             );
         }

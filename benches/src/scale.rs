@@ -2,6 +2,7 @@
 //! loop's over the same range. One thread waits for all connections of an end by epoll(7); the other end has a thread
 //! for each.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Member for Driven<'_> {
 
 struct Bare<'a> {
     requester: raw::Requester,
-    buffer: &'a std::cell::RefCell<Vec<u8>>,
+    buffer: &'a RefCell<raw::Buffer>,
 }
 
 impl AsFd for Bare<'_> {
@@ -169,8 +170,10 @@ fn ours(far: &FarEnd, cell: &Cell, load: Load, time: Duration) -> Result<Sample>
 }
 
 fn bare(far: &FarEnd, cell: &Cell, load: Load, time: Duration) -> Result<Sample> {
-    let buffer = raw::buffer(cell).into();
-    let start = |_| Ok(Bare { requester: raw::Requester::start(far, cell, false)?, buffer: &buffer });
+    let kind = raw::Kind::SameMemory;
+    let all = Cell { depth: cell.depth * load.queues, ..cell.clone() };
+    let buffer = RefCell::new(raw::buffer(&all, kind));
+    let start = |_| Ok(Bare { requester: raw::Requester::start(far, cell, kind)?, buffer: &buffer });
     let mut members = (0..load.queues).map(start).collect::<Result<Vec<_>>>()?;
     turn(far, &mut members, time)
 }
