@@ -22,7 +22,7 @@ struct Package {
     wanted_by: &'static str,
 }
 
-const PACKAGES: [Package; 23] = [
+const PACKAGES: [Package; 24] = [
     Package {
         name: "user-mode-linux",
         sign: Sign::Program("linux.uml"),
@@ -68,6 +68,7 @@ const PACKAGES: [Package; 23] = [
     Package { name: "clang", sign: Sign::Program("clang"), wanted_by: "the C header under clang" },
     Package { name: "binutils", sign: Sign::Program("nm"), wanted_by: "the C library's symbols" },
     Package { name: "valgrind", sign: Sign::Program("valgrind"), wanted_by: "the C programs under valgrind" },
+    Package { name: "strace", sign: Sign::Program("strace"), wanted_by: "what loads ask of the kernel" },
     Package { name: "pkgconf", sign: Sign::Program("pkg-config"), wanted_by: "the installed C library" },
     Package { name: "make", sign: Sign::Program("make"), wanted_by: "a CMake user of the C library" },
     Package { name: "cmake", sign: Sign::Program("cmake"), wanted_by: "the installed C library from CMake" },

@@ -168,10 +168,9 @@ impl Controller {
         if !self.has_queue(qid, token) {
             return Err(AssociationEnd::Ended);
         }
-        match self.deadline() {
-            Some(deadline) if qid == 0 && now >= deadline => {
-                Err(AssociationEnd::KeepAliveExpired(self.lock().kato))
-            }
+        // The admin queue's end is every other's.
+        match (qid == 0).then(|| self.deadline()).flatten() {
+            Some(deadline) if now >= deadline => Err(AssociationEnd::KeepAliveExpired(self.lock().kato)),
             _ => Ok(()),
         }
     }

@@ -151,7 +151,7 @@ impl Session {
     /// `n` bytes were received where [`door`](Self::door) said.
     pub fn advance(&mut self, n: usize, now: Instant) -> Result<(), SessionEnd> {
         self.connection.advance(n);
-        self.drain(now)
+        self.settle(now)
     }
 
     /// Takes `input` and carries out the commands in it, until more than 1 MiB waits to be sent; what is then left of
@@ -175,7 +175,8 @@ impl Session {
         }
     }
 
-    fn drain(&mut self, now: Instant) -> Result<(), SessionEnd> {
+    /// Takes what came of bytes that were received or [sent](Self::sent).
+    pub(crate) fn settle(&mut self, now: Instant) -> Result<(), SessionEnd> {
         while let Some(event) = self.connection.next_event() {
             self.handle(event, now);
         }
@@ -188,7 +189,7 @@ impl Session {
 
     /// Does what is due without new bytes: answers held commands, notices that the association is over.
     pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
-        self.drain(now)?;
+        self.settle(now)?;
         let Role::Queue { controller, qid, token, .. } = &self.role else { return Ok(()) };
         let controller = controller.clone();
         if let Err(end) = controller.check(*qid, *token, now) {
@@ -199,7 +200,7 @@ impl Session {
             let (slot, _) = self.event_requests.remove(0);
             self.answer(slot, Answer::result(event.into()));
         }
-        self.drain(now)
+        self.settle(now)
     }
 
     /// When [`poll`](Self::poll) has something to do, whatever else happens.

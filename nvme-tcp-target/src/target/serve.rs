@@ -296,8 +296,7 @@ impl Serving {
         }
         self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
         // Memory of commands that are sent goes back to the pool.
-        self.session.poll(Instant::now())?;
-        Ok(())
+        Ok(self.session.settle(self.taken)?)
     }
 
     /// Closes the connection; a host that broke the protocol or failed to authenticate itself is told so.
