@@ -137,7 +137,7 @@ impl Engine {
                 }
             }
         }
-        self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
+        self.blocked = self.outlet.half().has_pending() && !self.outlet.half_mut().flush(Wait::Now)?;
         self.heed_budget();
         Ok(if self.blocked { Flush::Blocked } else { Flush::Done })
     }

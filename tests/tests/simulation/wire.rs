@@ -130,7 +130,7 @@ impl Wire {
                 return heard;
             }
         }
-        if self.host.as_ref().is_some_and(|host| host.expired(now).is_some()) {
+        if self.host.as_mut().is_some_and(|host| host.expired(now).is_some()) {
             heard.push(Heard::Over);
         }
         heard
