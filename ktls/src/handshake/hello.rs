@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::message::{
-    Extensions, LEGACY_VERSION, PSK_DHE_KE, TLS13, extension_type, message, message_type, put_extension,
+    Extensions, LEGACY_VERSION, PSK_DHE_KE, SSL3, TLS13, extension_type, message, message_type, put_extension,
 };
 use super::wire::{Reader, put_u16, put_vec8, put_vec16};
 use crate::cipher::CipherSuite;
@@ -132,6 +132,14 @@ impl<'a> ClientHello<'a> {
         Ok(modes.contains(&PSK_DHE_KE))
     }
 
+    /// Whether the client sends early data, which is no more than an offer: the server says whether it counts.
+    pub(super) fn offers_early_data(&self) -> Result<bool, Error> {
+        match self.extensions.get(extension_type::EARLY_DATA) {
+            Some(data) => data.end("early_data").map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     pub(super) fn groups(&self) -> Result<Vec<u16>, Error> {
         let mut data = self.extensions.require(extension_type::SUPPORTED_GROUPS)?;
         let groups = data.list16("supported_groups")?;
@@ -194,6 +202,9 @@ impl<'a> ClientHello<'a> {
 
 fn supports_tls13(extensions: &Extensions<'_>, legacy_version: u16) -> Result<(), Error> {
     const FIELD: &str = "ClientHello supported_versions";
+    if legacy_version <= SSL3 {
+        return Err(Error::OlderVersion { version: legacy_version });
+    }
     let Some(mut data) = extensions.get(extension_type::SUPPORTED_VERSIONS) else {
         return Err(Error::OlderVersion { version: legacy_version.min(LEGACY_VERSION) });
     };
@@ -263,7 +274,8 @@ impl<'a> ServerHello<'a> {
         let compression = reader.u8("ServerHello.legacy_compression_method")?;
         let extensions = Extensions::read(&mut reader, "ServerHello")?;
         reader.end("ServerHello")?;
-        let Some(mut version) = extensions.get(extension_type::SUPPORTED_VERSIONS) else {
+        let version = extensions.get(extension_type::SUPPORTED_VERSIONS);
+        let Some(mut version) = version.filter(|_| legacy_version > SSL3) else {
             return Err(Error::OlderVersion { version: legacy_version });
         };
         let chosen = version.u16("ServerHello supported_versions")?;
