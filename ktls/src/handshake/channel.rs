@@ -30,7 +30,10 @@ impl Protection {
     }
 
     /// Does `work` with the number of the next record, which is used up where that succeeds.
-    fn next<T>(&mut self, work: impl FnOnce(&RecordKey, u64) -> Result<T, CryptoError>) -> Result<T, CryptoError> {
+    fn next<T>(
+        &mut self,
+        work: impl FnOnce(&RecordKey, u64) -> Result<T, CryptoError>,
+    ) -> Result<T, CryptoError> {
         let done = work(&self.key, self.sequence)?;
         // A handshake of 2^64 records does not end before its peers do.
         self.sequence += 1;

@@ -70,3 +70,17 @@ impl Reassembler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reassembler_keeps_at_most_one_message() {
+        let mut input = Reassembler::default();
+        input.push(&[20, 0, 0, 1, 5, 20, 0]).unwrap();
+        assert_eq!(input.next().unwrap().unwrap().body(), [5]);
+        assert!(input.next().unwrap().is_none());
+        assert!(!input.is_empty() && input.expect_empty("x").is_err());
+    }
+}

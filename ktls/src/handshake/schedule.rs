@@ -157,5 +157,5 @@ impl Transcript {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests;

@@ -117,10 +117,18 @@ fn a_record_before_it_has_a_content_and_a_type() {
     ] {
         let mut server = new_server();
         let mut client = Insider::client(&mut server);
-        assert_eq!(alert(server.read_record(&mut client.record(&inner))), expected, "{inner:.9?} to a server");
+        assert_eq!(
+            alert(server.read_record(&mut client.record(&inner))),
+            expected,
+            "{inner:.9?} to a server"
+        );
         let mut client = new_client();
         let mut server = Insider::server(&mut client);
-        assert_eq!(alert(client.read_record(&mut server.record(&inner))), expected, "{inner:.9?} to a client");
+        assert_eq!(
+            alert(client.read_record(&mut server.record(&inner))),
+            expected,
+            "{inner:.9?} to a client"
+        );
     }
 }
 

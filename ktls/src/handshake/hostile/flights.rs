@@ -2,7 +2,6 @@
 
 use super::super::error::Role;
 use super::super::message::{extension_type as ext, finished};
-use super::super::reassembly::Reassembler;
 use super::insider::Insider;
 use super::*;
 
@@ -95,13 +94,4 @@ fn a_clients_second_flight_that_breaks_the_rules() {
     let refusal = server.read_record(&mut record(21, &[2, 51])).unwrap_err();
     assert_eq!(refusal, Error::AlertReceived { alert: Alert::DECRYPT_ERROR, role: Role::Server });
     assert_eq!(client.send(&mut server, &[20]), Err(refusal));
-}
-
-#[test]
-fn a_reassembler_keeps_at_most_one_message() {
-    let mut input = Reassembler::default();
-    input.push(&[20, 0, 0, 1, 5, 20, 0]).unwrap();
-    assert_eq!(input.next().unwrap().unwrap().body(), [5]);
-    assert!(input.next().unwrap().is_none());
-    assert!(!input.is_empty() && input.expect_empty("x").is_err());
 }

@@ -47,7 +47,8 @@ fn wrong_shares(group: Group) -> Vec<(&'static str, Vec<u8>)> {
         share.resize(len, 0);
         share
     };
-    let mut wrong = vec![("one byte", cut(1)), ("cut", cut(right.len() - 1)), ("lengthened", cut(right.len() + 1))];
+    let mut wrong =
+        vec![("one byte", cut(1)), ("cut", cut(right.len() - 1)), ("lengthened", cut(right.len() + 1))];
     if group == Group::X25519 {
         wrong.extend(SMALL_ORDER.map(|point| ("of small order", point.to_vec())));
         return wrong;
@@ -118,7 +119,9 @@ fn every_hello_is_made_anew() {
         let mut server = new_server();
         let mut hello = client.take_output();
         server.read_record(&mut hello).unwrap();
-        for (name, message) in [("client", first_message(&hello)), ("server", first_message(&server.take_output()))] {
+        for (name, message) in
+            [("client", first_message(&hello)), ("server", first_message(&server.take_output()))]
+        {
             let hello = Hello::parse(&message);
             new(&format!("the random of a {name}"), &hello.head[2..34]);
             let (_, share) = hello.extensions.iter().find(|(kind, _)| *kind == ext::KEY_SHARE).unwrap();
