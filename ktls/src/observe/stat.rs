@@ -152,6 +152,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "reads /proc")]
     fn an_absent_file_says_why() {
         let error = TlsStat::read_from(Path::new("/proc/net/no_such_file")).unwrap_err();
         assert!(matches!(error, TlsStatError::Absent));
