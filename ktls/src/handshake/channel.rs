@@ -165,6 +165,8 @@ impl Channel {
     fn alert_received(&self, body: &[u8]) -> Error {
         match body {
             &[_, description] => Error::AlertReceived { alert: Alert(description), role: self.role },
+            // RFC 8446, section 5.4.
+            [] => Error::unexpected("alert record", "2 bytes", "none"),
             _ => Error::decode("alert", "2 bytes", format!("{} bytes", body.len())),
         }
     }

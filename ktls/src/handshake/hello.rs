@@ -1,5 +1,7 @@
 //! ClientHello, ServerHello and HelloRetryRequest (RFC 8446, sections 4.1 and 4.2).
 
+use std::collections::HashSet;
+
 use super::error::Error;
 use super::message::{
     Extensions, LEGACY_VERSION, PSK_DHE_KE, SSL3, TLS13, extension_type, message, message_type, put_extension,
@@ -16,9 +18,6 @@ pub(super) const RETRY_RANDOM: [u8; 32] = [
 
 /// How many identities of a ClientHello a server looks up; peers send one.
 pub(super) const MAX_IDENTITIES: usize = 4;
-
-/// How many key shares a ClientHello may have; peers send up to three.
-const MAX_KEY_SHARES: usize = 64;
 
 /// What a client says first.
 pub(super) struct ClientHelloParts<'a> {
@@ -153,14 +152,13 @@ impl<'a> ClientHello<'a> {
         let mut data = self.extensions.require(extension_type::KEY_SHARE)?;
         let mut list = Reader::new(data.vec16(0..=0xffff, FIELD)?);
         data.end(FIELD)?;
-        let mut shares: Vec<(u16, &[u8])> = Vec::new();
+        let mut shares = Vec::new();
+        // Each once: the lists are as long as the peer likes.
+        let mut expected: HashSet<u16> = groups.iter().copied().collect();
         while !list.is_empty() {
             let group = list.u16(FIELD)?;
             let share = list.vec16(1..=0xffff, FIELD)?;
-            if shares.len() == MAX_KEY_SHARES {
-                return Err(Error::illegal(FIELD, format!("at most {MAX_KEY_SHARES} shares"), "more"));
-            }
-            if !groups.contains(&group) || shares.iter().any(|(earlier, _)| *earlier == group) {
+            if !expected.remove(&group) {
                 let got = format!("group {group:#06x}");
                 return Err(Error::illegal(FIELD, "one share for a supported group", got));
             }

@@ -49,7 +49,7 @@ impl Reassembler {
         };
         let len = u32::from_be_bytes([0, a, b, c]) as usize;
         if len > MAX_MESSAGE_LEN {
-            return Err(Error::illegal(
+            return Err(Error::decode(
                 message_name(kind),
                 format!("at most {MAX_MESSAGE_LEN} bytes"),
                 format!("{len} bytes"),

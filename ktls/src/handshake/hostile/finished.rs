@@ -51,13 +51,18 @@ fn one_of_another_length_is_malformed() {
             assert_eq!(alert(result), Alert::DECODE_ERROR, "{len}");
         }
     }
-    // As long as a message may be.
+    // As long as its record may be, and one that says that it is longer than any message.
     let longest = |proof: Vec<u8>| {
         let mut data = proof[4..].to_vec();
-        data.resize(16_000, 0);
+        data.resize(16_384 - 4, 0);
         finished(&data)
     };
     assert_eq!(both(longest, 0).map(alert), [Alert::DECODE_ERROR; 2]);
+    let endless = |mut proof: Vec<u8>| {
+        proof[1] = 0xff;
+        proof
+    };
+    assert_eq!(both(endless, 0).map(alert), [Alert::DECODE_ERROR; 2]);
 }
 
 #[test]
@@ -100,10 +105,11 @@ fn a_record_before_it_has_a_content_and_a_type() {
         (vec![0; 2], Alert::UNEXPECTED_MESSAGE),
         (vec![0; MAX_INNER], Alert::UNEXPECTED_MESSAGE),
         (vec![0; MAX_INNER + 1], Alert::RECORD_OVERFLOW),
-        // A handshake record without a message, an alert without a byte, or with one.
+        // A handshake record without a message, an alert without a byte, or with one or four.
         (vec![22], Alert::UNEXPECTED_MESSAGE),
         (vec![22, 0, 0], Alert::UNEXPECTED_MESSAGE),
-        (vec![21], Alert::DECODE_ERROR),
+        (vec![21], Alert::UNEXPECTED_MESSAGE),
+        (vec![21, 0, 0], Alert::UNEXPECTED_MESSAGE),
         (vec![2, 21], Alert::DECODE_ERROR),
         (vec![2, 40, 0, 21], Alert::DECODE_ERROR),
         // A ChangeCipherSpec under the keys; data before the end of the handshake, also empty.
