@@ -13,7 +13,7 @@ fn bodies() -> impl Iterator<Item = (&'static str, Body)> {
 }
 
 /// How many bytes of a file are changed: Miri takes a thousand times as long.
-const CHANGED: usize = if cfg!(miri) { 40 } else { 600 };
+const CHANGED: usize = if cfg!(miri) { 8 } else { 600 };
 
 #[test]
 fn the_corpus_holds() {
