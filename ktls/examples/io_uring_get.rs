@@ -90,6 +90,8 @@ impl Ring {
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = control.len() as _;
         let n = self.run(&opcode::RecvMsg::new(self.fd, &mut header).build())?;
+        // u32 on musl, usize else.
+        #[allow(clippy::unnecessary_cast)]
         let len = control.len().min(header.msg_controllen as usize);
         Ok((cmsg::record_type(&control[..len]), n))
     }

@@ -104,7 +104,10 @@ const NLMSGHDR: usize = 16;
 const INET_DIAG_MSG: usize = 72;
 
 impl SocketTls {
-    /// Asks for the TCP connection from `local` to `peer` in this network namespace.
+    /// Asks for the TCP connection from `local` to `peer` in this network namespace (sock_diag(7)).
+    ///
+    /// # Errors
+    /// [`SocketTlsError`]: `Io` with ENOENT where there is no such connection.
     pub fn ask(local: SocketAddr, peer: SocketAddr) -> Result<Self, SocketTlsError> {
         let mut answer = [0; 4096];
         let len = ask_sock_diag(&request(local, peer), &mut answer)?;

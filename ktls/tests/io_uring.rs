@@ -84,6 +84,8 @@ impl Ring {
         let len = self.run(&opcode::RecvMsg::new(fd, &mut header).build())?;
         data.truncate(len);
         assert_eq!(header.msg_flags & libc::MSG_CTRUNC, 0, "there was room");
+        // u32 on musl, usize else.
+        #[allow(clippy::unnecessary_cast)]
         let used = control.get(..header.msg_controllen as usize).unwrap();
         let record_type = cmsg::record_type(used);
         // The kernel may say so of data as well, where a whole record was read.
