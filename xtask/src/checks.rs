@@ -40,7 +40,7 @@ pub(crate) fn miri(workspace: &Workspace, tally: &mut Tally) {
     let mut command = nightly(&["test"]);
     command.args(packages).args(["--lib", "--test", "freebsd", "--test", "fuzz"]);
     // The corpus is in files; a case takes a thousand times as long as elsewhere.
-    command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "8");
+    command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
     let check = Check {
         name: "miri",
         command,
