@@ -2,7 +2,7 @@
 //! linux/tls.h), for those who call sendmsg(2) and recvmsg(2) themselves, by io_uring for one.
 //!
 //! A plain receive on a socket with `TLS_RX` gives EIO at a control record: use `RECVMSG` with [`SPACE`] bytes of
-//! control data. What a control record asks for is then the caller's own business.
+//! control data. What a control record asks for is then the caller's own business. The example `io_uring_get` does so.
 
 use std::mem::{align_of, offset_of, size_of};
 

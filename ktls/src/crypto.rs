@@ -209,6 +209,9 @@ pub struct KeyPair {
 
 impl KeyPair {
     /// A new pair.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
     pub fn generate(group: Group) -> Result<Self, CryptoError> {
         let private =
             agreement::EphemeralPrivateKey::generate(group.algorithm(), &rand::SystemRandom::new())?;
@@ -227,6 +230,9 @@ impl KeyPair {
     }
 
     /// The shared secret with `peer`'s public key (RFC 8446, section 7.4.2).
+    ///
+    /// # Errors
+    /// `peer` is no point of the group in its uncompressed form, or one with which the secret would be zero.
     pub fn agree(self, peer: &[u8]) -> Result<Secret, CryptoError> {
         let peer = agreement::UnparsedPublicKey::new(self.group.algorithm(), peer);
         agreement::agree_ephemeral(self.private, &peer, |shared| Secret::new(shared).ok_or(CryptoError))?
@@ -283,17 +289,26 @@ impl RecordKey {
     }
 
     /// Seals `data` in place and gives its tag. One `sequence` is never used twice.
+    ///
+    /// # Errors
+    /// `data` is longer than the cipher takes under one nonce: some 64 GiB with AES-GCM (RFC 5116, section 5.1).
     pub fn seal(&self, sequence: u64, aad: &[u8], data: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
         self.seal_with(Nonce::Sequence(sequence), aad, data)
     }
 
     /// The same with a nonce of either kind, of which none is used twice.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
     pub fn seal_with(&self, nonce: Nonce, aad: &[u8], data: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
         let tag = self.key.seal_in_place_separate_tag(self.nonce(nonce), aead::Aad::from(aad), data)?;
         tag.as_ref().try_into().map_err(|_| CryptoError)
     }
 
     /// Opens `data`, ciphertext and tag, in place; the plaintext is its beginning.
+    ///
+    /// # Errors
+    /// `data` or `aad` is not what was sealed with this key and number; what `data` then holds is of no use.
     pub fn open<'a>(
         &self,
         sequence: u64,
@@ -304,6 +319,9 @@ impl RecordKey {
     }
 
     /// The same with a nonce of either kind.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn open_with<'a>(
         &self,
         nonce: Nonce,
@@ -315,6 +333,9 @@ impl RecordKey {
 }
 
 /// Fills `bytes` from the system's random source.
+///
+/// # Errors
+/// It gives none.
 pub fn random(bytes: &mut [u8]) -> Result<(), CryptoError> {
     use rand::SecureRandom;
     Ok(rand::SystemRandom::new().fill(bytes)?)

@@ -104,7 +104,10 @@ const NLMSGHDR: usize = 16;
 const INET_DIAG_MSG: usize = 72;
 
 impl SocketTls {
-    /// Asks for the TCP connection from `local` to `peer` in this network namespace.
+    /// Asks for the TCP connection from `local` to `peer` in this network namespace (sock_diag(7)).
+    ///
+    /// # Errors
+    /// [`SocketTlsError`]: `Io` with ENOENT where there is no such connection.
     pub fn ask(local: SocketAddr, peer: SocketAddr) -> Result<Self, SocketTlsError> {
         let mut answer = [0; 4096];
         let len = ask_sock_diag(&request(local, peer), &mut answer)?;
@@ -212,6 +215,15 @@ mod tests {
         bytes
     }
 
+    /// An answer whose TLS part is `tls`.
+    fn answer_with(tls: &[u8]) -> Vec<u8> {
+        let ulp = [attribute(1, b"tls\0"), attribute(0x8002, tls)].concat();
+        let mut rest = vec![0; INET_DIAG_MSG];
+        rest.extend_from_slice(&attribute(2, &[0; 7]));
+        rest.extend_from_slice(&attribute(0x8013, &ulp));
+        answer(SOCK_DIAG_BY_FAMILY, &rest)
+    }
+
     #[test]
     fn an_answer_is_taken_apart() {
         let tls = [
@@ -222,11 +234,7 @@ mod tests {
             attribute(6, &[]),
         ]
         .concat();
-        let ulp = [attribute(1, b"tls\0"), attribute(0x8002, &tls)].concat();
-        let mut rest = vec![0; INET_DIAG_MSG];
-        rest.extend_from_slice(&attribute(2, &[0; 7]));
-        rest.extend_from_slice(&attribute(0x8013, &ulp));
-        let whole = answer(SOCK_DIAG_BY_FAMILY, &rest);
+        let whole = answer_with(&tls);
         let expected = SocketTls {
             version: Some(0x0304),
             cipher: Some(51),
@@ -240,6 +248,31 @@ mod tests {
         for len in 0..whole.len() {
             // Cut anywhere, it is an error or less than the whole; it never panics.
             assert!(SocketTls::parse(&whole[..len]).is_err(), "{len}");
+        }
+    }
+
+    /// As tls_get_info of net/tls/tls_main.c writes it for a socket on a card: no machine of ours has one.
+    #[test]
+    fn a_socket_on_a_card_is_seen() {
+        let numbers = [(1, 0x0303), (2, 52), (3, 3), (4, 3)];
+        let numbers =
+            numbers.map(|(kind, number): (u16, u16)| attribute(kind, &number.to_ne_bytes())).concat();
+        let with = |more: &[u8]| SocketTls::parse(&answer_with(&[&numbers, more].concat())).unwrap();
+        let expected = SocketTls {
+            version: Some(0x0303),
+            cipher: Some(52),
+            tx: Some(Conf::Hardware),
+            rx: Some(Conf::Hardware),
+            ..SocketTls::default()
+        };
+        assert_eq!(with(&[]), expected);
+        assert_eq!(with(&attribute(5, &[])), SocketTls { tx_zerocopy: true, ..expected });
+        let limited = attribute(7, &1400_u16.to_ne_bytes());
+        assert_eq!(with(&limited), SocketTls { tx_max_payload: Some(1400), ..expected });
+        let confs = [(1, Conf::Base), (2, Conf::Software), (3, Conf::Hardware), (4, Conf::Other(4))];
+        for (number, conf) in confs {
+            let tx = attribute(3, &u16::to_ne_bytes(number));
+            assert_eq!(SocketTls::parse(&answer_with(&tx)).unwrap().tx, Some(conf));
         }
     }
 

@@ -299,6 +299,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn finds_all_or_says_why_not() {
         let probe = probe();
         match &probe.missing {

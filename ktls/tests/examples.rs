@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use ktls::observe::TlsStat;
 use ktls::probe;
 use rustls_support::Certificate;
-use socket_support::pattern;
 use socket_support::process::{Peer, skip, version};
+use socket_support::{kernel_has_tls, pattern};
 
 /// The example `name`, which cargo builds beside the tests; not where only some tests were asked for.
 fn example(name: &str, test: &str) -> Option<PathBuf> {
@@ -76,6 +76,30 @@ fn lines_are_echoed() {
     client.write(b"hello\n");
     client.wait_for("hello\n");
     server.wait_for("opened by");
+}
+
+#[test]
+fn a_ring_gets_its_words_back() {
+    const TEST: &str = "a_ring_gets_its_words_back";
+    if !kernel_has_tls(TEST) {
+        return;
+    }
+    let (Some(echo), Some(get)) = (example("psk_echo", TEST), example("io_uring_get", TEST)) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let key = key.to_str().unwrap();
+    let server = Peer::start(echo.to_str().unwrap(), ["serve", "127.0.0.1:0", key]);
+    let words = "by a ring ".repeat(5000);
+    let (well, got, said) = run(&get, &[&address(&server), key, &words]);
+    if said.contains("Operation not permitted") || said.contains("Function not implemented") {
+        return skip(TEST, &format!("no io_uring here: {said}"));
+    }
+    assert!(
+        well && String::from_utf8_lossy(&got).trim_end() == words.trim_end(),
+        "{said}\n{}",
+        server.said()
+    );
 }
 
 #[test]

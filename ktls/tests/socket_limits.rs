@@ -16,9 +16,10 @@ use handshake_support::{psk, server_config};
 use ktls::alert::Alert;
 use ktls::crypto::Hash;
 use ktls::handshake::ClientConfig;
-use ktls::observe::TlsStat;
+use ktls::observe::{Conf, SocketTls, SocketTlsError, TlsStat};
 use ktls::record::{BadRecord, ContentType};
-use ktls::{Error, Layer, Options, RecvHalf, SealedBy, Socket, Wait, Why};
+use ktls::{Error, Layer, Options, RecvHalf, SealedBy, Socket, Wait, Why, probe};
+use socket_support::process::skip;
 use socket_support::{
     DEADLINE, FRAGMENT, Peer, SUITE, established, kernel_has_tls, pattern, raw_record, receive_all, send_all,
     tcp_pair, with_peer,
@@ -188,6 +189,32 @@ fn no_card_no_zero_copy(layer: Layer) {
     assert!(!socket.info().send_zerocopy, "loopback is no card");
     let n = socket.halves().0.send_file(file(b"content").as_fd(), 0, 100, Wait::Block).unwrap();
     assert_eq!((n, peer.receive().unwrap().1), (7, b"content".to_vec()));
+}
+
+/// Unless it is told otherwise: without it the kernel opens no record of TLS 1.3 into the caller's memory.
+#[test]
+fn no_padding_is_expected() {
+    const TEST: &str = "no_padding_is_expected";
+    if !kernel_has_tls(TEST) {
+        return;
+    }
+    for (options, expected) in [(Options::new(), true), (Options::new().expect_no_pad(false), false)] {
+        let (a, _b) = tcp_pair();
+        let [keys, _] = established(SUITE, FRAGMENT);
+        let socket = Socket::from_established(a, keys, &options.layer(Layer::Kernel)).unwrap();
+        let tcp = socket.tcp();
+        match SocketTls::ask(tcp.local_addr().unwrap(), tcp.peer_addr().unwrap()) {
+            Ok(tls) => {
+                assert_eq!(tls.rx_no_pad, expected && probe().no_pad, "{tls:?}");
+                assert_eq!((tls.version, tls.cipher), (Some(0x0304), Some(51)));
+                assert_eq!((tls.tx, tls.rx), (Some(Conf::Software), Some(Conf::Software)));
+            }
+            Err(why @ (SocketTlsError::Io(_) | SocketTlsError::Silent)) => {
+                return skip(TEST, &why.to_string());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The kernel counts what it had to open twice, and nothing where it was told not to expect.

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 const POSSIBLE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// One check.
+/// One check: a line in the tally.
 struct Check {
     name: &'static str,
     command: Command,
@@ -21,18 +21,46 @@ struct Check {
     mend: &'static str,
 }
 
-/// Runs every check; each is one line in the tally.
+/// Runs every check that is quick.
 pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
     for check in all(workspace) {
-        let possible = process::kept(&check.possible, POSSIBLE_DEADLINE);
+        check.make(tally);
+    }
+}
+
+/// Runs under Miri what makes no system call and does not end in ring's assembler: tests that do are marked so where
+/// they stand. Slow, so it is not among the others.
+pub(crate) fn miri(workspace: &Workspace, tally: &mut Tally) {
+    let nightly = |arguments: &[&str]| {
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo", "miri"]).args(arguments).current_dir(&workspace.root);
+        command
+    };
+    let packages = ["-p", "linux-ktls-sys", "-p", "linux-ktls"];
+    let mut command = nightly(&["test"]);
+    command.args(packages).args(["--lib", "--test", "freebsd", "--test", "fuzz"]);
+    // The corpus is in files; a case takes a thousand times as long as elsewhere.
+    command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
+    let check = Check {
+        name: "miri",
+        command,
+        possible: nightly(&["--version"]),
+        mend: "rustup component add --toolchain nightly miri rust-src",
+    };
+    check.make(tally);
+}
+
+impl Check {
+    fn make(&self, tally: &mut Tally) {
+        let possible = process::kept(&self.possible, POSSIBLE_DEADLINE);
         if !possible.is_ok_and(|(ended, _)| ended.success()) {
-            tally.skipped.push(format!("{}: cannot be had here ({})", check.name, check.mend));
-            continue;
+            tally.skipped.push(format!("{}: cannot be had here ({})", self.name, self.mend));
+            return;
         }
-        match timed(check.name, || process::shown(&check.command, DEADLINE)) {
+        match timed(self.name, || process::shown(&self.command, DEADLINE)) {
             Ok(ended) if ended.success() => tally.passed += 1,
-            Ok(ended) => tally.failed.push(format!("{}: {ended}", check.name)),
-            Err(error) => tally.failed.push(format!("{}: {error}", check.name)),
+            Ok(ended) => tally.failed.push(format!("{}: {ended}", self.name)),
+            Err(error) => tally.failed.push(format!("{}: {error}", self.name)),
         }
     }
 }

@@ -23,7 +23,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check      format, clippy, rustdoc, packaging and unit tests: quick, before each commit
-  test       everything: distribution packages, check, all tests, those of Python, both labs
+  miri       what makes no system call, under Miri: minutes
+  test       everything: distribution packages, check, Miri, all tests, those of Python, both labs
   lab uml    the tests that need kernel TLS, in a User-Mode Linux kernel
   lab qemu   the tests with the Linux kernel's own NVMe target and initiator, in a guest under QEMU; --write puts
              the table of peers into docs/, --hold boots the guest and waits, for tests by hand
@@ -51,10 +52,12 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             checks::run(&workspace, &mut tally);
             timed("unit tests", || suite::unit_tests(&workspace, &mut tally))?;
         }
+        ["miri"] => checks::miri(&Workspace::find()?, &mut tally),
         ["test"] => {
             let workspace = Workspace::find()?;
             timed("packages", packages::ensure);
             checks::run(&workspace, &mut tally);
+            checks::miri(&workspace, &mut tally);
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
             timed("tests", || suite::all_tests(&workspace, &lab, &mut tally))?;

@@ -5,11 +5,15 @@ use super::reassembly::{Message, Reassembler};
 use super::{MAX_FRAGMENT_LEN, RECORD_HEADER_LEN, content_type, record_length};
 use crate::alert::Alert;
 use crate::cipher::TAG_LEN;
-use crate::crypto::RecordKey;
+use crate::crypto::{CryptoError, RecordKey};
 use crate::keys::TrafficSecret;
 
 /// How many ChangeCipherSpec records are ignored: peers send one, or two after a HelloRetryRequest.
 const MAX_CHANGE_CIPHER_SPEC: usize = 4;
+
+/// How many bytes of records a server passes over because they are early data, which it never takes: peers that
+/// send some send what one ticket allowed, 16,384 bytes mostly.
+pub(super) const MAX_EARLY_DATA: usize = 65_536;
 
 const VERSION_TLS10: [u8; 2] = [3, 1];
 const VERSION_TLS12: [u8; 2] = [3, 3];
@@ -25,11 +29,15 @@ impl Protection {
         Self { key: secret.record_key(), sequence: 0 }
     }
 
-    fn next_sequence(&mut self) -> u64 {
-        let sequence = self.sequence;
+    /// Does `work` with the number of the next record, which is used up where that succeeds.
+    fn next<T>(
+        &mut self,
+        work: impl FnOnce(&RecordKey, u64) -> Result<T, CryptoError>,
+    ) -> Result<T, CryptoError> {
+        let done = work(&self.key, self.sequence)?;
         // A handshake of 2^64 records does not end before its peers do.
         self.sequence += 1;
-        sequence
+        Ok(done)
     }
 }
 
@@ -44,6 +52,8 @@ pub(super) struct Channel {
     message_seen: bool,
     records_seen: bool,
     change_cipher_specs: usize,
+    /// How many more bytes may be early data.
+    early_data: usize,
     /// The longest plaintext that may be sent, and that may come, in one protected record.
     max_send: usize,
     max_receive: usize,
@@ -62,6 +72,7 @@ impl Channel {
             message_seen: false,
             records_seen: false,
             change_cipher_specs: 0,
+            early_data: 0,
             max_send: MAX_FRAGMENT_LEN,
             max_receive: MAX_FRAGMENT_LEN,
             failure: None,
@@ -120,6 +131,11 @@ impl Channel {
             content_type::ALERT => Err(self.alert_received(body)),
             content_type::HANDSHAKE if self.rx.is_none() => self.input.push(body),
             content_type::APPLICATION_DATA if self.rx.is_some() => self.protected(&header, body),
+            content_type::APPLICATION_DATA if self.early_data >= body.len() => {
+                self.input.expect_empty("early data")?;
+                self.early_data -= body.len();
+                Ok(())
+            }
             content_type::APPLICATION_DATA => {
                 Err(Error::unexpected("record", "a handshake record in plain text", "a protected one"))
             }
@@ -149,6 +165,8 @@ impl Channel {
     fn alert_received(&self, body: &[u8]) -> Error {
         match body {
             &[_, description] => Error::AlertReceived { alert: Alert(description), role: self.role },
+            // RFC 8446, section 5.4.
+            [] => Error::unexpected("alert record", "2 bytes", "none"),
             _ => Error::decode("alert", "2 bytes", format!("{} bytes", body.len())),
         }
     }
@@ -157,8 +175,12 @@ impl Channel {
         let Some(rx) = &mut self.rx else {
             return Err(Error::Misuse("no key is in force"));
         };
-        let sequence = rx.next_sequence();
-        let inner = rx.key.open(sequence, header, body).map_err(|_| Error::BadRecordMac)?;
+        let len = body.len();
+        let Ok(inner) = rx.next(|key, sequence| key.open(sequence, header, body)) else {
+            self.early_data = self.early_data.checked_sub(len).ok_or(Error::BadRecordMac)?;
+            return Ok(());
+        };
+        self.early_data = 0;
         // The limit counts the content type byte and the padding (RFC 8446, section 5.4; RFC 8449).
         if inner.len() > self.max_receive + 1 {
             return Err(Error::protocol(
@@ -182,6 +204,12 @@ impl Channel {
     /// Nothing of the flight that ends here may remain: the peer must wait, or change its keys.
     pub(super) fn expect_end_of_flight(&self, message: &'static str) -> Result<(), Error> {
         self.input.expect_empty(message)
+    }
+
+    /// Whether records that the peer sealed under a key for early data may come before those under the handshake's
+    /// (RFC 8446, section 4.2.10).
+    pub(super) fn skip_early_data(&mut self, offered: bool) {
+        self.early_data = if offered { MAX_EARLY_DATA } else { 0 };
     }
 
     pub(super) fn set_rx(&mut self, secret: &TrafficSecret) {
@@ -247,8 +275,8 @@ impl Channel {
         let start = self.output.len();
         self.output.extend_from_slice(content);
         self.output.push(kind);
-        let sequence = tx.next_sequence();
-        let tag = tx.key.seal(sequence, &header, &mut self.output[start..])?;
+        let data = &mut self.output[start..];
+        let tag = tx.next(|key, sequence| key.seal(sequence, &header, data))?;
         self.output.extend_from_slice(&tag);
         self.tx = Some(tx);
         Ok(())

@@ -17,7 +17,7 @@ use super::hello::{ClientHelloParts, ServerHello, binders_len};
 use super::message::{Extensions, extension_type, finished, message_name, message_type, record_size_limit};
 use super::reassembly::Message;
 use super::schedule::{
-    EXTERNAL_BINDER, EarlySecret, HandshakeSecret, Traffic, Transcript, mac_matches, verify_data,
+    EXTERNAL_BINDER, EarlySecret, HandshakeSecret, Traffic, Transcript, check_finished, verify_data,
 };
 use super::wire::Reader;
 use super::{Handshake, MAX_FRAGMENT_LEN, MAX_RECORD_SIZE_LIMIT};
@@ -317,10 +317,7 @@ impl Keys {
 
     fn finished(mut self, channel: &mut Channel, message: &Message) -> Result<State, Error> {
         let transcript = &mut self.hello.transcript;
-        let expected = verify_data(&self.traffic.server, transcript.digest().as_ref());
-        if !mac_matches(&expected, message.body()) {
-            return Err(Error::FinishedMismatch);
-        }
+        check_finished(&self.traffic.server, transcript.digest().as_ref(), message.body())?;
         channel.expect_end_of_flight("Finished")?;
         transcript.add(&message.bytes);
         let psk = &self.hello.config.psk;

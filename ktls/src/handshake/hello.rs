@@ -1,8 +1,10 @@
 //! ClientHello, ServerHello and HelloRetryRequest (RFC 8446, sections 4.1 and 4.2).
 
+use std::collections::HashSet;
+
 use super::error::Error;
 use super::message::{
-    Extensions, LEGACY_VERSION, PSK_DHE_KE, TLS13, extension_type, message, message_type, put_extension,
+    Extensions, LEGACY_VERSION, PSK_DHE_KE, SSL3, TLS13, extension_type, message, message_type, put_extension,
 };
 use super::wire::{Reader, put_u16, put_vec8, put_vec16};
 use crate::cipher::CipherSuite;
@@ -16,9 +18,6 @@ pub(super) const RETRY_RANDOM: [u8; 32] = [
 
 /// How many identities of a ClientHello a server looks up; peers send one.
 pub(super) const MAX_IDENTITIES: usize = 4;
-
-/// How many key shares a ClientHello may have; peers send up to three.
-const MAX_KEY_SHARES: usize = 64;
 
 /// What a client says first.
 pub(super) struct ClientHelloParts<'a> {
@@ -132,6 +131,14 @@ impl<'a> ClientHello<'a> {
         Ok(modes.contains(&PSK_DHE_KE))
     }
 
+    /// Whether the client sends early data, which is no more than an offer: the server says whether it counts.
+    pub(super) fn offers_early_data(&self) -> Result<bool, Error> {
+        match self.extensions.get(extension_type::EARLY_DATA) {
+            Some(data) => data.end("early_data").map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     pub(super) fn groups(&self) -> Result<Vec<u16>, Error> {
         let mut data = self.extensions.require(extension_type::SUPPORTED_GROUPS)?;
         let groups = data.list16("supported_groups")?;
@@ -145,14 +152,13 @@ impl<'a> ClientHello<'a> {
         let mut data = self.extensions.require(extension_type::KEY_SHARE)?;
         let mut list = Reader::new(data.vec16(0..=0xffff, FIELD)?);
         data.end(FIELD)?;
-        let mut shares: Vec<(u16, &[u8])> = Vec::new();
+        let mut shares = Vec::new();
+        // Each once: the lists are as long as the peer likes.
+        let mut expected: HashSet<u16> = groups.iter().copied().collect();
         while !list.is_empty() {
             let group = list.u16(FIELD)?;
             let share = list.vec16(1..=0xffff, FIELD)?;
-            if shares.len() == MAX_KEY_SHARES {
-                return Err(Error::illegal(FIELD, format!("at most {MAX_KEY_SHARES} shares"), "more"));
-            }
-            if !groups.contains(&group) || shares.iter().any(|(earlier, _)| *earlier == group) {
+            if !expected.remove(&group) {
                 let got = format!("group {group:#06x}");
                 return Err(Error::illegal(FIELD, "one share for a supported group", got));
             }
@@ -194,6 +200,9 @@ impl<'a> ClientHello<'a> {
 
 fn supports_tls13(extensions: &Extensions<'_>, legacy_version: u16) -> Result<(), Error> {
     const FIELD: &str = "ClientHello supported_versions";
+    if legacy_version <= SSL3 {
+        return Err(Error::OlderVersion { version: legacy_version });
+    }
     let Some(mut data) = extensions.get(extension_type::SUPPORTED_VERSIONS) else {
         return Err(Error::OlderVersion { version: legacy_version.min(LEGACY_VERSION) });
     };
@@ -263,7 +272,8 @@ impl<'a> ServerHello<'a> {
         let compression = reader.u8("ServerHello.legacy_compression_method")?;
         let extensions = Extensions::read(&mut reader, "ServerHello")?;
         reader.end("ServerHello")?;
-        let Some(mut version) = extensions.get(extension_type::SUPPORTED_VERSIONS) else {
+        let version = extensions.get(extension_type::SUPPORTED_VERSIONS);
+        let Some(mut version) = version.filter(|_| legacy_version > SSL3) else {
             return Err(Error::OlderVersion { version: legacy_version });
         };
         let chosen = version.u16("ServerHello supported_versions")?;

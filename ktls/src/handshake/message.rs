@@ -7,6 +7,8 @@ use super::wire::{Reader, put_u16, put_vec16, put_vec24};
 
 /// TLS 1.2's number, which TLS 1.3 writes wherever an old peer looks.
 pub(super) const LEGACY_VERSION: u16 = 0x0303;
+/// SSL 3.0's number: whoever says so, or less, is refused whatever else it says (RFC 8446, appendix D.5).
+pub(super) const SSL3: u16 = 0x0300;
 /// TLS 1.3's number.
 pub(super) const TLS13: u16 = 0x0304;
 /// The only PSK mode of this library: with a key agreement.
@@ -49,6 +51,7 @@ pub(super) mod extension_type {
         SUPPORTED_GROUPS = 10, "supported_groups";
         RECORD_SIZE_LIMIT = 28, "record_size_limit";
         PRE_SHARED_KEY = 41, "pre_shared_key";
+        EARLY_DATA = 42, "early_data";
         SUPPORTED_VERSIONS = 43, "supported_versions";
         COOKIE = 44, "cookie";
         PSK_KEY_EXCHANGE_MODES = 45, "psk_key_exchange_modes";

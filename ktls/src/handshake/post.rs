@@ -187,7 +187,7 @@ mod tests {
             let [.., a, b, c] = len.to_be_bytes();
             [4, a, b, c]
         };
-        assert_eq!(alert(&header(MAX_MESSAGE_LEN + 1)), Some(Alert::ILLEGAL_PARAMETER));
+        assert_eq!(alert(&header(MAX_MESSAGE_LEN + 1)), Some(Alert::DECODE_ERROR));
         let mut post = PostHandshake::new();
         assert_eq!(post.read(&header(MAX_MESSAGE_LEN)).unwrap(), []);
         assert_eq!(post.read(&vec![0; MAX_MESSAGE_LEN]).unwrap(), [Event::Ticket]);

@@ -49,7 +49,7 @@ impl Reassembler {
         };
         let len = u32::from_be_bytes([0, a, b, c]) as usize;
         if len > MAX_MESSAGE_LEN {
-            return Err(Error::illegal(
+            return Err(Error::decode(
                 message_name(kind),
                 format!("at most {MAX_MESSAGE_LEN} bytes"),
                 format!("{len} bytes"),
@@ -68,5 +68,19 @@ impl Reassembler {
             0 => Ok(()),
             more => Err(Error::unexpected(before, "the end of the record", format!("{more} more bytes"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reassembler_keeps_at_most_one_message() {
+        let mut input = Reassembler::default();
+        input.push(&[20, 0, 0, 1, 5, 20, 0]).unwrap();
+        assert_eq!(input.next().unwrap().unwrap().body(), [5]);
+        assert!(input.next().unwrap().is_none());
+        assert!(!input.is_empty() && input.expect_empty("x").is_err());
     }
 }

@@ -19,7 +19,9 @@ use super::message::{
 };
 use super::psk::Psk;
 use super::reassembly::Message;
-use super::schedule::{EXTERNAL_BINDER, EarlySecret, Traffic, Transcript, mac_matches, verify_data};
+use super::schedule::{
+    EXTERNAL_BINDER, EarlySecret, Traffic, Transcript, check_finished, mac_matches, verify_data,
+};
 use super::wire::{put_u16, put_vec16};
 use super::{Handshake, MAX_RECORD_SIZE_LIMIT};
 use crate::cipher::CipherSuite;
@@ -149,6 +151,10 @@ fn client_hello(
         retry.check(&hello, &groups, &shares)?;
     }
     let limit = record_size_limit(&hello.extensions)?;
+    let early_data = hello.offers_early_data()?;
+    if early_data && retry.is_some() {
+        return Err(Error::illegal("second ClientHello early_data", "none", "the offer again"));
+    }
 
     let transcript = retry.as_ref().map(|retry| &retry.transcript);
     let chosen = choose_psk(config, &hello, &psks, message, transcript)?;
@@ -161,6 +167,7 @@ fn client_hello(
         None => Transcript::new(suite.hash()),
     };
     transcript.add(&message.bytes);
+    channel.skip_early_data(early_data);
 
     let mut common = groups.iter().filter_map(|id| Group::from_id(*id)).filter(|g| config.groups.contains(g));
     let share_for = |group: Group| shares.iter().find(|(id, _)| *id == group.id()).map(|(_, share)| *share);
@@ -331,10 +338,7 @@ fn choose_psk(
 
 impl WaitFinished {
     fn finished(self, channel: &mut Channel, message: &Message) -> Result<State, Error> {
-        let expected = verify_data(&self.client, self.transcript.digest().as_ref());
-        if !mac_matches(&expected, message.body()) {
-            return Err(Error::FinishedMismatch);
-        }
+        check_finished(&self.client, self.transcript.digest().as_ref(), message.body())?;
         channel.expect_end_of_flight("Finished")?;
         Ok(State::Done(Box::new(self.established)))
     }

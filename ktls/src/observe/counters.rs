@@ -237,6 +237,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn loopback_counts_no_tls() {
         assert_eq!(DeviceCounters::ask("lo").unwrap(), DeviceCounters::default());
         assert!(matches!(DeviceCounters::ask("no-such-dev"), Err(DeviceTlsError::Io(_))));

@@ -213,6 +213,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn loopback_takes_no_keys_or_it_is_said_why_not() {
         match DeviceTls::ask("lo") {
             Ok(found) => assert!(!found.send.active && !found.receive.active),

@@ -198,6 +198,7 @@ ktls_stat_total{counter=\"TlsRxSw\"} 8
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn a_name_stands_once() {
         let mut metrics = Metrics::new();
         metrics.probe(&crate::probe());

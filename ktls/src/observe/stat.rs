@@ -45,7 +45,10 @@ pub struct TlsStat {
 }
 
 impl TlsStat {
-    /// Reads those of this network namespace.
+    /// Reads those of this network namespace, from /proc/net/tls_stat (net/tls/tls_proc.c).
+    ///
+    /// # Errors
+    /// [`TlsStatError`].
     pub fn read() -> Result<Self, TlsStatError> {
         Self::read_from(Path::new(TLS_STAT))
     }
@@ -59,6 +62,9 @@ impl TlsStat {
     }
 
     /// Takes the text of such a file.
+    ///
+    /// # Errors
+    /// [`TlsStatError::Line`] where a line is not a name and a number.
     pub fn parse(text: &str) -> Result<Self, TlsStatError> {
         let mut this = Self::default();
         for (index, line) in text.lines().enumerate() {
@@ -152,6 +158,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "reads /proc")]
     fn an_absent_file_says_why() {
         let error = TlsStat::read_from(Path::new("/proc/net/no_such_file")).unwrap_err();
         assert!(matches!(error, TlsStatError::Absent));

@@ -46,7 +46,10 @@ impl Meter {
         self.event.take()
     }
 
-    /// Refuses once the limit is reached.
+    /// Refuses once the limit is reached (RFC 8446, section 5.5).
+    ///
+    /// # Errors
+    /// [`Error::BudgetExhausted`].
     pub fn check(&self) -> Result<(), Error> {
         let Budget { used, limit, .. } = self.budget;
         if used >= limit {

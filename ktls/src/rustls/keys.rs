@@ -93,7 +93,7 @@ where
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use ::rustls::crypto::cipher::{AeadKey, Iv};
 

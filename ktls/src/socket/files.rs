@@ -211,6 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn a_full_pipe_is_would_block() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let page = vec![7; libc::PIPE_BUF];

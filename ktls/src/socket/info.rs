@@ -220,3 +220,20 @@ impl Info {
         self.suite.version().name()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_card_is_called_a_card() {
+        assert_eq!(Direction::kernel(Ok(Conf::Hardware)).by, SealedBy::Nic);
+        for conf in [Ok(Conf::Software), Ok(Conf::Base), Ok(Conf::Other(4)), Err("sock_diag: refused")] {
+            assert_eq!(Direction::kernel(conf).by, SealedBy::Kernel, "{conf:?}");
+        }
+        let Why::SoftwareAssumed { reason } = Direction::kernel(Err("refused")).why else {
+            panic!("not said why")
+        };
+        assert_eq!(reason, "refused");
+    }
+}

@@ -80,6 +80,9 @@ impl Socket {
     }
 
     /// Does a server's handshake over `stream`; else as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
     pub fn accept(
         stream: TcpStream,
         config: &ServerConfig,

@@ -171,7 +171,8 @@ impl SendHalf {
     }
 
     /// What the receiving half has left to do to this one, if anything: answers the peer's KeyUpdate, or sends
-    /// the alert for what the peer did. Otherwise it is done before the next data.
+    /// the alert for what the peer did. Otherwise it is done before the next data; an alert also when this half is
+    /// dropped.
     ///
     /// # Errors
     /// As [`send_vectored`](Self::send_vectored).
@@ -328,6 +329,15 @@ impl SendHalf {
             }
         }
         result
+    }
+}
+
+/// A peer that broke the protocol is told, as far as that needs no waiting, whoever sends nothing more himself.
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        if self.shared.alert_owed().is_some() {
+            let _ = self.settle(Wait::Now);
+        }
     }
 }
 

@@ -91,6 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "makes system calls")]
     fn the_page_behind_stops_the_kernel() {
         let mut answer = Answer::new(1).unwrap();
         let len = answer.bytes().len();

@@ -15,7 +15,7 @@ use ktls::secret::Secret;
 use ktls::{Flow, cmsg};
 
 /// Takes bytes, and panics where something does not hold.
-type Body = fn(&[u8]);
+pub(crate) type Body = fn(&[u8]);
 
 /// The bodies, each with the folder of its corpus.
 pub(crate) const ALL: [(&str, Body); 5] = [

@@ -82,7 +82,7 @@ fn handshake_messages_of_the_handshake(layer: Layer) {
 
 fn a_ticket_that_is_too_long(layer: Layer) {
     // Its header is enough.
-    is_refused_message(layer, &message(4, MAX_MESSAGE_LEN + 1)[..4], Alert::ILLEGAL_PARAMETER);
+    is_refused_message(layer, &message(4, MAX_MESSAGE_LEN + 1)[..4], Alert::DECODE_ERROR);
 }
 
 fn the_longest_ticket(layer: Layer) {

@@ -4,6 +4,7 @@ use super::*;
 
 with_both_layers!(
     a_changed_record_is_refused_and_the_peer_told,
+    who_only_receives_tells_the_peer_when_dropped,
     plain_text_is_refused,
     what_came_before_an_error_is_given_first,
 );
@@ -27,6 +28,26 @@ fn a_changed_record_is_refused_and_the_peer_told(layer: Layer) {
         assert!(matches!(refused, Err(Error::PeerAtFault(Alert::BAD_RECORD_MAC))), "{refused:?}");
     }
     expect_alert(&mut peer, Alert::BAD_RECORD_MAC);
+}
+
+/// A server that reads, fails and ends: the usual one.
+fn who_only_receives_tells_the_peer_when_dropped(layer: Layer) {
+    let (mut socket, mut peer) = with_peer(layer);
+    peer.send(ContentType::Handshake, &[24, 0, 0, 1, 137]);
+    let refused = receive(socket.halves().1, 100);
+    assert!(matches!(refused, Err(Error::Handshake(_))), "{refused:?}");
+    drop(socket);
+    expect_alert(&mut peer, Alert::ILLEGAL_PARAMETER);
+    assert_eq!(peer.receive(), None);
+
+    // Who has closed says nothing more.
+    let (mut socket, mut peer) = with_peer(layer);
+    assert!(socket.halves().0.close_notify(Wait::Block).unwrap());
+    peer.send(ContentType::Handshake, &[24, 0, 0, 1, 137]);
+    receive(socket.halves().1, 100).unwrap_err();
+    drop(socket);
+    expect_alert(&mut peer, Alert::CLOSE_NOTIFY);
+    assert_eq!(peer.receive(), None);
 }
 
 fn plain_text_is_refused(layer: Layer) {

@@ -19,7 +19,7 @@ use ktls::alert::Alert;
 use ktls::handshake::key_update_message;
 use ktls::record::{BadRecord, ContentType};
 use ktls::{Error, Event, Flow, Layer, Options, RecvHalf, Socket, Wait, probe};
-use socket_support::{Peer, pattern, send_all, with_peer, with_peer_and};
+use socket_support::{FRAGMENT, Peer, pattern, send_all, with_peer, with_peer_and};
 
 fn receive(recv: &mut RecvHalf, max: usize) -> Result<Vec<u8>, Error> {
     let mut buf = vec![0; max];

@@ -4,6 +4,7 @@ use super::*;
 
 with_both_layers!(
     fill_buf_gives_the_same_bytes,
+    one_call_takes_many_records,
     scattered_buffers_get_everything,
     nothing_there_is_would_block,
     a_time_limit_is_would_block,
@@ -39,6 +40,29 @@ fn fill_buf_gives_the_same_bytes(layer: Layer) {
     }
     assert_eq!(got, data);
     thread.join().unwrap();
+}
+
+fn one_call_takes_many_records(layer: Layer) {
+    let (mut socket, mut peer) = with_peer(layer);
+    let data = pattern(4 * FRAGMENT);
+    let (_, recv) = socket.halves();
+    // The first call makes the buffers as large as is needed.
+    for _ in 0..2 {
+        for record in data.chunks(FRAGMENT) {
+            peer.send_data(record);
+        }
+        let mut got = Vec::new();
+        let mut calls = 0;
+        while got.len() < data.len() {
+            let (mut a, mut b) = (vec![0; 1000], vec![0; data.len()]);
+            let mut bufs = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+            let n = recv.recv_vectored(&mut bufs, Wait::Block).unwrap();
+            got.extend_from_slice(&[a, b].concat()[..n]);
+            calls += 1;
+        }
+        assert!(got == data);
+        assert!(calls < 4, "{calls} calls for 4 records");
+    }
 }
 
 fn scattered_buffers_get_everything(layer: Layer) {

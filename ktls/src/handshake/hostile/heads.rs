@@ -95,6 +95,24 @@ fn groups_that_nobody_knows_are_passed_over() {
 }
 
 #[test]
+fn any_number_of_shares_that_nobody_knows_is_passed_over() {
+    let hello = Hello::parse(&first_message(&new_client().take_output()));
+    let unknown: Vec<u16> = (0x0a00..0x0a00 + 3000).collect();
+    let says = |groups: &[u16], shares: &[u16]| {
+        let mut data = Vec::new();
+        put_vec16(&mut data, |out| groups.iter().for_each(|group| put_u16(out, *group)));
+        let shares: Vec<(u16, &[u8])> = shares.iter().map(|group| (*group, &[0xab; 10][..])).collect();
+        let hello = hello.clone().with(ext::SUPPORTED_GROUPS, &data);
+        server_says(&hello.with(ext::KEY_SHARE, &key_share(&shares)).build())
+    };
+    let with_ours = [&unknown[..], &[0x1d]].concat();
+    assert_eq!(says(&with_ours, &unknown), Alert::DECRYPT_ERROR);
+    // A share twice, one without its group.
+    assert_eq!(says(&with_ours, &[&unknown[..], &[0x0a01]].concat()), Alert::ILLEGAL_PARAMETER);
+    assert_eq!(says(&unknown, &with_ours), Alert::ILLEGAL_PARAMETER);
+}
+
+#[test]
 fn records_of_the_handshake_without_content_or_too_long() {
     for kind in [21, 22] {
         let refused = alert(new_server().read_record(&mut record(kind, &[])));

@@ -2,7 +2,6 @@
 
 use super::super::hello::{ClientHello, RETRY_RANDOM};
 use super::super::message::extension_type as ext;
-use super::super::wire::put_u16;
 use super::*;
 
 /// A client that waits, and the ServerHello that it waits for.

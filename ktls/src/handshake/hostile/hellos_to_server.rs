@@ -101,7 +101,7 @@ fn a_server_takes_nothing_but_a_client_hello_first() {
         assert_eq!(alert(answer(&mut new_server(), &[kind, 0, 0, 0])), Alert::UNEXPECTED_MESSAGE, "{kind}");
     }
     let [.., a, b, c] = (MAX_MESSAGE_LEN + 1).to_be_bytes();
-    assert_eq!(alert(answer(&mut new_server(), &[1, a, b, c])), Alert::ILLEGAL_PARAMETER);
+    assert_eq!(alert(answer(&mut new_server(), &[1, a, b, c])), Alert::DECODE_ERROR);
     for wrong in [record(20, &[1]), record(23, &[0; 40])] {
         assert_eq!(alert(new_server().read_record(&mut wrong.clone())), Alert::UNEXPECTED_MESSAGE);
     }

@@ -1,13 +1,18 @@
 //! Peers that break the rules, one rule at a time.
 
+mod early_data;
+mod finished;
 mod flights;
 mod heads;
 mod hellos_to_client;
 mod hellos_to_server;
+mod insider;
+mod shares;
+mod versions;
 
 use super::error::Error;
 use super::message::{message, message_type, put_extension};
-use super::wire::{Reader, put_vec16};
+use super::wire::{Reader, put_u16, put_vec16};
 use super::{ClientConfig, ClientHandshake, Handshake, Psk, ServerConfig, ServerHandshake};
 use crate::alert::Alert;
 use crate::crypto::Hash;
@@ -100,6 +105,18 @@ impl Hello {
             });
         })
     }
+}
+
+/// The data of a ClientHello's key_share extension.
+fn key_share(shares: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    put_vec16(&mut data, |out| {
+        for (group, share) in shares {
+            put_u16(out, *group);
+            put_vec16(out, |out| out.extend_from_slice(share));
+        }
+    });
+    data
 }
 
 /// The next message of a flight of plain records.

@@ -10,5 +10,5 @@ mod sealer;
 pub use opener::Opener;
 pub use sealer::{MAX_PENDING, Sealer};
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests;

@@ -178,6 +178,9 @@ impl Sealer {
 
     /// Seals `content` as one record of its own, and says whether there was room. A key past its limit
     /// still seals alerts and handshake messages: they are few, and end or renew the key.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
     pub fn seal_record(&mut self, content_type: ContentType, content: &[u8]) -> Result<bool, Error> {
         let limit = match content_type {
             ContentType::ApplicationData => {
