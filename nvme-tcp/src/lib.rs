@@ -75,6 +75,7 @@ pub mod psk;
 mod queue;
 mod retention;
 mod rotation;
+mod runner;
 pub mod spec;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -89,7 +90,7 @@ pub use controller::{
 };
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope, TriedIdentities};
 pub use events::{Event, Events};
-pub use key_source::{KeySource, KeySourceError, KeyringKey};
+pub use key_source::{KeySource, KeySourceError, KeyringKey, TlsKeyring};
 pub use namespace::{
     Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
 };

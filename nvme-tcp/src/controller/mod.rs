@@ -9,7 +9,6 @@ mod manage;
 mod passthrough;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::auth::Agreed;
@@ -18,12 +17,13 @@ use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::events::{Events, Replacement};
 use crate::generations::Generations;
-use crate::housekeeping;
+use crate::housekeeping::Housekeeping;
 use crate::namespace::{Namespace, Route};
 use crate::options::{Options, Security};
 use crate::proto::{ControllerTraits, DataFault, Negotiated};
 use crate::queue::Queue;
 use crate::rotation::Rotation;
+use crate::runner::Runner;
 use crate::spec::command::Sqe;
 use crate::spec::completion::{Cqe, Status};
 
@@ -39,7 +39,7 @@ pub use passthrough::{RawCommand, RawCompletion, RawData};
 #[derive(Debug)]
 pub struct Controller {
     generations: Arc<Generations>,
-    housekeeper: Option<JoinHandle<()>>,
+    housekeeping: Option<Housekeeping>,
 }
 
 /// What a controller and the connections to it turned out to be, as of its present association.
@@ -59,10 +59,10 @@ pub struct ControllerInfo {
 }
 
 impl Controller {
-    fn connect(options: Options) -> Result<Self> {
+    fn connect(options: Options, runner: &Runner) -> Result<Self> {
         let generations = Arc::new(Generations::begin(options)?);
-        let housekeeper = Some(housekeeping::start(generations.clone())?);
-        Ok(Self { generations, housekeeper })
+        let housekeeping = Some(Housekeeping::start(generations.clone(), runner)?);
+        Ok(Self { generations, housekeeping })
     }
 
     /// What its namespaces and queues share with it.
@@ -195,9 +195,8 @@ impl Controller {
     fn end(&mut self) {
         self.generations.end();
         self.generations.ring(|calls| calls.stop = true);
-        if let Some(housekeeper) = self.housekeeper.take() {
-            // It does not panic; if it did, the connections are closed all the same.
-            drop(housekeeper.join());
+        if let Some(housekeeping) = self.housekeeping.take() {
+            housekeeping.end();
         }
         self.generations.current().close(&ErrorKind::ShutDown.into());
         self.generations.bulletin.end();
@@ -270,14 +269,19 @@ impl Options {
     /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
     /// subsystem, or did not come up.
     pub fn connect(self) -> Result<Controller> {
+        self.connect_on(&Runner::Threads)
+    }
+
+    /// The same, with what the controller does by itself done elsewhere.
+    pub(crate) fn connect_on(self, runner: &Runner) -> Result<Controller> {
         self.check()?;
-        Controller::connect(self)
+        Controller::connect(self, runner)
     }
 }
 
 impl Drop for Controller {
     fn drop(&mut self) {
-        if self.housekeeper.is_some() {
+        if self.housekeeping.is_some() {
             self.end();
         }
     }
