@@ -23,7 +23,7 @@ use crate::events::{Event, Replacement};
 use crate::generations::Generations;
 use crate::key_source::FileWatch;
 use crate::options::Security;
-use crate::proto::{BringUpError, Recoverer, RecoveryStep};
+use crate::proto::{BringUpError, Recoverer, Recovery, RecoveryStep};
 use crate::runner::Runner;
 
 /// The longest rest.
@@ -94,9 +94,9 @@ pub(crate) struct Housekeeper {
 }
 
 /// Whether another attempt to bring up an association would fail in the same way.
-fn fails_for_good(error: &Error) -> bool {
+fn fails_for_good(error: &Error, policy: Recovery) -> bool {
     use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
-    let refused = error.status().is_some_and(|status| status.do_not_retry());
+    let refused = error.status().is_some_and(|status| policy.is_final(status));
     let secret = match error.kind() {
         // Or it was the network.
         ErrorKind::BringUp(Authentication(AuthError::Closed)) => false,
@@ -272,7 +272,8 @@ impl Housekeeper {
             self.generations.bulletin.tell(|| Event::NotReplaced { error: error.clone() });
             self.replace_at = Some(Instant::now() + REPLACE_AGAIN);
         } else if let Some(recoverer) = &mut self.recoverer {
-            let next = recoverer.failed(Instant::now(), fails_for_good(error), random());
+            let policy = self.generations.connector.options().recovery.unwrap_or_default();
+            let next = recoverer.failed(Instant::now(), fails_for_good(error, policy), random());
             self.tell_of_attempt(next);
         }
     }

@@ -34,8 +34,20 @@ pub use identify::NamespaceIds;
 pub use manage::NewNamespace;
 pub use passthrough::{RawCommand, RawCompletion, RawData};
 
-/// A connected controller. It may be shared between threads; one thread of its own sends keep-alives and
-/// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+/// A connected controller. It may be shared between threads; one thread of its own (on tokio, a task) sends keep-alives
+/// and replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+///
+/// ```no_run
+/// use nvme_tcp::{Options, host::HostIdentity};
+///
+/// # fn main() -> nvme_tcp::Result<()> {
+/// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+/// let controller = options.io_queues(4).connect()?;
+/// println!("{} has {:?}", controller.info().traits.model_number, controller.namespaces()?);
+/// controller.shutdown();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Controller {
     generations: Arc<Generations>,
@@ -43,6 +55,17 @@ pub struct Controller {
 }
 
 /// What a controller and the connections to it turned out to be, as of its present association.
+///
+/// ```no_run
+/// # fn example(controller: &nvme_tcp::Controller) {
+/// let info = controller.info();
+/// println!("data digests: {}", info.negotiated.data_digest);
+/// match info.tls {
+///     Some(tls) => println!("TLS by a {:?} identity: {:?}", tls.identity_version, tls.info),
+///     None => println!("plain"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ControllerInfo {

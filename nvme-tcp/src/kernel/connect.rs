@@ -13,6 +13,18 @@ use crate::nqn;
 use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, TlsPsk, chosen, derive};
 
 /// Where the kernel connects to, and how. What is not set is the kernel's to choose.
+///
+/// ```
+/// use nvme_tcp::{host::HostIdentity, kernel::Connect};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+/// let connect = Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host).io_queues(4);
+/// // What is written to /dev/nvme-fabrics.
+/// assert!(connect.text(None)?.contains("traddr=10.0.0.5"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connect {
     subsystem_nqn: String,

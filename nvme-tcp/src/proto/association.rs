@@ -94,6 +94,8 @@ const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
 const FEATURE_HOST_BEHAVIOR: u8 = 0x16;
 /// The length of its data in bytes.
 const HOST_BEHAVIOR_LEN: usize = 512;
+/// The unit of KAS.
+const KAS_UNIT: Duration = Duration::from_millis(100);
 /// The unit of CRDT1 to CRDT3.
 const CRDT_UNIT: Duration = Duration::from_millis(100);
 /// The fewest entries of a queue (Base, section 3.3.3.1).
@@ -353,6 +355,7 @@ impl BringUp {
         traits.volatile_write_cache = identify.vwc & identify::VWC_PRESENT != 0;
         traits.traffic_based_keep_alive = identify.ctratt.get() & identify::CTRATT_TBKAS != 0;
         traits.keep_alive = identify.kas.get() != 0;
+        traits.keep_alive_step = KAS_UNIT * u32::from(identify.kas.get());
         traits.max_namespace = identify.nn.get();
         traits.event_requests = usize::from(identify.aerl) + 1;
         traits.quiesce_time = Duration::from_millis(identify.cqt.get().into());

@@ -60,6 +60,8 @@ pub struct ControllerTraits {
     pub traffic_based_keep_alive: bool,
     /// KAS is not zero: there is a keep-alive.
     pub keep_alive: bool,
+    /// KAS: the controller rounds KATO up to a multiple of this.
+    pub keep_alive_step: Duration,
     /// The highest namespace ID.
     pub max_namespace: u32,
     /// Asynchronous Event Requests that it takes at once: AERL + 1.
@@ -91,12 +93,24 @@ impl ControllerTraits {
             volatile_write_cache: false,
             traffic_based_keep_alive: false,
             keep_alive: false,
+            keep_alive_step: Duration::ZERO,
             max_namespace: 0,
             event_requests: 0,
             events: 0,
             quiesce_time: Duration::ZERO,
             retry_delays: [Duration::ZERO; 3],
         }
+    }
+
+    /// After which time without a command the controller gives up a host that asked for this KATO: as much, rounded
+    /// up to a multiple of [`keep_alive_step`](Self::keep_alive_step); zero where there is no keep-alive.
+    pub fn keep_alive_timeout(&self, asked: Duration) -> Duration {
+        if !self.keep_alive {
+            return Duration::ZERO;
+        }
+        let step = self.keep_alive_step.as_millis().max(1);
+        let steps = asked.as_millis().div_ceil(step);
+        Duration::from_millis(steps.saturating_mul(step).try_into().unwrap_or(u64::MAX))
     }
 }
 
