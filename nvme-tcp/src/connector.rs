@@ -107,6 +107,7 @@ impl Connector {
             admin_entries: 32,
             io_queues: options.io_queues.saturating_add(options.owned_queues),
             io_entries: options.queue_size,
+            sq_flow_control: options.sq_flow_control,
         }
     }
 

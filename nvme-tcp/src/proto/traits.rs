@@ -24,6 +24,8 @@ pub struct Settings {
     pub io_queues: u16,
     /// Entries wanted in each I/O queue.
     pub io_entries: u32,
+    /// Whether the controller is to maintain SQHD.
+    pub sq_flow_control: bool,
 }
 
 /// What the controller turned out to be, as far as queues and transfers need it.
@@ -52,6 +54,9 @@ pub struct ControllerTraits {
     pub io_queues: u16,
     /// Entries in each I/O queue, what was wanted and MQES allows.
     pub io_entries: u32,
+    /// Whether SQ flow control is on: the controller maintains SQHD. One that cannot do without has it on whatever was
+    /// asked for.
+    pub sq_flow_control: bool,
     /// ONCS: optional NVM commands.
     pub optional_commands: u16,
     /// VWC: a volatile write cache is present, so that a flush means something.
@@ -89,6 +94,7 @@ impl ControllerTraits {
             in_capsule: ADMIN_IN_CAPSULE,
             io_queues: 0,
             io_entries: settings.io_entries,
+            sq_flow_control: true,
             optional_commands: 0,
             volatile_write_cache: false,
             traffic_based_keep_alive: false,

@@ -106,6 +106,8 @@ impl World {
             admin_entries: 32,
             io_queues: 1,
             io_entries: DEPTH as u32 + 1,
+            // Half of the plans go without.
+            sq_flow_control: seed % 2 == 0,
         };
         let mut recoverer = Recoverer::new(policy);
         recoverer.lost(start, 0);

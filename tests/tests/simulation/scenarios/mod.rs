@@ -75,6 +75,7 @@ impl Lab {
             admin_entries: 32,
             io_queues: 1,
             io_entries: 16,
+            sq_flow_control: true,
         }
     }
 
