@@ -41,7 +41,7 @@ async fn run(slot: Slot) {
         let rested = std::future::poll_fn(|cx| {
             // All of them, so that each wakes this task.
             let ready =
-                watched.iter().map(|watched| watched.poll(cx)).fold(Ok(false), |all, one| Ok(all? | one?));
+                watched.iter().try_fold(false, |all, watched| watched.poll(cx).map(|ready| all | ready));
             match ready {
                 Ok(false) => timer.as_mut().poll(cx).map(Ok),
                 Ok(true) => Poll::Ready(Ok(())),

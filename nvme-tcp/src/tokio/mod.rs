@@ -57,6 +57,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::controller::ControllerInfo;
+use crate::discovery::{Discovered, Discovery};
 use crate::error::{ErrorKind, Result};
 use crate::events::Events;
 use crate::options::Options;
@@ -67,6 +68,28 @@ use lanes::Paths;
 pub use namespace::Namespace;
 pub(crate) use socket::register;
 pub use subsystem::Subsystem;
+
+/// Asks discovery controllers, as [`Discovery::run`] does, on one of the runtime's threads for that. What it finds is
+/// connected to by [`Controller::connect`] with [`Entry::options`](crate::discovery::Entry::options).
+///
+/// ```no_run
+/// use nvme_tcp::{Options, discovery::Discovery, host::HostIdentity, nqn::DISCOVERY_NQN, tokio};
+///
+/// # async fn example() -> nvme_tcp::Result<()> {
+/// let options = Options::new("10.0.0.5:8009", DISCOVERY_NQN, HostIdentity::load()?);
+/// for entry in tokio::discover(Discovery::new(options.clone())).await?.subsystems() {
+///     let controller = tokio::Controller::connect(entry.options(&options)?).await?;
+///     println!("{}: {}", entry.subsystem_nqn, controller.info().traits.model_number);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As the blocking call.
+pub async fn discover(discovery: Discovery) -> Result<Discovered> {
+    blocking(move || discovery.run()).await
+}
 
 /// A connected controller. Dropping it shuts it down, on one of the runtime's threads for blocking calls; its
 /// namespaces then fail with [`ErrorKind::ShutDown`].

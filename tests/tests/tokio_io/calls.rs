@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use nvme_tcp::discovery::Discovery;
 use nvme_tcp::spec::reservation::ReservationType;
 use nvme_tcp::{Acquire, ByteRange, ErrorKind, Register, Release};
-use system_tests::image;
+use system_tests::{SUBSYSTEM_NQN, image};
 use tokio::task::JoinSet;
 
 use super::{PIECE, open, run, served};
@@ -118,6 +119,23 @@ fn rarer_commands_do_what_their_blocking_siblings_do() {
         namespace.reservation_release(&release).await.unwrap();
         assert_eq!(namespace.reservation_report().await.unwrap().held, None);
         controller.shutdown().await;
+    });
+}
+
+#[test]
+fn what_discovery_finds_is_connected_to() {
+    let served = served(1 << 20, false);
+    run(async {
+        let options = served.options();
+        let found = nvme_tcp::tokio::discover(Discovery::new(options.clone())).await.unwrap();
+        let mut names = Vec::new();
+        for entry in found.subsystems() {
+            let (controller, namespace) = open(entry.options(&options).unwrap()).await;
+            namespace.read_at(vec![0; 512], 0).await.0.unwrap();
+            names.push(entry.subsystem_nqn.clone());
+            controller.shutdown().await;
+        }
+        assert_eq!(names, [SUBSYSTEM_NQN]);
     });
 }
 
