@@ -37,6 +37,8 @@ async fn back_to(before: usize) {
 
 #[test]
 fn many_controllers_and_paths_have_no_thread() {
+    // Before the target's threads come, which have no names of their own at first.
+    let before = threads().len();
     let any = || target::Listener::plain(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     let subsystem = target::Subsystem::new(SUBSYSTEM_NQN).namespace(1, target::Namespace::ram(1 << 20));
     let served = target::Target::builder().subsystem(subsystem).listen(any()).listen(any()).start().unwrap();
@@ -45,7 +47,6 @@ fn many_controllers_and_paths_have_no_thread() {
     };
     let runtime = Builder::new_current_thread().enable_all().thread_keep_alive(IDLE).build().unwrap();
     let count = scaled(50, 10);
-    let before = threads().len();
     runtime.block_on(async {
         let mut controllers = Vec::new();
         for number in 0..count {
