@@ -236,3 +236,37 @@ fn a_fault_plan_cuts_where_it_says() {
     drop(namespace.read_at(&mut back, 0));
     assert_eq!(faults.happened(), 1);
 }
+
+#[test]
+fn a_fault_plan_delays_and_lets_other_commands_overtake_and_every_byte_is_right() {
+    let faults = FaultPlan::new();
+    let target = builder().listen(Listener::plain(loopback())).faults(faults.clone()).start().unwrap();
+    let controller = options(&target).owned_queues(1).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    namespace.write_at(&pattern(1 << 20), 0).unwrap();
+    let mut queue = controller.queue().unwrap();
+    let delay = Duration::from_millis(300);
+    for (fault, order) in [(Fault::Overtaken(delay), [2, 3, 1]), (Fault::Delay(delay), [1, 2, 3])] {
+        faults.io(PduType::C2hData, 1, fault);
+        let begun = Instant::now();
+        for cookie in 1..=3 {
+            queue.submit_read(&namespace, vec![0; 4096], cookie * 8192, cookie).unwrap();
+        }
+        let mut completions = Vec::new();
+        while completions.len() < 3 {
+            assert!(queue.poll(&mut completions, Duration::from_secs(60)).unwrap() > 0);
+        }
+        assert!(begun.elapsed() >= delay, "{:?}", begun.elapsed());
+        assert_eq!(completions.iter().map(|completion| completion.cookie).collect::<Vec<_>>(), order);
+        for completion in completions {
+            completion.result.unwrap();
+            let at = completion.cookie as usize * 8192;
+            assert!(completion.buffer.unwrap() == pattern(1 << 20)[at..at + 4096]);
+        }
+    }
+    // Each of many pieces is overtaken by those of the other commands.
+    faults.io_from(PduType::C2hData, 1, Fault::Overtaken(Duration::from_millis(1)));
+    let mut back = vec![0; 1 << 20];
+    namespace.read_at(&mut back, 0).unwrap();
+    assert!(back == pattern(1 << 20));
+}

@@ -18,7 +18,7 @@ use crate::driver::{Engine, Flush};
 use crate::error::{Error, ErrorKind, Result, TriedIdentities};
 use crate::options::{Options, Security};
 use crate::proto::{Connection, ConnectionConfig, Negotiated, Settings};
-use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, TlsPsk, candidates};
+use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, Policy, TlsPsk, candidates, chosen};
 use crate::trace::Watcher;
 
 /// What TLS turned out to be on a connection.
@@ -107,6 +107,7 @@ impl Connector {
             admin_entries: 32,
             io_queues: options.io_queues.saturating_add(options.owned_queues),
             io_entries: options.queue_size,
+            sq_flow_control: options.sq_flow_control,
         }
     }
 
@@ -311,17 +312,25 @@ impl Connector {
 impl Keyset {
     /// Every identity that the configured keys give.
     fn of(options: &Options) -> Result<Self> {
-        let from = |keys: &[ConfiguredKey], policy| -> Result<Self> {
-            let candidates = candidates(keys, &options.host.nqn, &options.subsystem_nqn, policy)?;
+        let (host, subsystem) = (&*options.host.nqn, &*options.subsystem_nqn);
+        let from = |keys: &[ConfiguredKey], derived, policy: Policy| -> Result<Self> {
+            let mut candidates = candidates(keys, host, subsystem, policy)?;
+            candidates.extend(chosen(derived, host, subsystem, |version| {
+                policy.allows(version, Derivation::Rfc8446)
+            }));
             if candidates.is_empty() {
-                return Err(Error::invalid("no key gives a PSK identity that the policy allows"));
+                let what = "no key gives a PSK identity for this host and subsystem that the policy allows";
+                return Err(Error::invalid(what));
             }
             Ok(Self { candidates, winner: AtomicUsize::new(0) })
         };
         match &options.security {
             Security::Plain | Security::Concat => Ok(Self::default()),
-            Security::Tls { keys, policy } => from(keys, *policy),
-            Security::TlsFrom { source, policy } => from(&source.load()?, *policy),
+            Security::Tls { keys, policy } => from(keys, Vec::new(), *policy),
+            Security::TlsFrom { source, policy } => {
+                let keys = source.load()?;
+                from(&keys.configured, keys.derived, *policy)
+            }
         }
     }
 }

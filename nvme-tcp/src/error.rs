@@ -301,6 +301,19 @@ fn describe(fault: &DataFault) -> String {
 }
 
 /// An error of this library. Clones share one cause, since a lost connection fails many commands.
+///
+/// ```
+/// use nvme_tcp::{Blame, Options, Scope, host::HostIdentity};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+/// // Nobody listens there.
+/// let error = Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host).connect().unwrap_err();
+/// assert_eq!((error.scope(), error.blame()), (Scope::Controller, Blame::Network));
+/// println!("{error}; {}", error.hint().unwrap_or_default());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<ErrorKind>);
 

@@ -1,13 +1,16 @@
-//! The one thread of a controller. It never waits in a queue, nor for a connection: it serves the admin queue of
-//! each association as far as that goes at once, and sleeps in poll(2) between. What takes long, bringing up the
-//! next association, has a short-lived thread of its own.
+//! What a controller does by itself, on one thread or, for controllers on tokio, in one task. It never waits in a
+//! queue, nor for a connection: it serves the admin queue of each association as far as that goes at once, and rests
+//! between, in poll(2) or on the reactor. What takes long, bringing up the next association, is done elsewhere
+//! meanwhile ([`Runner`]).
 
+#[cfg(feature = "tokio")]
+mod task;
 mod tender;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,7 +23,8 @@ use crate::events::{Event, Replacement};
 use crate::generations::Generations;
 use crate::key_source::FileWatch;
 use crate::options::Security;
-use crate::proto::{BringUpError, Recoverer, RecoveryStep};
+use crate::proto::{BringUpError, Recoverer, Recovery, RecoveryStep};
+use crate::runner::Runner;
 
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -34,38 +38,47 @@ const REPLACE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a controller may take to shut down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Starts the thread; it ends some time after the bell says stop, [`SHUTDOWN_LIMIT`] at most.
-pub(crate) fn start(generations: Arc<Generations>) -> Result<JoinHandle<()>> {
-    let mut housekeeper = Housekeeper {
-        generations,
-        tenders: HashMap::new(),
-        replace_at: None,
-        replacing: None,
-        recoverer: None,
-        seen: 0,
-        gone: false,
-        stopping: false,
-        why: Replacement::RecordBudget,
-        watch: None,
-    };
-    if let Security::TlsFrom { source, .. } = &housekeeper.generations.connector.options().security {
-        housekeeper.watch = source.watch();
+/// The housekeeping of a controller, as long as it goes on.
+#[derive(Debug)]
+pub(crate) enum Housekeeping {
+    Thread(JoinHandle<()>),
+    #[cfg(feature = "tokio")]
+    Task(task::Slot),
+}
+
+impl Housekeeping {
+    /// Begins it.
+    pub(crate) fn start(generations: Arc<Generations>, runner: &Runner) -> Result<Self> {
+        let mut housekeeper = Housekeeper::new(generations, runner.clone());
+        match runner {
+            Runner::Threads => {
+                Runner::thread("nvme-tcp-keep-alive", move || housekeeper.run()).map(Self::Thread)
+            }
+            #[cfg(feature = "tokio")]
+            Runner::Tasks(runtime) => Ok(Self::Task(task::start(housekeeper, runtime))),
+        }
     }
-    housekeeper.recoverer = housekeeper.generations.connector.options().recovery.map(Recoverer::new);
-    spawn("nvme-tcp-keep-alive", move || housekeeper.run())
+
+    /// Waits for its end, once the bell said stop: [`SHUTDOWN_LIMIT`] at most.
+    pub(crate) fn end(self) {
+        match self {
+            // It does not panic; if it did, the connections are closed all the same.
+            Self::Thread(thread) => drop(thread.join()),
+            // The runtime may not run any more, or be waiting for this thread.
+            #[cfg(feature = "tokio")]
+            Self::Task(slot) => task::end_here(&slot),
+        }
+    }
 }
 
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(run).map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))
-}
-
-struct Housekeeper {
+#[derive(Debug)]
+pub(crate) struct Housekeeper {
     generations: Arc<Generations>,
+    runner: Runner,
     tenders: HashMap<u64, Tender>,
     /// When the next association is to be brought up, since a record budget runs low.
     replace_at: Option<Instant>,
-    /// The thread that does so.
+    /// What tells what came of it.
     replacing: Option<mpsc::Receiver<Result<()>>>,
     /// Where lost associations are brought up again.
     recoverer: Option<Recoverer>,
@@ -81,9 +94,9 @@ struct Housekeeper {
 }
 
 /// Whether another attempt to bring up an association would fail in the same way.
-fn fails_for_good(error: &Error) -> bool {
+fn fails_for_good(error: &Error, policy: Recovery) -> bool {
     use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
-    let refused = error.status().is_some_and(|status| status.do_not_retry());
+    let refused = error.status().is_some_and(|status| policy.is_final(status));
     let secret = match error.kind() {
         // Or it was the network.
         ErrorKind::BringUp(Authentication(AuthError::Closed)) => false,
@@ -105,7 +118,16 @@ fn random() -> u32 {
     filled.map_or(0, |()| u32::from_le_bytes(bytes))
 }
 
-/// Wakes the housekeeper when its thread is done, even by a panic.
+/// What a housekeeper rests for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Bell,
+    KeyFile,
+    /// The admin queue of this generation.
+    Admin(u64),
+}
+
+/// Wakes the housekeeper when what was begun for it is done, even by a panic.
 struct RingAtEnd(Arc<Generations>);
 
 impl Drop for RingAtEnd {
@@ -115,56 +137,83 @@ impl Drop for RingAtEnd {
 }
 
 impl Housekeeper {
+    fn new(generations: Arc<Generations>, runner: Runner) -> Self {
+        let options = generations.connector.options();
+        let watch = match &options.security {
+            Security::TlsFrom { source, .. } => source.watch(),
+            _ => None,
+        };
+        let recoverer = options.recovery.map(Recoverer::new);
+        Self {
+            generations,
+            runner,
+            tenders: HashMap::new(),
+            replace_at: None,
+            replacing: None,
+            recoverer,
+            seen: 0,
+            gone: false,
+            stopping: false,
+            why: Replacement::RecordBudget,
+            watch,
+        }
+    }
+
+    /// Until the end, on this thread.
     fn run(&mut self) {
-        loop {
-            let calls = self.generations.bell().take();
-            if calls.stop && !self.stopping {
-                self.stop();
-            }
-            if calls.budget_low && self.replace_at.is_none() && self.replacing.is_none() {
-                self.generations.bulletin.tell(|| Event::RecordBudgetLow);
-                self.why = Replacement::RecordBudget;
-                self.replace_at = Some(Instant::now());
-            }
-            let file_changed = self.watch.as_ref().is_some_and(FileWatch::changed);
-            if calls.keys_changed || file_changed {
-                self.why = Replacement::KeysChanged;
-                // A rotation that is under way may have asked for the keys already.
-                self.replace_at = Some(Instant::now());
-            }
-            self.replace();
-            let now = Instant::now();
-            let mut next = self.replace_at.unwrap_or(now + LONGEST_REST);
-            let current = self.generations.current();
-            let turn = self.tend(&current, now);
-            if self.stopping && turn.is_over {
-                return;
-            }
-            next = next.min(turn.next);
-            if let Some(at) = self.recover(&current, now) {
-                next = next.min(at);
-            }
-            let mut watched = vec![current];
-            // Cloned, so that nothing is held while they are served.
-            let draining = self.generations.draining().clone();
-            for association in draining {
-                let idle = Arc::strong_count(&association) <= 2;
-                if let Some(tender) = self.tenders.get_mut(&association.generation).filter(|_| idle) {
-                    tender.shut_down(now, SHUTDOWN_LIMIT);
-                }
-                let turn = self.tend(&association, now);
-                if turn.is_over {
-                    association.close(&ErrorKind::ShutDown.into());
-                    self.generations.draining().retain(|other| !Arc::ptr_eq(other, &association));
-                } else {
-                    next = next.min(turn.next).min(now + DRAINING);
-                    watched.push(association);
-                }
-            }
-            self.tenders.retain(|generation, _| watched.iter().any(|a| a.generation == *generation));
-            drop(watched);
+        while let Some(next) = self.look() {
             self.rest(next);
         }
+    }
+
+    /// Does what there is to do now; when to look again, unless something happens. `None` at the end.
+    fn look(&mut self) -> Option<Instant> {
+        let calls = self.generations.bell().take();
+        if calls.stop && !self.stopping {
+            self.stop();
+        }
+        if calls.budget_low && self.replace_at.is_none() && self.replacing.is_none() {
+            self.generations.bulletin.tell(|| Event::RecordBudgetLow);
+            self.why = Replacement::RecordBudget;
+            self.replace_at = Some(Instant::now());
+        }
+        let file_changed = self.watch.as_ref().is_some_and(FileWatch::changed);
+        if calls.keys_changed || file_changed {
+            self.why = Replacement::KeysChanged;
+            // A rotation that is under way may have asked for the keys already.
+            self.replace_at = Some(Instant::now());
+        }
+        self.replace();
+        let now = Instant::now();
+        let mut next = self.replace_at.unwrap_or(now + LONGEST_REST);
+        let current = self.generations.current();
+        let turn = self.tend(&current, now);
+        if self.stopping && turn.is_over {
+            return None;
+        }
+        next = next.min(turn.next);
+        if let Some(at) = self.recover(&current, now) {
+            next = next.min(at);
+        }
+        let mut watched = vec![current];
+        // Cloned, so that nothing is held while they are served.
+        let draining = self.generations.draining().clone();
+        for association in draining {
+            let idle = Arc::strong_count(&association) <= 2;
+            if let Some(tender) = self.tenders.get_mut(&association.generation).filter(|_| idle) {
+                tender.shut_down(now, SHUTDOWN_LIMIT);
+            }
+            let turn = self.tend(&association, now);
+            if turn.is_over {
+                association.close(&ErrorKind::ShutDown.into());
+                self.generations.draining().retain(|other| !Arc::ptr_eq(other, &association));
+            } else {
+                next = next.min(turn.next).min(now + DRAINING);
+                watched.push(association);
+            }
+        }
+        self.tenders.retain(|generation, _| watched.iter().any(|a| a.generation == *generation));
+        Some(next)
     }
 
     /// Serves one association.
@@ -177,7 +226,7 @@ impl Housekeeper {
         tender.turn(association, &self.generations, now)
     }
 
-    /// Brings up the next association where that is due, on a thread of its own.
+    /// Brings up the next association where that is due, elsewhere.
     fn replace(&mut self) {
         if let Some(result) = self.replacing.as_ref().map(mpsc::Receiver::try_recv) {
             if matches!(result, Err(mpsc::TryRecvError::Empty)) {
@@ -186,7 +235,7 @@ impl Housekeeper {
             self.replacing = None;
             let error = match result {
                 Ok(result) => result.err(),
-                Err(_) => Some(Error::invalid("the thread that brings up associations panicked")),
+                Err(_) => Some(Error::invalid("bringing up an association panicked")),
             };
             if let Some(error) = error {
                 self.not_replaced(&error);
@@ -201,16 +250,17 @@ impl Housekeeper {
 
     /// Begins to bring up the next association.
     fn connect(&mut self, why: Replacement) {
-        let generations = self.generations.clone();
+        let bell = RingAtEnd(self.generations.clone());
         let (result, replacing) = mpsc::channel();
-        let thread = spawn("nvme-tcp-connect", move || {
-            let bell = RingAtEnd(generations);
+        let begun = self.runner.begin("nvme-tcp-connect", move || {
             // The housekeeper may have ended meanwhile.
             drop(result.send(bell.0.replace(why).map(drop)));
             drop(result);
+            // Last.
+            drop(bell);
         });
-        match thread {
-            Ok(_) => self.replacing = Some(replacing),
+        match begun {
+            Ok(()) => self.replacing = Some(replacing),
             Err(error) => self.not_replaced(&error),
         }
     }
@@ -222,7 +272,8 @@ impl Housekeeper {
             self.generations.bulletin.tell(|| Event::NotReplaced { error: error.clone() });
             self.replace_at = Some(Instant::now() + REPLACE_AGAIN);
         } else if let Some(recoverer) = &mut self.recoverer {
-            let next = recoverer.failed(Instant::now(), fails_for_good(error), random());
+            let policy = self.generations.connector.options().recovery.unwrap_or_default();
+            let next = recoverer.failed(Instant::now(), fails_for_good(error, policy), random());
             self.tell_of_attempt(next);
         }
     }
@@ -283,14 +334,26 @@ impl Housekeeper {
 
     /// Sleeps until `next`, the bell, or something to do on a queue.
     fn rest(&self, next: Instant) {
-        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(self.generations.bell().as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
-        let wanted = self.tenders.values().filter_map(Tender::wants);
-        fds.extend(wanted.map(|(fd, flags): (BorrowedFd<'_>, _)| PollFd::new(fd, flags)));
+        let mut fds: Vec<PollFd<'_>> = self
+            .sources()
+            .map(|(_, fd, flags)| PollFd::new(fd, flags))
+            .filter(|fd| !fd.events().is_empty())
+            .collect();
         // Rounded up, so that a wait of less than a millisecond does not become a spin.
         let left = next.saturating_duration_since(Instant::now());
         let left = if left.is_zero() { left } else { left + Duration::from_millis(1) };
         // Whatever it says, everything is looked at next.
         let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+    }
+
+    /// Everything that may have to be rested for, and what of it is wanted now.
+    fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>, PollFlags)> {
+        let bell = (Source::Bell, self.generations.bell().as_fd(), PollFlags::POLLIN);
+        let file = self.watch.iter().map(|watch| (Source::KeyFile, watch.as_fd(), PollFlags::POLLIN));
+        let admin = self.tenders.iter().filter_map(|(generation, tender)| {
+            let (fd, flags) = tender.wants()?;
+            Some((Source::Admin(*generation), fd, flags))
+        });
+        [bell].into_iter().chain(file).chain(admin)
     }
 }

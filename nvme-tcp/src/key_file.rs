@@ -9,7 +9,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::auth::SecretTextError;
-use crate::psk::KeyTextError;
+use crate::psk::{KeyTextError, TlsPskError};
 
 /// No key text is nearly as long: a file of this size is something else.
 const MAX_FILE_LEN: u64 = 1024;
@@ -61,6 +61,16 @@ pub enum KeyFileError {
         /// What is wrong.
         source: SecretTextError,
     },
+    /// One of its lines is no identity with its TLS PSK.
+    #[error("file of TLS PSKs {}, line {line}: {source}", path.display())]
+    TlsPsk {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        source: TlsPskError,
+    },
     /// There is a file of this name already, which would be lost.
     #[error("key file {} exists already", path.display())]
     Exists {
@@ -82,6 +92,11 @@ impl KeyFileError {
             ),
             Self::Text { source, .. } => Some(source.hint()),
             Self::Secret { source, .. } => Some(source.hint()),
+            Self::TlsPsk { .. } => Some(
+                "each line holds a PSK identity and its TLS PSK, as `nvme tls-key --export` writes them; for a \
+                 configured key use a key file"
+                    .to_owned(),
+            ),
             Self::Exists { path } => Some(format!(
                 "choose another name, or remove {} if its key is no longer used",
                 path.display()
@@ -96,17 +111,28 @@ pub(crate) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, KeyFileError>,
 ) -> Result<T, KeyFileError> {
+    read_up_to(MAX_FILE_LEN, path, parse)
+}
+
+/// The same for files of so many bytes at most.
+pub(crate) fn read_up_to<T>(
+    most: u64,
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, KeyFileError>,
+) -> Result<T, KeyFileError> {
     let failed = |source| KeyFileError::Io { action: "read", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the open file, so that nobody can put another in its place in between.
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(KeyFileError::Permissions { path: path.to_owned(), mode });
     }
     // As large as it can get, or growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN as usize + 64));
-    file.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() as u64 <= MAX_FILE_LEN);
+    let room = metadata.len().clamp(MAX_FILE_LEN, most) as usize + 64;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() as u64 <= most);
     parse(text.ok_or_else(|| KeyFileError::NotText { path: path.to_owned() })?.trim())
 }
 

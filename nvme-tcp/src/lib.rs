@@ -45,9 +45,11 @@
 //! - [`kernel`] drives the kernel's own initiator, and passes commands to its devices, many at a time behind the feature
 //!   `io-uring`; [`Options::attach`] opens a [`Namespace`] by either, as a setting says.
 //!
-//! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
+//! - [`Queue`]s send and wait in one system call behind the feature `io-uring`, where `Options::io_uring` asks for that
+//!   and the kernel lets them.
 //!
-//! Not here yet: io_uring.
+//! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover. A
+//! getter, and a plain structure of [`spec`], has its example at the type or the module that it belongs to.
 
 mod association;
 pub mod auth;
@@ -75,6 +77,7 @@ pub mod psk;
 mod queue;
 mod retention;
 mod rotation;
+mod runner;
 pub mod spec;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -89,7 +92,7 @@ pub use controller::{
 };
 pub use error::{Blame, Error, ErrorKind, NamespaceRefusal, Result, Scope, TriedIdentities};
 pub use events::{Event, Events};
-pub use key_source::{KeySource, KeySourceError, KeyringKey};
+pub use key_source::{KeySource, KeySourceError, KeyringKey, TlsKeyring};
 pub use namespace::{
     Acquire, ByteRange, DatasetAttributes, DatasetRange, Namespace, NamespaceInfo, Register, Release,
 };

@@ -40,6 +40,13 @@ pub enum NqnError {
 /// The registered forms, `nqn.yyyy-mm.reverse.domain:name` and `nqn.2014-08.org.nvmexpress:uuid:UUID`,
 /// are not enforced: targets in the field carry others, and what to call itself is theirs to say.
 ///
+/// ```
+/// use nvme_tcp::nqn::{NqnError, validate};
+///
+/// assert_eq!(validate("nqn.2024-01.io.example:images"), Ok(()));
+/// assert_eq!(validate("two words"), Err(NqnError::Character { at: 3, found: ' ' }));
+/// ```
+///
 /// # Errors
 /// One [`NqnError`] for each of the three.
 pub fn validate(nqn: &str) -> Result<(), NqnError> {

@@ -71,6 +71,7 @@ pub struct Options {
     pub(crate) io_queues: u16,
     pub(crate) owned_queues: u16,
     pub(crate) queue_size: u32,
+    pub(crate) sq_flow_control: bool,
     pub(crate) header_digest: bool,
     pub(crate) data_digest: bool,
     pub(crate) digests_optional: bool,
@@ -107,6 +108,7 @@ impl Options {
             io_queues: 1,
             owned_queues: 0,
             queue_size: 128,
+            sq_flow_control: true,
             header_digest: false,
             data_digest: false,
             digests_optional: false,
@@ -128,6 +130,10 @@ impl Options {
     /// the kernel allows it (5.11 or later, and no sandbox that refuses); elsewhere, and where the kernel has the keys
     /// of a TLS connection, it goes on by itself with sendmsg(2) and recvmsg(2). Off by default: it saves one system
     /// call of two at queue depth 1, and less the more commands are in flight.
+    ///
+    /// Queues that are shared ([`Namespace`](crate::Namespace)) and those of tasks do the same with it as without: of a
+    /// shared queue others may send while one waits, which one call for both would keep them from; and tasks do not
+    /// wait in system calls.
     #[cfg(feature = "io-uring")]
     #[must_use]
     pub fn io_uring(self, io_uring: bool) -> Self {
@@ -189,6 +195,15 @@ impl Options {
     #[must_use]
     pub fn digests(self, header: bool, data: bool) -> Self {
         Self { header_digest: header, data_digest: data, ..self }
+    }
+
+    /// Whether the controller is to tell by SQHD how far it has come with the submission queue, as it is by default. This
+    /// host bounds what is outstanding by the queue's size in any case; without it the kernel's target saves the response
+    /// of each read that succeeds. `false` asks for none, and
+    /// [`ControllerTraits::sq_flow_control`](crate::proto::ControllerTraits::sq_flow_control) says what came of that.
+    #[must_use]
+    pub fn sq_flow_control(self, sq_flow_control: bool) -> Self {
+        Self { sq_flow_control, ..self }
     }
 
     /// Goes on without a digest that the controller declines. Off by default.

@@ -11,12 +11,18 @@ use zeroize::Zeroizing;
 
 /// `KEYCTL_READ` of linux/keyctl.h.
 const KEYCTL_READ: c_int = 11;
+/// `KEYCTL_DESCRIBE` of linux/keyctl.h.
+const KEYCTL_DESCRIBE: c_int = 6;
+/// `KEYCTL_LINK` of linux/keyctl.h.
+const KEYCTL_LINK: c_int = 8;
 /// `KEYCTL_REVOKE` of linux/keyctl.h.
 const KEYCTL_REVOKE: c_int = 3;
 /// `KEY_SPEC_PROCESS_KEYRING` of linux/keyctl.h.
 pub(crate) const PROCESS_KEYRING: c_int = -2;
-/// No payload of key texts is nearly as long.
+/// No payload of key texts, and no description, is nearly as long.
 const MAX_PAYLOAD: usize = 4096;
+/// A keyring of so many bytes has 16,384 keys.
+const MAX_KEYRING: usize = 1 << 16;
 
 /// Puts a key of this type into a keyring, in the place of what it had under this description; the key's serial number.
 pub(crate) fn add(kind: &CStr, description: &CStr, payload: &[u8], keyring: c_int) -> io::Result<c_int> {
@@ -46,13 +52,40 @@ pub(crate) fn find(kind: &CStr, description: &CStr) -> io::Result<c_int> {
 
 /// The payload of a key, at most 4096 bytes.
 pub(crate) fn read(serial: c_int) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut payload = Zeroizing::new(vec![0; MAX_PAYLOAD]);
+    get(KEYCTL_READ, serial, MAX_PAYLOAD)
+}
+
+/// The serial numbers of the keys in a keyring.
+pub(crate) fn members(keyring: c_int) -> io::Result<Vec<c_int>> {
+    let payload = get(KEYCTL_READ, keyring, MAX_KEYRING)?;
+    let numbers = payload.chunks_exact(size_of::<c_int>());
+    Ok(numbers.filter_map(|number| number.try_into().ok().map(c_int::from_ne_bytes)).collect())
+}
+
+/// What a key is: `type;UID;GID;permissions;description`.
+pub(crate) fn describe(serial: c_int) -> io::Result<String> {
+    let mut text = get(KEYCTL_DESCRIBE, serial, MAX_PAYLOAD)?;
+    // With its terminating zero.
+    text.pop();
+    String::from_utf8(text.to_vec()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// Puts a key into a keyring, too.
+pub(crate) fn link(serial: c_int, keyring: c_int) -> io::Result<()> {
+    // SAFETY: the operation takes numbers only.
+    number(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_LINK, serial, keyring) }).map(drop)
+}
+
+/// What an operation writes about a key, `most` bytes at most.
+fn get(operation: c_int, serial: c_int, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut payload = Zeroizing::new(vec![0; most]);
     // SAFETY: the buffer is writable and as long as is said.
     let result =
-        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_READ, serial, payload.as_mut_ptr(), payload.len()) };
+        unsafe { libc::syscall(libc::SYS_keyctl, operation, serial, payload.as_mut_ptr(), payload.len()) };
     let len = number(result)? as usize;
     if len > payload.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its payload is longer than 4096 bytes"));
+        let what = format!("there are {len} bytes of it, at most {most} are expected");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     payload.truncate(len);
     Ok(payload)

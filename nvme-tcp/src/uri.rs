@@ -1,5 +1,14 @@
 //! Where a target, a subsystem or a namespace is:
 //! `nvme+tcp://HOST[:PORT][/SUBNQN[/NSID]]`, with IPv6 addresses in brackets.
+//!
+//! ```
+//! use nvme_tcp::uri::{Address, NamespaceUri};
+//!
+//! let uri: NamespaceUri = "nvme+tcp://[2001:db8::5]/nqn.2024-01.io.example:images/1".parse()?;
+//! assert_eq!(uri.namespace_id, 1);
+//! assert_eq!("10.0.0.5".parse::<Address>()?.port, 4420);
+//! # Ok::<(), nvme_tcp::uri::UriError>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

@@ -102,6 +102,7 @@ fn a_controller_whose_queues_hold_nothing_is_refused() {
         admin_entries: 32,
         io_queues: 1,
         io_entries: 32,
+        sq_flow_control: true,
     });
     let now = Instant::now();
     let answer = |result| Cqe::new(0, Status::SUCCESS, result);

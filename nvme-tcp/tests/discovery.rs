@@ -151,6 +151,16 @@ fn referrals_are_followed_once_each_however_they_go_round() {
 }
 
 #[test]
+fn a_discovery_subsystem_with_a_name_of_its_own_is_called_by_it() {
+    let server = server(0);
+    server.holds([entry(SUBTYPE_NVM, "nqn.x:a", "127.0.0.1:1")]);
+    let unique = "nqn.2024-01.io.example:discovery";
+    let found = Discovery::new(server.options()).discovery_nqn(unique).run().unwrap();
+    assert_eq!(found.subsystems().count(), 1);
+    assert_eq!(*server.called.lock().unwrap(), [unique; 2]);
+}
+
+#[test]
 fn referrals_end_at_the_callers_limits() {
     let servers: Vec<_> = (0..4).map(|_| server(0)).collect();
     for (n, server) in servers.iter().enumerate() {

@@ -5,15 +5,16 @@ mod proxy;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use load::{LANE, soak, under_load, wait_until};
 use nvme_tcp::multipath::{MultipathOptions, PathPolicy, Subsystem};
 use nvme_tcp::spec::log_page::AnaState as Seen;
-use nvme_tcp::{ErrorKind, Options, Recovery, UnknownWrites};
+use nvme_tcp::{ErrorKind, KeySource, Options, Recovery, UnknownWrites};
 use nvme_tcp_target::{AnaState, KeyRing, Listener, Namespace, Subsystem as Served, Target};
 use proxy::{Direction, Proxy};
 use system_tests::{SUBSYSTEM_NQN, host, image, key, options};
@@ -56,20 +57,98 @@ fn a_path_killed_again_and_again_under_load_fails_no_io() {
     let namespace = subsystem.namespace(1).unwrap();
     let mut kills = 0;
     let rounds = under_load(&namespace, 4, 16_384, || {
-        let end = Instant::now() + whole;
-        while Instant::now() < end {
-            let path = kills % 2;
-            let next = Instant::now() + every;
-            proxies[path].kill();
-            thread::sleep(every / 4);
-            proxies[path].revive();
-            wait_until("the path stays away", || is_up(&subsystem, path));
-            kills += 1;
-            thread::sleep(next.saturating_duration_since(Instant::now()));
-        }
+        kills = kill_by_turns(&subsystem, &mut proxies, whole, every);
     });
+    eprintln!("{rounds} writes and reads, {kills} kills, no failed I/O");
     assert!(rounds > 0 && kills > 1, "{rounds} rounds, {kills} kills");
     assert!(proxies.iter().all(|proxy| proxy.accepted() >= kills as u64));
+}
+
+/// Cuts one path after the other; how often.
+fn kill_by_turns(subsystem: &Subsystem, proxies: &mut [Proxy; 2], whole: Duration, every: Duration) -> usize {
+    let mut kills = 0;
+    let end = Instant::now() + whole;
+    while Instant::now() < end {
+        let path = kills % 2;
+        let next = Instant::now() + every;
+        proxies[path].kill();
+        thread::sleep(every / 4);
+        proxies[path].revive();
+        wait_until("the path stays away", || is_up(subsystem, path));
+        kills += 1;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    kills
+}
+
+#[test]
+fn by_choice_paths_killed_under_load_fail_writes_of_unknown_fate_and_nothing_else() {
+    const THREADS: u64 = 4;
+    const PIECE: u64 = 4096;
+    let target = two_ports(None);
+    let mut proxies = through_proxies(&target);
+    let kato = Duration::from_millis(400);
+    let (whole, every) = soak(Duration::from_secs(3), Duration::from_millis(500));
+    let paths = proxies.each_ref().map(|proxy| path(proxy.address(), kato, UnknownWrites::Report));
+    let subsystem = Subsystem::connect(paths, MultipathOptions::default()).unwrap();
+    let namespace = &subsystem.namespace(1).unwrap();
+    let (stop, rounds) = (&AtomicBool::new(false), &AtomicU64::new(0));
+    let data = |round: u64| if round == 0 { vec![0; PIECE as usize] } else { image(round, PIECE) };
+    // For each thread: by offset what was acknowledged last, and what has an unknown fate since.
+    let worker = move |number: u64| {
+        let mut acknowledged = vec![(0, None); (LANE / PIECE) as usize];
+        let mut back = vec![0; PIECE as usize];
+        for slot in (0..acknowledged.len()).cycle() {
+            let (last, unknown) = &mut acknowledged[slot];
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // What may still be carried out there would come after what is written now.
+            if unknown.is_some() {
+                continue;
+            }
+            let round = rounds.fetch_add(1, Ordering::Relaxed) + 1;
+            let offset = number * LANE + slot as u64 * PIECE;
+            match namespace.write_at(&data(round), offset) {
+                Ok(()) => *last = round,
+                Err(error) if matches!(error.kind(), ErrorKind::UnknownFate { .. }) => {
+                    *unknown = Some(round);
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            namespace.read_at(&mut back, offset).unwrap();
+            assert!(back == data(round), "round {round}");
+        }
+        acknowledged
+    };
+    let (kills, lanes): (usize, Vec<_>) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS).map(|number| scope.spawn(move || worker(number))).collect();
+        let killed = catch_unwind(AssertUnwindSafe(|| kill_by_turns(&subsystem, &mut proxies, whole, every)));
+        // Whatever became of it, the threads end.
+        stop.store(true, Ordering::Relaxed);
+        let lanes = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        (killed.unwrap(), lanes)
+    });
+    // Until then the old associations may carry something out.
+    thread::sleep(kato * 2);
+    let (mut back, mut unknown, mut carried_out) = (vec![0; PIECE as usize], 0, 0);
+    for (number, lane) in lanes.into_iter().enumerate() {
+        for (slot, (last, fate)) in lane.into_iter().enumerate() {
+            let offset = number as u64 * LANE + slot as u64 * PIECE;
+            namespace.read_at(&mut back, offset).unwrap();
+            let done = fate.is_some_and(|round| back == data(round));
+            assert!(done || back == data(last), "at {offset}: {last} was acknowledged, {fate:?} may be");
+            unknown += usize::from(fate.is_some());
+            carried_out += usize::from(done);
+        }
+    }
+    let rounds = rounds.load(Ordering::Relaxed);
+    eprintln!(
+        "{rounds} writes, {kills} kills: {unknown} of unknown fate, of which {carried_out} were carried out"
+    );
+    // One kill takes what each thread has outstanding, at most.
+    assert!(unknown <= kills * THREADS as usize, "{unknown} unknown after {kills} kills");
 }
 
 /// Eight writes are outstanding on a path that goes silent one way and is then cut; the other path is not hurt.
@@ -192,24 +271,41 @@ fn ana_states_change_under_load_and_no_io_fails() {
 }
 
 #[test]
-fn keys_rotate_on_both_paths_under_load() {
-    let key = key();
-    let ring = KeyRing::new().key(key.clone());
+fn keys_rotate_on_both_paths_under_load_and_the_old_key_is_refused_on_both_afterwards() {
+    let present = Arc::new(Mutex::new(key()));
+    let ring = KeyRing::new().key(present.lock().unwrap().clone());
     let target = two_ports(Some(&ring));
-    let paths = [0, 1].map(|port| options(target.local_addrs()[port], Some(&key)));
+    let source = KeySource::callback({
+        let present = present.clone();
+        move || Ok(vec![present.lock().unwrap().clone()])
+    });
+    let addresses = [0, 1].map(|port| target.local_addrs()[port]);
+    let paths = addresses.map(|address| options(address, None).tls_from(source.clone()));
     let subsystem = Subsystem::connect(paths, MultipathOptions::default()).unwrap();
     let (whole, every) = soak(Duration::from_secs(1), Duration::from_millis(100));
+    let mut rotations = 0;
     let rounds = under_load(&subsystem.namespace(1).unwrap(), 4, 16_384, || {
         let end = Instant::now() + whole;
         while Instant::now() < end {
             let next = Instant::now() + every;
+            let new = key();
+            ring.add(None, None, new.clone());
+            let old = std::mem::replace(&mut *present.lock().unwrap(), new);
             for rotation in subsystem.rotate_keys() {
-                assert!(!rotation.unwrap().gap);
+                let rotation = rotation.unwrap();
+                assert!(rotation.key_changed && !rotation.gap && rotation.held.is_none(), "{rotation:?}");
             }
+            assert!(ring.remove(&old));
+            for address in addresses {
+                let error = options(address, Some(&old)).connect().unwrap_err();
+                assert!(matches!(error.kind(), ErrorKind::Tls { .. }), "{error}");
+            }
+            rotations += 1;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     });
-    assert!(rounds > 0);
+    eprintln!("{rounds} writes and reads, {rotations} rotations of both paths, no failed I/O");
+    assert!(rounds > 0 && rotations > 1, "{rounds} rounds, {rotations} rotations");
     assert_eq!(target.statistics().failed_commands, 0);
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use nvme_tcp::psk::ConfiguredKey;
 use nvme_tcp::{ErrorKind, NamespaceRefusal, Options};
 use nvme_tcp_target::{Config, Namespace};
-use system_tests::{embedded, image, key, scaled};
+use system_tests::{DEADLINE, embedded, image, key, scaled};
 
 const SIZE: u64 = 4 << 20;
 
@@ -130,11 +130,12 @@ fn every_way_to_ask_for_data_gives_the_same() {
 fn every_limit_of_the_controller_gives_the_same() {
     both(|key| {
         // The entries that the controller allows, and those that are asked for.
-        for (in_capsule, max_transfer, entries, queue_size, block) in [
-            (0, 8192, 128, 2, 512),
-            (512, 1 << 14, 32, 3, 512),
-            (8192, 1 << 16, 32, 64, 4096),
-            (16, 1 << 20, 1024, 1024, 4096),
+        for (in_capsule, max_transfer, entries, queue_size, block, flow_control) in [
+            (0, 8192, 128, 2, 512, true),
+            (512, 1 << 14, 32, 3, 512, false),
+            (8192, 1 << 16, 32, 64, 4096, false),
+            (16, 1 << 20, 1024, 1024, 4096, true),
+            (512, 8192, 4096, 4096, 512, false),
         ] {
             exercise(
                 key.clone(),
@@ -144,10 +145,36 @@ fn every_limit_of_the_controller_gives_the_same() {
                     config.max_transfer = max_transfer;
                     config.queue_entries = entries;
                 },
-                |options| options.queue_size(queue_size),
+                |options| options.queue_size(queue_size).sq_flow_control(flow_control),
             );
         }
     });
+}
+
+#[test]
+fn sq_flow_control_is_off_where_that_is_asked_for_and_queues_are_as_deep_as_both_ends_allow() {
+    for (wanted, allowed, flow_control) in [(4096, 4096, true), (4096, 4096, false), (4096, 1000, false)] {
+        let namespace = Namespace::ram(SIZE);
+        let served = embedded(namespace, None, |config| config.queue_entries = allowed);
+        let options = served.options().queue_size(wanted).sq_flow_control(flow_control).owned_queues(1);
+        let controller = options.connect().unwrap();
+        let traits = controller.info().traits;
+        assert_eq!((traits.sq_flow_control, traits.io_entries), (flow_control, allowed));
+        // One less than there are entries, whatever SQHD says.
+        assert_eq!(controller.queue().unwrap().room(), allowed as usize - 1);
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue = controller.queue().unwrap();
+        let mut count = 0;
+        while queue.room() > 0 {
+            queue.submit_read(&namespace, vec![1; 512], count % (SIZE / 512) * 512, count).unwrap();
+            count += 1;
+        }
+        let mut completions = Vec::new();
+        while completions.len() < count as usize {
+            assert!(queue.poll(&mut completions, DEADLINE).unwrap() > 0);
+        }
+        assert!(completions.iter().all(|completion| completion.result.is_ok()));
+    }
 }
 
 #[test]

@@ -3,18 +3,21 @@
 mod load;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use load::{LANE, soak, under_load, wait_until};
 use nvme_tcp::events::{Event, Replacement};
-use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, Policy};
+use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy, TlsPsk, derive};
 use nvme_tcp::{ErrorKind, KeySource, Options, Security};
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
-use system_tests::{DEADLINE, SUBSYSTEM_NQN, host, key, options};
+use system_tests::{DEADLINE, HOST_NQN, SUBSYSTEM_NQN, host, key, options};
 
 /// A target that takes the keys of this ring.
 fn serve(ring: &KeyRing) -> Target {
@@ -61,6 +64,7 @@ fn keys_rotate_under_load_and_the_old_key_is_refused_afterwards() {
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     });
+    eprintln!("{rounds} writes and reads, {rotations} rotations, no failed I/O");
     assert!(rounds > 0 && rotations > 1, "{rounds} rounds, {rotations} rotations");
     assert_eq!(controller.info().generation, rotations);
     assert_eq!(target.statistics().failed_commands, 0);
@@ -121,6 +125,44 @@ fn a_key_file_that_is_replaced_is_rotated_to_by_itself() {
     fs::write(&path, "nonsense").unwrap();
     wait_for(&events, |event| matches!(event, Event::NotReplaced { .. }));
     controller.check().unwrap();
+}
+
+/// What a target that has this key takes from a host that was given the TLS PSK alone.
+fn derived(key: &ConfiguredKey) -> TlsPsk {
+    derive(key, HOST_NQN, SUBSYSTEM_NQN, IdentityVersion::V1, Derivation::Rfc8446).unwrap()
+}
+
+#[test]
+fn a_file_of_tls_psks_as_nvme_cli_writes_it_connects_and_is_rotated_to_when_it_changes() {
+    let (first, second) = (key(), key());
+    let ring = KeyRing::new().key(first.clone()).key(second.clone());
+    let target = serve(&ring);
+    let directory = tempfile::tempdir().unwrap();
+    let (path, beside) = (directory.path().join("tls-keys"), directory.path().join("new"));
+    // That of another host stands there too, and is not tried.
+    let other = derived(&first).identity().replace(HOST_NQN, "nqn.2024-01.org.example:another");
+    let other = TlsPsk::new(&other, &[7; 32]).unwrap();
+    let write = |path: &Path, psk: &TlsPsk| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        write!(file, "{}\n{}\n", other.to_line().as_str(), psk.to_line().as_str()).unwrap();
+    };
+    write(&path, &derived(&first));
+    let controller = from(&target, &KeySource::tls_keys(&path)).connect().unwrap();
+    let events = controller.events().unwrap();
+    let tls = controller.info().tls.unwrap();
+    assert_eq!(tls.identity_version, IdentityVersion::V1);
+    write(&beside, &derived(&second));
+    fs::rename(&beside, &path).unwrap();
+    wait_for(&events, |event| matches!(event, Event::Replaced { why: Replacement::KeysChanged, .. }));
+    assert!(ring.remove(&first));
+    controller.namespace(1).unwrap().read_at(&mut [0; 512], 0).unwrap();
+    controller.reconnect().unwrap();
+    // Without one for this host nothing is sent.
+    fs::remove_file(&path).unwrap();
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    writeln!(file, "{}", other.to_line().as_str()).unwrap();
+    let error = from(&target, &KeySource::tls_keys(&path)).connect().unwrap_err();
+    assert!(error.to_string().contains("no key gives a PSK identity for this host"), "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod bell;
 mod event;
+mod listener;
 mod secure;
 mod serve;
 
@@ -19,72 +20,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fault::FaultPlan;
 use crate::hub::{Config, Hub, Port};
-use crate::keys::KeyRing;
 use crate::statistics::Statistics;
 use crate::subsystem::{Subsystem, SubsystemError};
 use bell::Bell;
 pub use event::{Close, Refusal, TargetEvent};
+pub use listener::Listener;
+pub(crate) use listener::Security;
 
 /// How long a listener rests that cannot accept, because descriptors are short for example.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// The most connections at once, unless the builder says otherwise.
 const MAX_CONNECTIONS: usize = 1024;
-
-/// What a listener speaks.
-#[derive(Clone, Debug)]
-pub(crate) enum Security {
-    /// NVMe/TCP as it is.
-    Plain,
-    /// TLS 1.3 with keys of this ring, and nothing else.
-    Tls {
-        /// The keys.
-        keys: KeyRing,
-        /// Who seals and opens the records.
-        options: ktls::Options,
-    },
-    /// Authentication in plain, and then TLS 1.3 with the key that it left behind.
-    Concat {
-        /// Who seals and opens the records.
-        options: ktls::Options,
-    },
-}
-
-/// An address to listen on, with TLS or without.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    address: SocketAddr,
-    security: Security,
-}
-
-impl Listener {
-    /// Plain NVMe/TCP. Port 0 lets the system choose.
-    pub fn plain(address: impl Into<SocketAddr>) -> Self {
-        Self { address: address.into(), security: Security::Plain }
-    }
-
-    /// TLS 1.3 by pre-shared key: no byte of NVMe before the handshake is done.
-    pub fn tls(address: impl Into<SocketAddr>, keys: KeyRing) -> Self {
-        let security = Security::Tls { keys, options: ktls::Options::new() };
-        Self { address: address.into(), security }
-    }
-
-    /// Secure channel concatenation: a plain connection takes Connect on the admin queue and DH-HMAC-CHAP, of hosts
-    /// that [`Subsystem::allow_host_with`] names, and nothing else; everything else is TLS 1.3 with the key that
-    /// authentication left behind.
-    pub fn concat(address: impl Into<SocketAddr>) -> Self {
-        Self { address: address.into(), security: Security::Concat { options: ktls::Options::new() } }
-    }
-
-    /// Who seals and opens the records of a TLS listener; nothing to a plain one.
-    #[must_use]
-    pub fn tls_options(mut self, tls_options: ktls::Options) -> Self {
-        match &mut self.security {
-            Security::Plain => {}
-            Security::Tls { options, .. } | Security::Concat { options } => *options = tls_options,
-        }
-        self
-    }
-}
 
 /// Why a target did not start.
 #[derive(Debug, thiserror::Error)]

@@ -196,7 +196,8 @@ impl Serving {
     fn wait(&mut self) -> Result<(), End> {
         let setup = (!self.session.is_set_up()).then_some(self.setup_until);
         let stalled = self.blocked.then(|| self.taken + self.hub.config.send_timeout);
-        let deadline = [setup, stalled, self.session.deadline()].into_iter().flatten().min();
+        let held = self.tampered.as_ref().and_then(Tampered::next);
+        let deadline = [setup, stalled, held, self.session.deadline()].into_iter().flatten().min();
         let timeout = match deadline {
             // Rounded up: not to wake too early, and again at once.
             Some(at) => {

@@ -4,6 +4,7 @@ mod admin;
 mod authentication;
 mod bare;
 mod commands;
+mod connect;
 mod events;
 mod hostile;
 mod queues;

@@ -294,6 +294,7 @@ pub(crate) fn bring_up(mut queue: Queue, subsystem: &str) -> (Queue, u16) {
         admin_entries: 32,
         io_queues: 4,
         io_entries: 128,
+        sq_flow_control: true,
     });
     queue.open();
     loop {

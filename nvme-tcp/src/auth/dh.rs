@@ -1,4 +1,15 @@
 //! The finite field Diffie-Hellman groups of RFC 7919.
+//!
+//! ```
+//! use nvme_tcp::auth::{DhGroup, DhKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Of random bytes, but for an example.
+//! let [one, other] = [[1; 64], [2; 64]].map(|random| DhKey::new(DhGroup::Ffdhe2048, &random));
+//! assert_eq!(one.agree(&other.public())?, other.agree(&one.public())?);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::{Arc, OnceLock};
 

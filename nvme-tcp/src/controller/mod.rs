@@ -9,7 +9,6 @@ mod manage;
 mod passthrough;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::auth::Agreed;
@@ -18,12 +17,13 @@ use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::events::{Events, Replacement};
 use crate::generations::Generations;
-use crate::housekeeping;
+use crate::housekeeping::Housekeeping;
 use crate::namespace::{Namespace, Route};
 use crate::options::{Options, Security};
 use crate::proto::{ControllerTraits, DataFault, Negotiated};
 use crate::queue::Queue;
 use crate::rotation::Rotation;
+use crate::runner::Runner;
 use crate::spec::command::Sqe;
 use crate::spec::completion::{Cqe, Status};
 
@@ -34,15 +34,38 @@ pub use identify::NamespaceIds;
 pub use manage::NewNamespace;
 pub use passthrough::{RawCommand, RawCompletion, RawData};
 
-/// A connected controller. It may be shared between threads; one thread of its own sends keep-alives and
-/// replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+/// A connected controller. It may be shared between threads; one thread of its own (on tokio, a task) sends keep-alives
+/// and replaces the association when a key's record budget runs low. Dropping it shuts the controller down.
+///
+/// ```no_run
+/// use nvme_tcp::{Options, host::HostIdentity};
+///
+/// # fn main() -> nvme_tcp::Result<()> {
+/// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+/// let controller = options.io_queues(4).connect()?;
+/// println!("{} has {:?}", controller.info().traits.model_number, controller.namespaces()?);
+/// controller.shutdown();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Controller {
     generations: Arc<Generations>,
-    housekeeper: Option<JoinHandle<()>>,
+    housekeeping: Option<Housekeeping>,
 }
 
 /// What a controller and the connections to it turned out to be, as of its present association.
+///
+/// ```no_run
+/// # fn example(controller: &nvme_tcp::Controller) {
+/// let info = controller.info();
+/// println!("data digests: {}", info.negotiated.data_digest);
+/// match info.tls {
+///     Some(tls) => println!("TLS by a {:?} identity: {:?}", tls.identity_version, tls.info),
+///     None => println!("plain"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ControllerInfo {
@@ -59,10 +82,10 @@ pub struct ControllerInfo {
 }
 
 impl Controller {
-    fn connect(options: Options) -> Result<Self> {
+    fn connect(options: Options, runner: &Runner) -> Result<Self> {
         let generations = Arc::new(Generations::begin(options)?);
-        let housekeeper = Some(housekeeping::start(generations.clone())?);
-        Ok(Self { generations, housekeeper })
+        let housekeeping = Some(Housekeeping::start(generations.clone(), runner)?);
+        Ok(Self { generations, housekeeping })
     }
 
     /// What its namespaces and queues share with it.
@@ -195,9 +218,8 @@ impl Controller {
     fn end(&mut self) {
         self.generations.end();
         self.generations.ring(|calls| calls.stop = true);
-        if let Some(housekeeper) = self.housekeeper.take() {
-            // It does not panic; if it did, the connections are closed all the same.
-            drop(housekeeper.join());
+        if let Some(housekeeping) = self.housekeeping.take() {
+            housekeeping.end();
         }
         self.generations.current().close(&ErrorKind::ShutDown.into());
         self.generations.bulletin.end();
@@ -270,14 +292,19 @@ impl Options {
     /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or
     /// subsystem, or did not come up.
     pub fn connect(self) -> Result<Controller> {
+        self.connect_on(&Runner::Threads)
+    }
+
+    /// The same, with what the controller does by itself done elsewhere.
+    pub(crate) fn connect_on(self, runner: &Runner) -> Result<Controller> {
         self.check()?;
-        Controller::connect(self)
+        Controller::connect(self, runner)
     }
 }
 
 impl Drop for Controller {
     fn drop(&mut self) {
-        if self.housekeeper.is_some() {
+        if self.housekeeping.is_some() {
             self.end();
         }
     }

@@ -1,4 +1,18 @@
 //! Drivers put the protocol core on a socket. They own what the core does not: memory, sockets, threads, time.
+//!
+//! Public is what a target of one's own can use: byte streams, plain or TLS, in two halves, and what gathers and scatters.
+//!
+//! ```no_run
+//! use nvme_tcp::driver::transport::{self, Wait};
+//! use std::net::TcpStream;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut send, _receive) = transport::plain(TcpStream::connect("10.0.0.5:4420")?);
+//! let sent = send.send(&[std::io::IoSlice::new(b"bytes")], Wait::Block)?;
+//! assert!(sent.is_some());
+//! # Ok(())
+//! # }
+//! ```
 
 pub(crate) mod bell;
 mod engine;

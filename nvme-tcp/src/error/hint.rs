@@ -6,6 +6,7 @@ use ktls::alert::Alert;
 use ktls::handshake;
 
 use super::{Error, ErrorKind, NamespaceRefusal, TriedIdentities};
+use crate::key_source::KeyringError;
 use crate::proto::{BringUpError, DataFault};
 use crate::spec::command::fabrics::InvalidParameter;
 use crate::spec::completion::Status;
@@ -17,6 +18,7 @@ impl Error {
             ErrorKind::Host(e) => return e.hint(),
             ErrorKind::Key(e) => return e.hint(),
             ErrorKind::KeyFile(e) => return e.hint(),
+            ErrorKind::KeySource(e) => e.downcast_ref::<KeyringError>()?.hint()?,
             ErrorKind::Kernel(e) => e.hint()?,
             ErrorKind::Tls { source, tried, .. } => return handshake_hint(source, *tried),
             ErrorKind::Connect { source, .. } => match source.kind() {

@@ -15,6 +15,7 @@ use crate::proto::{AsyncEvents, EventStep, KeepAlive, KeepAliveAction, Shutdown,
 use crate::spec::async_event::AsyncEvent;
 use crate::spec::command::admin;
 
+#[derive(Debug)]
 pub(super) struct Tender {
     /// Of the admin queue's socket; without one the queue is served at each turn only.
     fd: Option<OwnedFd>,
@@ -54,12 +55,12 @@ impl Tender {
         self.shutdown.get_or_insert_with(|| Shutdown::new(now, limit));
     }
 
-    /// What the admin queue's descriptor is wanted for.
+    /// What the admin queue's descriptor is wanted for, which may be nothing.
     pub(super) fn wants(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::POLLIN, self.watch.read);
         flags.set(PollFlags::POLLOUT, self.watch.write);
-        self.fd.as_ref().filter(|_| !flags.is_empty()).map(|fd| (fd.as_fd(), flags))
+        self.fd.as_ref().map(|fd| (fd.as_fd(), flags))
     }
 
     /// Serves the association as far as that goes at once.

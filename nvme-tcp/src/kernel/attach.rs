@@ -8,7 +8,7 @@ use crate::controller::Controller;
 use crate::error::{ErrorKind, Result};
 use crate::namespace::Namespace;
 use crate::options::{Options, Security};
-use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy};
+use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy, TlsPsk};
 
 /// Who speaks NVMe to the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -137,15 +137,20 @@ impl Connect {
         match &options.security {
             Security::Plain => Ok(connect),
             Security::Concat => Ok(connect.concatenation()),
-            Security::Tls { keys, policy } => connect.tls_by(keys, *policy),
-            Security::TlsFrom { source, policy } => connect.tls_by(&source.load()?, *policy),
+            Security::Tls { keys, policy } => connect.tls_by(keys, Vec::new(), *policy),
+            Security::TlsFrom { source, policy } => {
+                let keys = source.load()?;
+                connect.tls_by(&keys.configured, keys.derived, *policy)
+            }
         }
     }
 
     /// TLS by the first identity that the policy allows, of the first key.
-    fn tls_by(self, keys: &[ConfiguredKey], policy: Policy) -> Result<Self> {
+    fn tls_by(self, keys: &[ConfiguredKey], derived: Vec<TlsPsk>, policy: Policy) -> Result<Self> {
         let Some(key) = keys.first() else {
-            return Err(crate::Error::invalid("TLS is required and no key is given"));
+            let none = "TLS is required and no key for this host and subsystem is given";
+            let psk = self.first_of(derived, |version| policy.allows(version, Derivation::Rfc8446));
+            return psk.map(|psk| self.tls_with(psk)).ok_or_else(|| crate::Error::invalid(none));
         };
         let order = [Derivation::Rfc8446, Derivation::Compat].into_iter().flat_map(|derivation| {
             [IdentityVersion::V1, IdentityVersion::V0].map(|version| (version, derivation))

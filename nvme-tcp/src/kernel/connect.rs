@@ -10,9 +10,21 @@ use crate::auth::DhchapSecret;
 use crate::error::{Error, Result};
 use crate::host::{HostIdentity, format_uuid};
 use crate::nqn;
-use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, TlsPsk, derive};
+use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, TlsPsk, chosen, derive};
 
 /// Where the kernel connects to, and how. What is not set is the kernel's to choose.
+///
+/// ```
+/// use nvme_tcp::{host::HostIdentity, kernel::Connect};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+/// let connect = Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host).io_queues(4);
+/// // What is written to /dev/nvme-fabrics.
+/// assert!(connect.text(None)?.contains("traddr=10.0.0.5"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connect {
     subsystem_nqn: String,
@@ -188,6 +200,22 @@ impl Connect {
     ) -> Result<Self> {
         self.psk = Some(derive(key, &self.host_nqn, &self.subsystem_nqn, version, derivation)?);
         Ok(self.flag("tls", true))
+    }
+
+    /// TLS by this TLS PSK, derived elsewhere.
+    #[must_use]
+    pub fn tls_with(mut self, psk: TlsPsk) -> Self {
+        self.psk = Some(psk);
+        self.flag("tls", true)
+    }
+
+    /// The best of these that are for this host and subsystem.
+    pub(super) fn first_of(
+        &self,
+        psks: Vec<TlsPsk>,
+        allows: impl Fn(IdentityVersion) -> bool,
+    ) -> Option<TlsPsk> {
+        chosen(psks, &self.host_nqn, &self.subsystem_nqn, allows).into_iter().next()
     }
 
     /// TLS by whatever key of this host and subsystem the keyring `.nvme` has.

@@ -20,7 +20,7 @@ pub(super) fn add(psk: &TlsPsk, keyring: i32) -> Result<i32> {
 }
 
 /// The serial number of the keyring `.nvme` in the text of `/proc/keys` (`proc_keys(5)`).
-pub(super) fn find(keys: &str) -> Option<i32> {
+pub(crate) fn find(keys: &str) -> Option<i32> {
     let mut lines = keys.lines().map(str::split_ascii_whitespace);
     lines.find_map(|mut fields| {
         let serial = fields.next()?;

@@ -43,6 +43,7 @@ pub use connect::Connect;
 pub use device::Device;
 pub use error::KernelError;
 pub use fabrics::{Connected, Kernel};
+pub(crate) use keyring::find as find_nvme_keyring;
 pub use namespace::Namespace;
 #[cfg(feature = "io-uring")]
 pub use ring::{Ring, RingCompletion, RingData};

@@ -10,12 +10,33 @@ use crate::retention;
 
 /// Why a key of the kernel's gives no key text, with what the kernel said.
 #[derive(Debug, thiserror::Error)]
-#[error("user key {name:?}: {what}")]
+#[error("{name}: {what}")]
 pub(crate) struct KeyringError {
-    name: String,
-    what: String,
+    /// Of what.
+    pub(super) name: String,
+    pub(super) what: String,
     /// The number of <errno.h>, where the kernel gave one.
     pub(crate) errno: Option<i32>,
+}
+
+impl KeyringError {
+    /// What an operator can do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self.errno? {
+            libc::EACCES | libc::EPERM => {
+                "run as root, or possess it: `keyctl link %:.nvme @s` as root in the session that starts this, \
+                 `keyctl link @u @s` for a user's own keys"
+            }
+            libc::ENOKEY => {
+                "`keyctl show` shows what there is; the kernel makes .nvme when nvme-tcp is loaded: modprobe nvme-tcp"
+            }
+            libc::EKEYEXPIRED | libc::EKEYREVOKED => "put the key there anew",
+            libc::ENOSYS => {
+                "this kernel, or a sandbox, has no keyrings: take the keys from a file (KeySource::file, KeySource::tls_keys)"
+            }
+            _ => return None,
+        })
+    }
 }
 
 const USER: &CStr = c"user";
@@ -83,7 +104,7 @@ impl KeyringKey {
     }
 
     fn wrong(&self, what: &str, errno: Option<i32>) -> Error {
-        let name = self.description.to_string_lossy().into_owned();
+        let name = format!("user key {:?}", self.description.to_string_lossy());
         ErrorKind::KeySource(KeyringError { name, what: what.to_owned(), errno }.into()).into()
     }
 }
@@ -105,12 +126,12 @@ mod tests {
             return;
         }
         let source = KeySource::keyring(key.clone());
-        assert_eq!(source.load().unwrap(), [first, second]);
+        assert_eq!(source.load().unwrap().configured, [first, second]);
         key.store("nonsense").unwrap();
-        let error = source.load().unwrap_err();
+        let error = source.load().err().unwrap();
         assert!(error.to_string().contains("nvme-tcp-test") && error.errno() == libc::EINVAL, "{error}");
         key.revoke().unwrap();
-        assert!(matches!(source.load().unwrap_err().kind(), ErrorKind::KeySource(_)));
+        assert!(matches!(source.load().err().unwrap().kind(), ErrorKind::KeySource(_)));
     }
 
     #[test]

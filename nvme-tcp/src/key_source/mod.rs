@@ -1,6 +1,7 @@
 //! Where the pre-shared keys of a controller come from, so that they can change while it is used.
 
 mod keyring;
+mod tls_keyring;
 mod watch;
 
 use std::error::Error as StdError;
@@ -10,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::driver::bell::Bell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::psk::ConfiguredKey;
+use crate::psk::{ConfiguredKey, TlsPsk};
 
 pub(crate) use keyring::KeyringError;
 pub use keyring::KeyringKey;
+pub use tls_keyring::TlsKeyring;
 pub(crate) use watch::FileWatch;
 
 /// Why a callback gives no keys.
@@ -22,7 +24,7 @@ pub type KeySourceError = Box<dyn StdError + Send + Sync>;
 /// Where the configured keys of a controller come from, each time that an association is brought up: the preferred
 /// first. A clone is the same source, so that one can serve many controllers.
 ///
-/// Of a source in [`memory`](Self::memory) and of a [`file`](Self::file) a controller notices by itself that the
+/// Of a source in [`memory`](Self::memory) and of a file a controller notices by itself that the
 /// keys changed, and rotates to them; of the others at
 /// [`Controller::rotate_keys`](crate::Controller::rotate_keys), and at the next association.
 ///
@@ -47,7 +49,17 @@ enum Source {
     Memory(Mutex<Memory>),
     File(PathBuf),
     Keyring(KeyringKey),
+    TlsKeys(PathBuf),
+    TlsKeyring(TlsKeyring),
     Callback(Box<Callback>),
+}
+
+/// What a source gives.
+#[derive(Default)]
+pub(crate) struct Keys {
+    pub(crate) configured: Vec<ConfiguredKey>,
+    /// TLS PSKs that were derived elsewhere, those of other hosts and subsystems among them.
+    pub(crate) derived: Vec<TlsPsk>,
 }
 
 #[derive(Default)]
@@ -73,6 +85,19 @@ impl KeySource {
         Self(Arc::new(Source::Keyring(key)))
     }
 
+    /// The TLS PSKs in this file, one a line with its identity, as [`TlsPsk::all_from_file`] reads it and
+    /// `nvme tls-key --export` writes it: [`TLS_KEYS_FILE`](crate::psk::TLS_KEYS_FILE), for example. Those of this
+    /// host and the subsystem are tried. It is watched, as a [`file`](Self::file) is.
+    pub fn tls_keys(path: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(Source::TlsKeys(path.into())))
+    }
+
+    /// The TLS PSKs in a keyring of the kernel's, as its own initiator takes them from `.nvme`. Those of this host and
+    /// the subsystem are tried.
+    pub fn tls_keyring(keyring: TlsKeyring) -> Self {
+        Self(Arc::new(Source::TlsKeyring(keyring)))
+    }
+
     /// What `load` gives: it is called on a thread of the library's, or in `connect` or `rotate_keys`, and may take
     /// its time.
     pub fn callback(
@@ -95,14 +120,19 @@ impl KeySource {
     }
 
     /// The keys as they are now; at least one.
-    pub(crate) fn load(&self) -> Result<Vec<ConfiguredKey>> {
-        let keys = match &*self.0 {
-            Source::Memory(memory) => lock(memory).keys.clone(),
-            Source::File(path) => ConfiguredKey::all_from_file(path).map_err(Error::from)?,
-            Source::Keyring(key) => key.load()?,
-            Source::Callback(load) => load().map_err(ErrorKind::KeySource)?,
-        };
-        match keys.is_empty() {
+    pub(crate) fn load(&self) -> Result<Keys> {
+        let mut keys = Keys::default();
+        match &*self.0 {
+            Source::Memory(memory) => keys.configured = lock(memory).keys.clone(),
+            Source::File(path) => {
+                keys.configured = ConfiguredKey::all_from_file(path).map_err(Error::from)?
+            }
+            Source::Keyring(key) => keys.configured = key.load()?,
+            Source::Callback(load) => keys.configured = load().map_err(ErrorKind::KeySource)?,
+            Source::TlsKeys(path) => keys.derived = TlsPsk::all_from_file(path).map_err(Error::from)?,
+            Source::TlsKeyring(keyring) => keys.derived = keyring.load()?,
+        }
+        match keys.configured.is_empty() && keys.derived.is_empty() {
             true => Err(ErrorKind::KeySource("it gives no key".into()).into()),
             false => Ok(keys),
         }
@@ -118,7 +148,7 @@ impl KeySource {
     /// What tells that the file may have changed, where there is one.
     pub(crate) fn watch(&self) -> Option<FileWatch> {
         match &*self.0 {
-            Source::File(path) => FileWatch::new(path),
+            Source::File(path) | Source::TlsKeys(path) => FileWatch::new(path),
             _ => None,
         }
     }
@@ -134,6 +164,8 @@ impl fmt::Debug for KeySource {
             Source::Memory(memory) => write!(f, "KeySource::memory({} keys)", lock(memory).keys.len()),
             Source::File(path) => write!(f, "KeySource::file({path:?})"),
             Source::Keyring(key) => write!(f, "KeySource::keyring({key:?})"),
+            Source::TlsKeys(path) => write!(f, "KeySource::tls_keys({path:?})"),
+            Source::TlsKeyring(keyring) => write!(f, "KeySource::tls_keyring({keyring:?})"),
             Source::Callback(_) => f.write_str("KeySource::callback(..)"),
         }
     }
@@ -148,6 +180,10 @@ mod tests {
         ConfiguredKey::new(KeyHash::Sha256, &[fill; 32]).unwrap()
     }
 
+    fn configured(source: &KeySource) -> Vec<ConfiguredKey> {
+        source.load().unwrap().configured
+    }
+
     #[test]
     fn memory_rings_who_uses_it_and_only_memory_takes_keys() {
         let bell = Arc::new(Bell::new().unwrap());
@@ -155,17 +191,17 @@ mod tests {
         source.subscribe(&bell);
         assert!(source.clone().set([key(2), key(3)]));
         assert!(bell.take().keys_changed && !bell.take().keys_changed);
-        assert_eq!(source.load().unwrap(), [key(2), key(3)]);
+        assert_eq!(configured(&source), [key(2), key(3)]);
         assert!(!KeySource::file("/nowhere").set([key(1)]));
         drop(bell);
         assert!(source.set([]));
-        assert!(matches!(source.load().unwrap_err().kind(), ErrorKind::KeySource(_)));
+        assert!(matches!(source.load().err().unwrap().kind(), ErrorKind::KeySource(_)));
     }
 
     #[test]
     fn a_callback_is_asked_each_time_and_its_error_is_told() {
         let source = KeySource::callback(|| Err("the vault is sealed".into()));
-        let error = source.load().unwrap_err();
+        let error = source.load().err().unwrap();
         assert!(error.to_string().contains("the vault is sealed"), "{error}");
     }
 
@@ -179,11 +215,11 @@ mod tests {
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
         writeln!(file, "{}\n\n {}", key(1).to_text().as_str(), key(2).to_text().as_str()).unwrap();
-        assert_eq!(KeySource::file(&path).load().unwrap(), [key(1), key(2)]);
+        assert_eq!(configured(&KeySource::file(&path)), [key(1), key(2)]);
         writeln!(file, "nonsense").unwrap();
-        assert!(matches!(KeySource::file(&path).load().unwrap_err().kind(), ErrorKind::KeyFile(_)));
+        assert!(matches!(KeySource::file(&path).load().err().unwrap().kind(), ErrorKind::KeyFile(_)));
         file.set_len(0).unwrap();
-        assert!(matches!(KeySource::file(&path).load().unwrap_err().kind(), ErrorKind::KeyFile(_)));
+        assert!(matches!(KeySource::file(&path).load().err().unwrap().kind(), ErrorKind::KeyFile(_)));
     }
 
     #[test]

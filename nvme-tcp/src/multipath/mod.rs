@@ -44,11 +44,13 @@ use crate::namespace::{Namespace, Route};
 use crate::options::Options;
 use crate::proto::Recovery;
 use crate::rotation::Rotation;
+use crate::runner::Runner;
 use crate::spec::log_page::AnaState;
 
 pub use crate::proto::PathPolicy;
 use group::Identity;
 pub(crate) use group::{Group, Turn};
+use monitor::Monitor;
 
 /// How the paths of a subsystem are used.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,6 +94,7 @@ pub struct PathState {
 #[derive(Debug)]
 pub struct Subsystem {
     shared: Arc<Shared>,
+    /// Where paths are watched by threads.
     monitors: Vec<JoinHandle<()>>,
 }
 
@@ -101,8 +104,9 @@ pub(crate) struct Shared {
     groups: Mutex<HashMap<u32, Arc<Group>>>,
     options: MultipathOptions,
     ended: AtomicBool,
-    /// Held to wait for `changed`.
-    waiting: Mutex<()>,
+    runner: Runner,
+    /// How many monitors are doing something that may wait. Held to wait for `changed`.
+    working: Mutex<usize>,
     changed: Changed,
 }
 
@@ -118,7 +122,7 @@ pub(crate) struct Entry {
 
 /// What a path has once its first association was up.
 #[derive(Debug)]
-struct Link {
+pub(crate) struct Link {
     generations: Arc<Generations>,
     events: Events,
     /// ANATT; `None` without ANA.
@@ -132,23 +136,30 @@ impl Subsystem {
     /// # Errors
     /// They are not paths to one subsystem for one host, or none of them came up: the first path's error.
     pub fn connect(paths: impl IntoIterator<Item = Options>, options: MultipathOptions) -> Result<Self> {
-        let paths: Vec<Options> = paths
-            .into_iter()
-            .map(|path| Options { recovery: path.recovery.or(Some(Recovery::default())), ..path })
-            .collect();
-        let first = paths.first().ok_or_else(|| Error::invalid("a subsystem needs at least one path"))?;
-        for path in &paths {
-            path.check()?;
-            if (&path.subsystem_nqn, &path.host) != (&first.subsystem_nqn, &first.host) {
-                return Err(Error::invalid("all paths lead one host to one subsystem"));
-            }
-        }
+        let paths = checked(paths)?;
+        let runner = Runner::Threads;
         // At once, since one that does not answer takes its time.
         let connected: Vec<_> = thread::scope(|scope| {
-            let paths: Vec<_> = paths.iter().map(|path| scope.spawn(|| connect_path(path.clone()))).collect();
+            let one = |path: &Options| {
+                scope.spawn({
+                    let (path, runner) = (path.clone(), &runner);
+                    move || connect_path(path, runner)
+                })
+            };
+            let paths: Vec<_> = paths.iter().map(one).collect();
             let panicked = || Err(Error::invalid("the thread that connects a path panicked"));
             paths.into_iter().map(|path| path.join().unwrap_or_else(|_| panicked())).collect()
         });
+        Self::of(paths, connected, options, runner)
+    }
+
+    /// Of paths that are [`checked`], each with what came of connecting it.
+    pub(crate) fn of(
+        paths: Vec<Options>,
+        connected: Vec<Result<FirstLink>>,
+        options: MultipathOptions,
+        runner: Runner,
+    ) -> Result<Self> {
         if connected.iter().all(Result::is_err) {
             let first = connected.into_iter().find_map(Result::err);
             return Err(first.unwrap_or_else(|| Error::invalid("no path")));
@@ -168,16 +179,20 @@ impl Subsystem {
             groups: Mutex::default(),
             options,
             ended: AtomicBool::new(false),
-            waiting: Mutex::default(),
+            runner,
+            working: Mutex::default(),
             changed: Changed::default(),
         });
         let mut subsystem = Self { shared: shared.clone(), monitors: Vec::new() };
         for path in 0..shared.entries.len() {
-            let shared = shared.clone();
-            let monitor = thread::Builder::new().name("nvme-tcp-path".to_owned());
-            let monitor = monitor.spawn(move || monitor::run(&shared, path));
-            let failed = |e| Error::invalid(format!("cannot start a thread: {e}"));
-            subsystem.monitors.push(monitor.map_err(failed)?);
+            let monitor = Monitor::new(shared.clone(), path);
+            match &shared.runner {
+                Runner::Threads => {
+                    subsystem.monitors.push(Runner::thread("nvme-tcp-path", move || monitor.run())?);
+                }
+                #[cfg(feature = "tokio")]
+                Runner::Tasks(runtime) => drop(runtime.spawn(monitor.run_as_task())),
+            }
         }
         Ok(subsystem)
     }
@@ -255,7 +270,7 @@ impl Drop for Subsystem {
     fn drop(&mut self) {
         let shared = &self.shared;
         {
-            let _waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let _working = shared.lock_working();
             shared.ended.store(true, Ordering::SeqCst);
         }
         shared.changed.notify_all();
@@ -271,21 +286,54 @@ impl Drop for Subsystem {
             // A panic there was reported when it happened.
             drop(monitor.join());
         }
+        let mut working = shared.lock_working();
+        while *working > 0 {
+            working = shared.changed.wait(working, None);
+        }
+        drop(working);
         for entry in &shared.entries {
             drop(entry.lock_controller().take());
         }
     }
 }
 
+/// Paths as they may be used together.
+pub(crate) fn checked(paths: impl IntoIterator<Item = Options>) -> Result<Vec<Options>> {
+    let paths: Vec<Options> = paths
+        .into_iter()
+        .map(|path| Options { recovery: path.recovery.or(Some(Recovery::default())), ..path })
+        .collect();
+    let first = paths.first().ok_or_else(|| Error::invalid("a subsystem needs at least one path"))?;
+    for path in &paths {
+        path.check()?;
+        if (&path.subsystem_nqn, &path.host) != (&first.subsystem_nqn, &first.host) {
+            return Err(Error::invalid("all paths lead one host to one subsystem"));
+        }
+    }
+    Ok(paths)
+}
+
+/// What a path is as soon as it is up.
+pub(crate) type FirstLink = (Controller, Link);
+
 /// Connects a path and finds out what it needs to be watched.
-fn connect_path(options: Options) -> Result<(Controller, Link)> {
-    let controller = options.connect()?;
+pub(crate) fn connect_path(options: Options, runner: &Runner) -> Result<FirstLink> {
+    let controller = options.connect_on(runner)?;
     let events = controller.events()?;
     let identify = controller.identify_controller()?;
     let has_ana = identify.cmic & crate::spec::identify::CMIC_ANA != 0;
     let anatt = has_ana.then(|| Duration::from_secs(identify.anatt.into()));
     let generations = controller.generations().clone();
     Ok((controller, Link { generations, events, anatt }))
+}
+
+struct Working<'a>(&'a Shared);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        *self.0.lock_working() -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Shared {
@@ -310,11 +358,25 @@ impl Shared {
 
     /// Waits until `until`, or until the end; whether it is the end.
     fn wait_until(&self, until: Option<Instant>) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut working = self.lock_working();
         while !self.is_ended() && until.is_none_or(|until| until > Instant::now()) {
-            waiting = self.changed.wait(waiting, until);
+            working = self.changed.wait(working, until);
         }
         self.is_ended()
+    }
+
+    fn lock_working(&self) -> MutexGuard<'_, usize> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is there, the end waits; `None` where that has come.
+    fn begin_work(&self) -> Option<Working<'_>> {
+        let mut working = self.lock_working();
+        if self.is_ended() {
+            return None;
+        }
+        *working += 1;
+        Some(Working(self))
     }
 }
 
@@ -333,7 +395,7 @@ impl Entry {
         first.or_else(|| self.controller()?.check().err())
     }
 
-    fn connected(&self, connected: Result<(Controller, Link)>) {
+    fn connected(&self, connected: Result<FirstLink>) {
         let error = connected.map(|(controller, link)| {
             *self.lock_controller() = Some(Arc::new(controller));
             // It is connected once.

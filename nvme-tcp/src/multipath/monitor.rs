@@ -1,5 +1,7 @@
-//! A path's thread: it connects it where it did not come up at first, and keeps what is known of it.
+//! What watches a path: it connects it where it did not come up at first, and keeps what is known of it. It is a
+//! thread, or a task that leaves what may wait to the runtime's threads for that.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Group, Identity, Shared, connect_path};
@@ -13,72 +15,170 @@ use crate::spec::log_page::AnaState;
 /// How often the log is read of a path whose change state has lasted for too long.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// Until the subsystem is shut down.
-pub(super) fn run(shared: &Shared, path: usize) {
-    let Some(entry) = shared.entries.get(path) else { return };
-    if entry.link.get().is_none() && !connect(shared, path) {
-        return;
+/// What a monitor wants next.
+enum Step {
+    /// The subsystem is shut down, or the path given up.
+    Over,
+    /// [`Monitor::work`], which may wait.
+    Work,
+    /// Wait for the time, or the end.
+    Wait(Option<Instant>),
+    /// Wait for an event of the path, until then.
+    Event(Option<Instant>),
+}
+
+/// Watches a path until the subsystem is shut down.
+pub(super) struct Monitor {
+    shared: Arc<Shared>,
+    path: usize,
+    /// Where it has not been connected yet.
+    recoverer: Recoverer,
+    looked: Instant,
+    /// That the path is to be looked at, and whether all of it.
+    due: Option<bool>,
+}
+
+impl Monitor {
+    pub(super) fn new(shared: Arc<Shared>, path: usize) -> Self {
+        let recovery = shared.entries.get(path).and_then(|entry| entry.options.recovery);
+        let mut recoverer = Recoverer::new(recovery.unwrap_or_default());
+        let now = Instant::now();
+        recoverer.lost(now, 0);
+        Self { shared, path, recoverer, looked: now, due: None }
     }
-    let Some(link) = entry.link.get() else { return };
-    let mut looked = Instant::now();
-    while !shared.is_ended() {
-        let overdue = shared.groups().iter().filter_map(|group| group.next_overdue()).min();
-        let event = match overdue.map(|at| at.max(looked + OVERDUE)) {
-            None => link.events.recv().ok_or(NoEvent::Ever),
-            Some(at) => link.events.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
-        match event {
-            _ if shared.is_ended() => return,
-            Err(NoEvent::Ever) => return,
-            Err(NoEvent::Yet) => {
-                looked = Instant::now();
-                refresh(shared, path, false);
+
+    /// Does so on this thread.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.step() {
+                Step::Over => return,
+                Step::Work => self.work(),
+                Step::Wait(until) => drop(self.shared.wait_until(until)),
+                Step::Event(until) => {
+                    let entry = self.shared.entries.get(self.path);
+                    let Some(link) = entry.and_then(|entry| entry.link.get()) else { return };
+                    let event = match until {
+                        None => link.events.recv().ok_or(NoEvent::Ever),
+                        Some(at) => link.events.recv_timeout(at.saturating_duration_since(Instant::now())),
+                    };
+                    if !self.take(event) {
+                        return;
+                    }
+                }
             }
-            Ok(Event::AssociationUp { .. } | Event::Missed(_)) => refresh(shared, path, true),
-            Ok(Event::Reported(AsyncEvent::NamespacesChanged(_))) => refresh(shared, path, true),
-            Ok(Event::Reported(AsyncEvent::AnaChanged)) => refresh(shared, path, false),
+        }
+    }
+
+    /// The same for a task.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn run_as_task(mut self) {
+        use std::ops::ControlFlow::{Break, Continue};
+
+        loop {
+            match self.step() {
+                Step::Over => return,
+                Step::Work => {
+                    let worked = crate::tokio::blocking(move || {
+                        self.work();
+                        Ok(self)
+                    });
+                    match worked.await {
+                        Ok(same) => self = same,
+                        // The runtime is shut down.
+                        Err(_) => return,
+                    }
+                }
+                Step::Wait(until) => {
+                    let over =
+                        || self.shared.is_ended() || until.is_some_and(|until| until <= Instant::now());
+                    let look = || if over() { Break(()) } else { Continue(until) };
+                    self.shared.changed.look_until(look).await;
+                }
+                Step::Event(until) => {
+                    let entry = self.shared.entries.get(self.path);
+                    let Some(link) = entry.and_then(|entry| entry.link.get()) else { return };
+                    let event = match until {
+                        None => link.events.next().await.ok_or(NoEvent::Ever),
+                        Some(at) => match ::tokio::time::timeout_at(at.into(), link.events.next()).await {
+                            Ok(event) => event.ok_or(NoEvent::Ever),
+                            Err(_) => Err(NoEvent::Yet),
+                        },
+                    };
+                    if !self.take(event) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        let shared = &self.shared;
+        let Some(entry) = shared.entries.get(self.path).filter(|_| !shared.is_ended()) else {
+            return Step::Over;
+        };
+        if self.due.is_some() {
+            return Step::Work;
+        }
+        if entry.link.get().is_some() {
+            let overdue = shared.groups().iter().filter_map(|group| group.next_overdue()).min();
+            return Step::Event(overdue.map(|at| at.max(self.looked + OVERDUE)));
+        }
+        match self.recoverer.next(Instant::now()) {
+            RecoveryStep::GiveUp => {
+                each(shared, |group| group.change(|paths| paths.gone(self.path)));
+                Step::Over
+            }
+            // What it would say next is the same at once.
+            RecoveryStep::FailFast => self.step(),
+            RecoveryStep::Wait(until) => Step::Wait(until),
+            RecoveryStep::Connect => Step::Work,
+        }
+    }
+
+    /// Connects the path, or looks at it.
+    fn work(&mut self) {
+        let Some(_working) = self.shared.begin_work() else { return };
+        let Some(entry) = self.shared.entries.get(self.path) else { return };
+        if entry.link.get().is_none() {
+            let connected = connect_path(entry.options.clone(), &self.shared.runner);
+            let up = connected.is_ok();
+            entry.connected(connected);
+            if !up {
+                self.recoverer.failed(Instant::now(), false, 0);
+                return;
+            }
+            self.due = Some(true);
+        }
+        if let Some(whole) = self.due.take() {
+            refresh(&self.shared, self.path, whole);
+        }
+    }
+
+    /// Takes an event, or that there was none; whether to go on.
+    fn take(&mut self, event: std::result::Result<Event, NoEvent>) -> bool {
+        let (shared, path) = (&self.shared, self.path);
+        match event {
+            Err(NoEvent::Ever) => return false,
+            Err(NoEvent::Yet) => {
+                self.looked = Instant::now();
+                self.due = Some(false);
+            }
+            Ok(Event::AssociationUp { .. } | Event::Missed(_)) => self.due = Some(true),
+            Ok(Event::Reported(AsyncEvent::NamespacesChanged(_))) => self.due = Some(true),
+            Ok(Event::Reported(AsyncEvent::AnaChanged)) => self.due = Some(false),
             Ok(Event::AssociationLost { generation, .. }) => {
                 each(shared, |group| group.change(|paths| paths.lost(path, generation)));
             }
             Ok(Event::Gone { .. }) => each(shared, |group| group.change(|paths| paths.gone(path))),
             Ok(_) => {}
         }
+        true
     }
 }
 
 fn each(shared: &Shared, act: impl Fn(&Group)) {
     shared.groups().iter().for_each(|group| act(group));
-}
-
-/// Connects a path for the first time; whether it came to that.
-fn connect(shared: &Shared, path: usize) -> bool {
-    let Some(entry) = shared.entries.get(path) else { return false };
-    let mut recoverer = Recoverer::new(entry.options.recovery.unwrap_or_default());
-    recoverer.lost(Instant::now(), 0);
-    loop {
-        match recoverer.next(Instant::now()) {
-            RecoveryStep::GiveUp => {
-                each(shared, |group| group.change(|paths| paths.gone(path)));
-                return false;
-            }
-            RecoveryStep::FailFast => {}
-            RecoveryStep::Wait(until) => {
-                if shared.wait_until(until) {
-                    return false;
-                }
-            }
-            RecoveryStep::Connect => {
-                let connected = connect_path(entry.options.clone());
-                let up = connected.is_ok();
-                entry.connected(connected);
-                if up {
-                    refresh(shared, path, true);
-                    return true;
-                }
-                recoverer.failed(Instant::now(), false, 0);
-            }
-        }
-    }
 }
 
 /// Reads the ANA log of a path; with `whole`, finds out as well whether it leads to the namespaces that it should

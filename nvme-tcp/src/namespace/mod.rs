@@ -47,6 +47,18 @@ const MAX_TRANSFER: u64 = 1 << 20;
 /// Offsets and lengths are in bytes and must be multiples of [`block_size`](Self::block_size). Each call
 /// splits its data into commands, keeps as many of them in flight as its queue takes, and returns when all are
 /// done. A thread stays with one of the I/O queues.
+///
+/// ```no_run
+/// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+/// let namespace = controller.namespace(1)?;
+/// println!("{} bytes in blocks of {}", namespace.size(), namespace.block_size());
+/// let mut block = vec![0; namespace.block_size() as usize];
+/// namespace.read_at(&mut block, 0)?;
+/// namespace.write_at(&block, namespace.size() - block.len() as u64)?;
+/// namespace.flush()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Namespace {
     pub(crate) route: Route,

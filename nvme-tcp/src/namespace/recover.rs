@@ -1,7 +1,7 @@
 //! What becomes of a call whose commands failed: whether they may be sent again, and what to wait for before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::route::Way;
 use crate::association::Association;
@@ -83,7 +83,7 @@ impl Fate {
     fn of(command: &'static str, way: &Way) -> Self {
         let options = way.generations.connector.options();
         let traits = &way.association.traits;
-        let kato = if traits.keep_alive { options.keep_alive } else { Duration::ZERO };
+        let kato = traits.keep_alive_timeout(options.keep_alive);
         let policy = options.recovery.unwrap_or_default();
         let after = policy.fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time);
         Self { command, fenced: after.map(|after| way.association.lost_at() + after) }

@@ -94,6 +94,10 @@ const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
 const FEATURE_HOST_BEHAVIOR: u8 = 0x16;
 /// The length of its data in bytes.
 const HOST_BEHAVIOR_LEN: usize = 512;
+/// SQHD without SQ flow control.
+const SQHD_UNUSED: u16 = 0xffff;
+/// The unit of KAS.
+const KAS_UNIT: Duration = Duration::from_millis(100);
 /// The unit of CRDT1 to CRDT3.
 const CRDT_UNIT: Duration = Duration::from_millis(100);
 /// The fewest entries of a queue (Base, section 3.3.3.1).
@@ -140,7 +144,8 @@ impl BringUp {
     pub fn connect(settings: &Settings, qid: u16, entries: u32, cntlid: u16) -> Option<AdminCommand> {
         let kato = if qid == 0 { settings.keep_alive.as_millis().min(u32::MAX.into()) as u32 } else { 0 };
         let data = ConnectData::new(settings.host_id, cntlid, &settings.subsystem_nqn, &settings.host_nqn)?;
-        let sqe = fabrics::connect(qid, entries, 0, kato);
+        let attributes = if settings.sq_flow_control { 0 } else { fabrics::CATTR_DISABLE_SQFC };
+        let sqe = fabrics::connect(qid, entries, attributes, kato);
         Some(AdminCommand { sqe, write: data.as_bytes().to_vec(), read: 0 })
     }
 
@@ -209,6 +214,7 @@ impl BringUp {
         self.state = match self.state {
             State::Connect => {
                 self.traits.cntlid = dw0 as u16;
+                self.traits.sq_flow_control = cqe.sqhd.get() != SQHD_UNUSED;
                 let channel = self.host.as_ref().map(Host::channel);
                 if authenticates(dw0, channel, self.voluntary)? {
                     self.exchange = self.host.take().map(Exchange::new);
@@ -353,6 +359,7 @@ impl BringUp {
         traits.volatile_write_cache = identify.vwc & identify::VWC_PRESENT != 0;
         traits.traffic_based_keep_alive = identify.ctratt.get() & identify::CTRATT_TBKAS != 0;
         traits.keep_alive = identify.kas.get() != 0;
+        traits.keep_alive_step = KAS_UNIT * u32::from(identify.kas.get());
         traits.max_namespace = identify.nn.get();
         traits.event_requests = usize::from(identify.aerl) + 1;
         traits.quiesce_time = Duration::from_millis(identify.cqt.get().into());

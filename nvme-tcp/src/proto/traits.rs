@@ -24,6 +24,8 @@ pub struct Settings {
     pub io_queues: u16,
     /// Entries wanted in each I/O queue.
     pub io_entries: u32,
+    /// Whether the controller is to maintain SQHD.
+    pub sq_flow_control: bool,
 }
 
 /// What the controller turned out to be, as far as queues and transfers need it.
@@ -52,6 +54,9 @@ pub struct ControllerTraits {
     pub io_queues: u16,
     /// Entries in each I/O queue, what was wanted and MQES allows.
     pub io_entries: u32,
+    /// Whether SQ flow control is on: the controller maintains SQHD. One that cannot do without has it on whatever was
+    /// asked for.
+    pub sq_flow_control: bool,
     /// ONCS: optional NVM commands.
     pub optional_commands: u16,
     /// VWC: a volatile write cache is present, so that a flush means something.
@@ -60,6 +65,8 @@ pub struct ControllerTraits {
     pub traffic_based_keep_alive: bool,
     /// KAS is not zero: there is a keep-alive.
     pub keep_alive: bool,
+    /// KAS: the controller rounds KATO up to a multiple of this.
+    pub keep_alive_step: Duration,
     /// The highest namespace ID.
     pub max_namespace: u32,
     /// Asynchronous Event Requests that it takes at once: AERL + 1.
@@ -87,16 +94,29 @@ impl ControllerTraits {
             in_capsule: ADMIN_IN_CAPSULE,
             io_queues: 0,
             io_entries: settings.io_entries,
+            sq_flow_control: true,
             optional_commands: 0,
             volatile_write_cache: false,
             traffic_based_keep_alive: false,
             keep_alive: false,
+            keep_alive_step: Duration::ZERO,
             max_namespace: 0,
             event_requests: 0,
             events: 0,
             quiesce_time: Duration::ZERO,
             retry_delays: [Duration::ZERO; 3],
         }
+    }
+
+    /// After which time without a command the controller gives up a host that asked for this KATO: as much, rounded
+    /// up to a multiple of [`keep_alive_step`](Self::keep_alive_step); zero where there is no keep-alive.
+    pub fn keep_alive_timeout(&self, asked: Duration) -> Duration {
+        if !self.keep_alive {
+            return Duration::ZERO;
+        }
+        let step = self.keep_alive_step.as_millis().max(1);
+        let steps = asked.as_millis().div_ceil(step);
+        Duration::from_millis(steps.saturating_mul(step).try_into().unwrap_or(u64::MAX))
     }
 }
 

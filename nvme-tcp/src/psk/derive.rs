@@ -77,12 +77,12 @@ impl PskError {
 /// What a TLS handshake needs: an identity, a key, and the hash that both belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPsk {
-    identity: String,
-    secret: Secret,
-    hash: Hash,
-    origin: Origin,
-    version: IdentityVersion,
-    derivation: Derivation,
+    pub(super) identity: String,
+    pub(super) secret: Secret,
+    pub(super) hash: Hash,
+    pub(super) origin: Origin,
+    pub(super) version: IdentityVersion,
+    pub(super) derivation: Derivation,
 }
 
 impl TlsPsk {
@@ -111,7 +111,7 @@ impl TlsPsk {
         self.version
     }
 
-    /// Which derivation made it.
+    /// Which derivation made it. One that was made elsewhere is taken for the RFC's.
     pub fn derivation(&self) -> Derivation {
         self.derivation
     }

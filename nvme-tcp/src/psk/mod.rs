@@ -24,11 +24,14 @@
 mod candidates;
 mod derive;
 pub mod generated;
+mod given;
 mod key;
 mod text;
 
 pub use crate::key_file::KeyFileError;
 pub use candidates::{Policy, candidates};
 pub use derive::{Derivation, IdentityVersion, Origin, PskError, TlsPsk, derive, retained};
+pub(crate) use given::chosen;
+pub use given::{TLS_KEYS_FILE, TlsPskError};
 pub use key::{ConfiguredKey, KeyHash};
 pub use text::KeyTextError;

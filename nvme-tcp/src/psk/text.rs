@@ -90,7 +90,8 @@ impl KeyTextError {
                 "give the configured key in its interchange form, NVMeTLSkey-1:hh:...:, as `nvme-tcp key generate` prints it"
             }
             Self::DerivedKey => {
-                "give the configured key that this TLS PSK was derived from: identity and TLS PSK are made from it"
+                "give the configured key that this TLS PSK was derived from, or take the line from its file \
+                 (KeySource::tls_keys)"
             }
             Self::AuthenticationSecret => {
                 "a TLS key begins with NVMeTLSkey-1: and is made by `nvme-tcp key generate`"

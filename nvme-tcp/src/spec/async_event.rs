@@ -1,4 +1,11 @@
 //! Asynchronous events (Base, section 5.1.2): what the completion of an Asynchronous Event Request says.
+//!
+//! ```
+//! use nvme_tcp::spec::async_event::{AsyncEvent, Notification};
+//!
+//! let notification = Notification::read(0x000c_0302);
+//! assert_eq!((notification.event(), notification.log_page), (AsyncEvent::AnaChanged, 0x0c));
+//! ```
 
 use super::command::{Sqe, admin};
 use super::log_page::{

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -64,7 +64,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(queue: Queue, mail: mpsc::UnboundedReceiver<Message>) -> Result<Self> {
         Ok(Self {
-            socket: register(&queue)?,
+            socket: on_reactor(&queue)?,
             seen: queue.association().generation,
             generations: queue.generations().clone(),
             queue: Some(queue),
@@ -231,7 +231,7 @@ impl Driver {
             Ok((queue, result))
         });
         let (queue, result) = moved.await.map_err(drop)?;
-        let result = result.and_then(|()| register(&queue).map_err(|e| (queue.association().clone(), e)));
+        let result = result.and_then(|()| on_reactor(&queue).map_err(|e| (queue.association().clone(), e)));
         match result {
             Ok(socket) => self.socket = socket,
             Err((association, error)) => self.fail_all(&error, &association),
@@ -352,6 +352,12 @@ impl Driver {
         // Where nobody waits any more, its memory is freed here.
         drop(reply.send(Done { job, progress, error, unknown, association }));
     }
+}
+
+/// Puts a queue's socket on the reactor.
+fn on_reactor(queue: &Queue) -> Result<AsyncFd<OwnedFd>> {
+    register(queue.as_fd())
+        .map_err(|e| Error::invalid(format!("the reactor does not take the connection: {e}")))
 }
 
 /// An association that is lost takes its queues with it.

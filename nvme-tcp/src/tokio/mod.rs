@@ -6,10 +6,15 @@
 //! nobody would finish the write whose future was dropped, drain the read that was given up, or notice a deadline,
 //! until some other future came along.
 //!
-//! Connecting, reconnecting and admin commands that this library has as blocking calls run on tokio's threads for
-//! that (`spawn_blocking`); reads, writes and their neighbours never do, nor does waiting for a path, for the next
-//! association or for a fence. One thread per controller, no task, sends its keep-alives and takes its events, as in
-//! the blocking API, and with several paths another for each: a runtime whose tasks do not yield loses no controller.
+//! Each controller has one task more, which sends its keep-alives, takes its events, minds the record budgets, sees to
+//! it that a lost association is brought up again, and shuts down what has drained; and each path of a
+//! [`Subsystem`] one that keeps what is known of it. There is no thread of this library's own: a thousand controllers
+//! are a thousand such tasks. They run when the runtime does. A runtime whose tasks do not yield for half of
+//! [`Options::keep_alive`], or that nobody drives, sends its keep-alives late, and the controller may give this host up.
+//!
+//! What takes a while and is seldom runs on tokio's threads for that (`spawn_blocking`): connecting with its
+//! handshakes, reconnecting, admin commands, and shutting down, which needs no runtime to come to its end. Reads,
+//! writes and their neighbours never do, nor does waiting for a path, for the next association or for a fence.
 //!
 //! # Futures that are dropped
 //! Every future can be given up, and leaked too: memory is handed over for as long as its commands are in flight, to
@@ -49,17 +54,42 @@ mod work;
 use std::sync::Arc;
 
 use ::tokio::runtime::Handle;
-use ::tokio::task::spawn_blocking;
+use ::tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::controller::ControllerInfo;
+use crate::discovery::{Discovered, Discovery};
 use crate::error::{ErrorKind, Result};
 use crate::events::Events;
 use crate::options::Options;
 use crate::rotation::Rotation;
+use crate::runner::Runner;
 use lanes::Paths;
 
 pub use namespace::Namespace;
+pub(crate) use socket::register;
 pub use subsystem::Subsystem;
+
+/// Asks discovery controllers, as [`Discovery::run`] does, on one of the runtime's threads for that. What it finds is
+/// connected to by [`Controller::connect`] with [`Entry::options`](crate::discovery::Entry::options).
+///
+/// ```no_run
+/// use nvme_tcp::{Options, discovery::Discovery, host::HostIdentity, nqn::DISCOVERY_NQN, tokio};
+///
+/// # async fn example() -> nvme_tcp::Result<()> {
+/// let options = Options::new("10.0.0.5:8009", DISCOVERY_NQN, HostIdentity::load()?);
+/// for entry in tokio::discover(Discovery::new(options.clone())).await?.subsystems() {
+///     let controller = tokio::Controller::connect(entry.options(&options)?).await?;
+///     println!("{}: {}", entry.subsystem_nqn, controller.info().traits.model_number);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As the blocking call.
+pub async fn discover(discovery: Discovery) -> Result<Discovered> {
+    blocking(move || discovery.run()).await
+}
 
 /// A connected controller. Dropping it shuts it down, on one of the runtime's threads for blocking calls; its
 /// namespaces then fail with [`ErrorKind::ShutDown`].
@@ -85,7 +115,8 @@ impl Controller {
     pub async fn connect(options: Options) -> Result<Self> {
         let paths = Paths::new([options.io_queues]);
         let options = for_tasks(options);
-        let inner = blocking(move || options.connect()).await?;
+        let runner = Runner::Tasks(Handle::current());
+        let inner = blocking(move || options.connect_on(&runner)).await?;
         let controller = Self { inner: Some(Arc::new(inner)), paths };
         controller.paths.lanes(0, controller.inner().generations()).await.map_err(|(_, error)| error)?;
         Ok(controller)
@@ -221,10 +252,15 @@ fn end_later<T: Send + 'static>(inner: Option<T>, paths: &Arc<Paths>) {
 }
 
 /// Calls `call` where it may wait.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match spawn_blocking(call).await {
+    joined(spawn_blocking(call)).await
+}
+
+/// What comes of something that was begun, a panic included.
+async fn joined<T>(begun: JoinHandle<Result<T>>) -> Result<T> {
+    match begun.await {
         Ok(result) => result,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,18 +1,15 @@
-//! A queue's socket on tokio's reactor.
+//! Descriptors on tokio's reactor.
 #![allow(unsafe_code, reason = "the reactor wants a promise")]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ::tokio::io::unix::AsyncFd;
 
-use crate::error::{Error, Result};
-use crate::queue::Queue;
-
-/// Puts the queue's socket on the reactor of this runtime.
-pub(super) fn register(queue: &Queue) -> Result<AsyncFd<OwnedFd>> {
-    let refused = |e| Error::invalid(format!("the reactor does not take the connection: {e}"));
-    let descriptor = queue.as_fd().try_clone_to_owned().map_err(refused)?;
+/// Puts a descriptor, by a duplicate of its own, on the reactor of this runtime.
+pub(crate) fn register(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = fd.try_clone_to_owned()?;
     // SAFETY: an OwnedFd is closed when it is dropped, not before, and always gives the same descriptor.
     let registered = unsafe { AsyncFd::register(descriptor) };
-    registered.map_err(|e| refused(e.into()))
+    Ok(registered?)
 }

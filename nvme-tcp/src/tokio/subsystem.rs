@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use ::tokio::runtime::Handle;
+use ::tokio::task::{spawn, spawn_blocking};
+
 use super::lanes::Paths;
-use super::{Namespace, blocking, end, end_later, for_tasks};
+use super::{Namespace, blocking, end, end_later, for_tasks, joined};
 use crate::error::Result;
 use crate::multipath::{self, MultipathOptions, PathState};
 use crate::options::Options;
 use crate::rotation::Rotation;
+use crate::runner::Runner;
 
 /// Several paths to one subsystem, as [`multipath::Subsystem`]: its namespaces are there as long as one path to them
 /// is. Dropping it shuts all of its controllers down, on one of the runtime's threads for blocking calls.
@@ -50,9 +54,24 @@ impl Subsystem {
     ) -> Result<Self> {
         let all: Vec<Options> = paths.into_iter().collect();
         let paths = Paths::new(all.iter().map(|path| path.io_queues));
-        let connect = move || multipath::Subsystem::connect(all.into_iter().map(for_tasks), options);
-        let inner = blocking(connect).await?;
-        Ok(Self { inner: Some(Arc::new(inner)), paths })
+        let all = multipath::checked(all.into_iter().map(for_tasks))?;
+        // A task of its own, so that what is up is shut down as it should be where this future is given up.
+        joined(spawn(async move {
+            let runner = Runner::Tasks(Handle::current());
+            // At once, since one that does not answer takes its time.
+            let one = |path: &Options| {
+                let (path, runner) = (path.clone(), runner.clone());
+                spawn_blocking(move || multipath::connect_path(path, &runner))
+            };
+            let begun: Vec<_> = all.iter().map(one).collect();
+            let mut connected = Vec::new();
+            for one in begun {
+                connected.push(joined(one).await);
+            }
+            let inner = blocking(move || multipath::Subsystem::of(all, connected, options, runner)).await?;
+            Ok(Self { inner: Some(Arc::new(inner)), paths })
+        }))
+        .await
     }
 
     /// A namespace, to read and write by whichever path is best.

@@ -1,4 +1,6 @@
 //! A TCP proxy that can be cut, and can go silent one way.
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,18 @@
 //! Identify data structures (Base, section 5.1.13; NVM, section 4.1.5). Fields that nothing reads stand as
 //! reserved bytes.
+//!
+//! ```
+//! use nvme_tcp::spec::identify::{IDENTIFY_LEN, IdentifyController, namespaces};
+//! use zerocopy::FromBytes;
+//!
+//! let mut page = [0; IDENTIFY_LEN];
+//! // MDTS: 2^5 pages.
+//! page[77] = 5;
+//! let identify = IdentifyController::ref_from_bytes(&page).expect("4,096 bytes");
+//! assert_eq!(identify.max_transfer(4096), Some(128 << 10));
+//! // A list of namespaces ends with the first zero.
+//! assert_eq!(namespaces(&[1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0], 0), [1, 7]);
+//! ```
 
 mod command_set;
 mod controller;

@@ -1,4 +1,18 @@
 //! Log pages besides the discovery log, and what asynchronous events say about them (Base, section 5.1.12).
+//!
+//! ```
+//! use nvme_tcp::spec::log_page::{FirmwareSlotLog, SmartLog};
+//! use zerocopy::FromBytes;
+//!
+//! let mut smart = SmartLog::zeroed();
+//! smart.data_units_read[0] = 2;
+//! assert_eq!(smart.bytes_moved(), (1_024_000, 0));
+//! // As a controller sends it: slot 1 runs, slot 2 does after the next reset.
+//! let mut page = [0; 512];
+//! page[0] = 0x21;
+//! let slots = FirmwareSlotLog::ref_from_bytes(&page).expect("512 bytes");
+//! assert_eq!((slots.active_slot(), slots.next_slot()), (1, Some(2)));
+//! ```
 
 mod ana;
 mod effects;

@@ -1,4 +1,15 @@
 //! Protocol data units (TCP, section 3.6): the header that all share, and one file for each kind.
+//!
+//! ```
+//! use nvme_tcp::spec::pdu::{Flags, IcReq, Layout, PduType};
+//! use zerocopy::IntoBytes;
+//!
+//! assert_eq!(IcReq::new(0, true, true, 0).as_bytes().len(), 128);
+//! // Where data stands in a PDU follows from what ICReq and ICResp agreed.
+//! let layout = Layout { header_digest: true, data_digest: true, alignment: 64 };
+//! let header = layout.common_header(PduType::H2cData, Flags::LAST, 4096);
+//! assert_eq!((header.hlen, header.pdo, header.plen.get()), (24, 64, 64 + 4096 + 4));
+//! ```
 
 mod capsule;
 mod data;

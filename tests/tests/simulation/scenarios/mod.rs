@@ -1,6 +1,7 @@
 //! One scenario each, by name: what a host does about every timeout, loss, path state, event and failed authentication.
 
 mod authentication;
+mod bring_up;
 mod events;
 mod paths;
 mod recovery;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nvme_tcp::proto::{BringUp, BringUpError, Completion, ControllerTraits, Settings, Step};
 use nvme_tcp::spec::command::{Sqe, nvm};
-use nvme_tcp::spec::completion::Status;
+use nvme_tcp::spec::completion::{Cqe, Status};
 use nvme_tcp_target::{Config, Hub, Namespace, Origin, Subsystem};
 
 use crate::model::Random;
@@ -74,6 +75,7 @@ impl Lab {
             admin_entries: 32,
             io_queues: 1,
             io_entries: 16,
+            sq_flow_control: true,
         }
     }
 
@@ -144,6 +146,16 @@ impl Lab {
 
     /// An admin queue, as far as `setup` goes.
     fn admin(&mut self, setup: &mut BringUp, origin: Origin) -> Result<Wire, NotUp> {
+        self.admin_of(setup, origin, |_, _, _| {})
+    }
+
+    /// The same with another controller: `change` sees each command, and changes how it was completed and what came.
+    fn admin_of(
+        &mut self,
+        setup: &mut BringUp,
+        origin: Origin,
+        change: impl Fn(&Sqe, &mut Cqe, &mut [u8]),
+    ) -> Result<Wire, NotUp> {
         let mut wire = self.opened(31, origin).ok_or(NotUp::Over)?;
         loop {
             match setup.next(self.now).map_err(NotUp::BringUp)? {
@@ -156,7 +168,9 @@ impl Lab {
                 Step::Admin(command) => {
                     let (write, read) = (&command.write, command.read as usize);
                     let answer = self.run(&mut wire, &command.sqe, write, read).ok_or(NotUp::Over)?;
-                    setup.completed(&answer.0.cqe, &answer.1, self.now).map_err(NotUp::BringUp)?;
+                    let (Completion { mut cqe, .. }, mut data) = answer;
+                    change(&command.sqe, &mut cqe, &mut data);
+                    setup.completed(&cqe, &data, self.now).map_err(NotUp::BringUp)?;
                 }
             }
         }

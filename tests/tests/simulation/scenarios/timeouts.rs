@@ -1,7 +1,10 @@
 //! Each timeout.
 
-use nvme_tcp::proto::{KeepAlive, KeepAliveAction, Recoverer, Recovery, RecoveryStep};
+use nvme_tcp::proto::{
+    AfterLoss, KeepAlive, KeepAliveAction, Recoverer, Recovery, RecoveryStep, Shutdown, ShutdownStep,
+};
 use nvme_tcp::spec::command::admin;
+use nvme_tcp::spec::property;
 
 use super::*;
 
@@ -70,6 +73,91 @@ fn a_host_that_falls_silent_has_no_association_after_its_fence() {
     assert!(lab.now + SOON * 2 >= last + KATO, "{:?}", lab.now - last);
     assert_eq!(lab.hub.associations(), 0);
     assert!(!lab.rest(&mut up.io, fenced + SOON * 2), "its I/O queue goes too");
+}
+
+#[test]
+fn a_kato_that_the_controller_rounds_up_moves_the_fence() {
+    let mut lab = Lab::new(subsystem());
+    let asked = Duration::from_millis(250);
+    let settings = Settings { keep_alive: asked, ..lab.settings() };
+    let mut setup = BringUp::new(settings);
+    let mut admin = lab.admin(&mut setup, Origin::default()).unwrap();
+    let traits = setup.into_traits();
+    let kato = traits.keep_alive_timeout(asked);
+    assert_eq!(kato, Duration::from_millis(300), "it counts in steps of {:?}", traits.keep_alive_step);
+    // Bring-up's last command arrived a little before now.
+    let last = lab.now;
+    let fence =
+        Recovery::default().fence(kato, traits.traffic_based_keep_alive, traits.quiesce_time).unwrap();
+    while lab.hub.associations() > 0 {
+        lab.turn(&mut admin, last + fence);
+        assert!(lab.now <= last + fence, "the fence has passed");
+    }
+    assert!(lab.now + SOON * 2 >= last + kato, "{:?}", lab.now - last);
+    // One that counts in steps of ten seconds may work on for longer than the host asked.
+    let mut coarse = traits;
+    coarse.keep_alive_step = Duration::from_secs(10);
+    assert_eq!(coarse.keep_alive_timeout(KATO), Duration::from_secs(10));
+}
+
+#[test]
+fn what_the_controller_still_works_on_after_kato_is_inside_the_fence() {
+    let mut lab = Lab::new(subsystem());
+    let up = lab.up(0).unwrap();
+    let traits = &up.traits;
+    assert!(!traits.quiesce_time.is_zero(), "this target has a CQT");
+    let fence = |policy: Recovery, quiesce| policy.fence(KATO, false, quiesce).unwrap();
+    let policy = Recovery::default();
+    assert_eq!(fence(policy, traits.quiesce_time), KATO + traits.quiesce_time);
+    // One that says nothing is believed to need what the operator says.
+    let assumed = policy.assumed_quiesce_time(Duration::from_secs(3));
+    assert_eq!(fence(assumed, Duration::ZERO), KATO + Duration::from_secs(3));
+    assert_eq!(fence(assumed, traits.quiesce_time), KATO + traits.quiesce_time);
+    // A write waits for all of it.
+    let fenced = lab.now + fence(policy, traits.quiesce_time);
+    assert_eq!(policy.after_loss(false, Some(fenced)), AfterLoss::AgainAt(fenced));
+}
+
+/// Shuts a controller down whose CSTS never says that it is done; how long that took.
+fn shutdown(lab: &mut Lab, up: &mut Up, limit: Duration, done: bool) -> Duration {
+    let begun = lab.now;
+    let mut shutdown = Shutdown::new(lab.now, limit);
+    loop {
+        match shutdown.next(lab.now) {
+            ShutdownStep::Done => return lab.now - begun,
+            ShutdownStep::Wait(until) => assert!(lab.rest(&mut up.admin, until)),
+            ShutdownStep::Admin(sqe) => {
+                let answer = lab.run(&mut up.admin, &sqe, &[], 0).map(|(completion, _)| {
+                    let mut cqe = completion.cqe;
+                    if bring_up::reads_csts(&sqe) && !done {
+                        cqe.result.set(property::CSTS_READY.into());
+                    }
+                    cqe
+                });
+                shutdown.completed(answer.as_ref(), lab.now);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_that_is_never_done_is_given_its_limit_and_no_more() {
+    let limit = Duration::from_millis(700);
+    for done in [true, false] {
+        let mut lab = Lab::new(subsystem());
+        let mut up = lab.up(0).unwrap();
+        let took = shutdown(&mut lab, &mut up, limit, done);
+        assert!(if done { took < limit } else { (limit..limit + SOON * 3).contains(&took) }, "{took:?}");
+    }
+}
+
+#[test]
+fn a_shutdown_whose_command_is_not_answered_is_over_with_the_connection() {
+    let mut lab = Lab::new(subsystem());
+    let mut up = lab.up(0).unwrap();
+    up.admin.swallow();
+    let took = shutdown(&mut lab, &mut up, KATO * 4, true);
+    assert!((TIMEOUT..TIMEOUT + SOON).contains(&took), "{took:?}");
 }
 
 /// Attempts at a subsystem that there is not, until the recovery says that it is over.
