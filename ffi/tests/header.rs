@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::{Scratch, folder, library, run, skip, tool};
@@ -28,11 +29,11 @@ fn same(name: &str, found: &str) {
 fn header() -> String {
     let config = cbindgen::Config::from_file(folder().join("cbindgen.toml")).unwrap();
     let mut builder = cbindgen::Builder::new().with_config(config);
-    // In the order of the header.
+    // In the order of the header; a file with modules brings them along.
     for source in [
         "version",
         "error",
-        "options",
+        "options/mod",
         "controller",
         "passthrough",
         "statistics",
@@ -40,8 +41,7 @@ fn header() -> String {
         "namespace",
         "discovery",
         "key",
-        "queue",
-        // And the modules in it.
+        "queue/mod",
         "tls/mod",
     ] {
         builder = builder.with_src(folder().join("src").join(format!("{source}.rs")));
@@ -159,28 +159,76 @@ fn the_header_compiles_without_a_word() {
 fn every_error_number_is_in_the_manual() {
     let page = fs::read_to_string(folder().join("man/nvme_tcp_errors.3")).unwrap();
     let mut missing = Vec::new();
-    for source in [
-        "call",
-        "error",
-        "text",
-        "options",
-        "key",
-        "controller",
-        "passthrough",
-        "events",
-        "namespace",
-        "discovery",
-        "queue",
-        "tls/probe",
-        "tls/socket",
-    ] {
-        let text = fs::read_to_string(folder().join(format!("src/{source}.rs"))).unwrap();
+    for source in sources(&folder().join("src")) {
+        let text = fs::read_to_string(&source).unwrap();
         for part in text.split("libc::E").skip(1) {
             let name: String = part.chars().take_while(char::is_ascii_alphanumeric).collect();
             if !page.contains(&format!(".It Er E{name}\n")) {
-                missing.push(format!("E{name} in {source}.rs"));
+                missing.push(format!("E{name} in {}", source.display()));
             }
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// The Rust sources below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+/// Each function of the header: the text above it, what it gives, its name and its parameters.
+fn functions(header: &str) -> Vec<(String, String, String, String)> {
+    let of = |part: &str| {
+        let (text, code) = part.split_once("*/")?;
+        let code = code.trim_start();
+        let (before, rest) = code.split_once('(').filter(|_| !code.starts_with(['#', 't']))?;
+        let name = before.rsplit([' ', '*']).next()?;
+        let (parameters, _) = rest.split_once(");")?;
+        Some((text.to_owned(), before.strip_suffix(name)?.to_owned(), name.to_owned(), parameters.to_owned()))
+    };
+    let functions: Vec<_> = header.split("/**").skip(1).filter_map(of).collect();
+    assert!(functions.len() > 100, "{} functions: the header is read wrongly", functions.len());
+    functions
+}
+
+#[test]
+fn every_function_is_in_the_manual() {
+    let pages = fs::read_dir(folder().join("man")).unwrap().map(|page| page.unwrap().path());
+    let pages: String = pages.map(|page| fs::read_to_string(page).unwrap()).collect();
+    let plain =
+        |text: &str| text.replace("struct nvme_tcp_", "nvme_tcp_").replace("namespace_,", "namespace,");
+    let lines = functions(&header()).into_iter().map(|(_, result, name, parameters)| {
+        let parameters = parameters.split_whitespace().collect::<Vec<_>>().join(" ");
+        let parameters: Vec<String> = plain(&format!("{parameters},"))
+            .split_terminator(',')
+            .map(|one| if one == "void" { one.to_owned() } else { format!("\"{}\"", one.trim()) })
+            .collect();
+        format!(".Ft {}\n.Fn {name} {}\n", plain(result.trim()), parameters.join(" "))
+    });
+    let missing: Vec<String> = lines.filter(|lines| !pages.contains(lines)).collect();
+    assert!(missing.is_empty(), "no page has these lines under SYNOPSIS:\n{}", missing.concat());
+}
+
+#[test]
+fn every_function_says_who_may_call_it() {
+    for (text, result, name, _) in functions(&header()) {
+        let text = text.to_lowercase();
+        assert!(text.contains("threads:"), "{name} has no thread rule");
+        // A number is a result, unless it is a plain value.
+        let gives_result =
+            ["int", "ssize_t"].contains(&result.trim()) && !GIVE_NUMBERS.contains(&name.as_str());
+        assert!(!gives_result || text.contains("errors"), "{name} names no errors");
+    }
+}
+
+/// Functions whose number is a plain value, and no result.
+const GIVE_NUMBERS: [&str; 7] = [
+    "nvme_tcp_error_scope",
+    "nvme_tcp_error_blame",
+    "nvme_tcp_error_status_type",
+    "nvme_tcp_error_status_code",
+    "nvme_tcp_key_hash",
+    "nvme_tcp_queue_wants",
+    "nvme_tcp_queue_timeout",
+];

@@ -56,6 +56,14 @@ static void *serve(void *argument)
     return NULL;
 }
 
+static void *ask(void *argument)
+{
+    struct server *client = argument;
+    nvme_tcp_ktls_psk key = psk("client");
+    client->result = nvme_tcp_ktls_connect(client->fd, &key, NVME_TCP_LAYER_AUTO, 60000, &client->connection);
+    return NULL;
+}
+
 /* Both ends of a handshake; gives the client's result. */
 static int handshake(const char *identity, nvme_tcp_ktls *ends[2], int *server_result)
 {
@@ -151,6 +159,7 @@ static void established(const char *folder)
 
     GIVES(-EKEYREJECTED, handshake("nobody", ends, &server_result));
     GIVES(-EKEYREJECTED, server_result);
+    provoked("nvme_tcp_ktls_accept", server_result);
 }
 
 static nvme_tcp_ktls_key raw(const void *key, const void *secret)
@@ -205,6 +214,102 @@ static void pair_of(nvme_tcp_ktls *ends[2], nvme_tcp_ktls_key *there, nvme_tcp_k
     pair(fds);
     GIVES(0, nvme_tcp_ktls_wrap(fds[0], there, back, NVME_TCP_LAYER_AUTO, &ends[0]));
     GIVES(0, nvme_tcp_ktls_wrap(fds[1], back, there, NVME_TCP_LAYER_PROCESS, &ends[1]));
+}
+
+/* What sends, by its name: without waiting, or with. */
+static void sends(const char *name, long long expected, nvme_tcp_ktls *connection, int flags)
+{
+    static const char large[1 << 20];
+    long long gave = -1;
+    int file = open("/proc/self/exe", O_RDONLY);
+    CHECK(file >= 0);
+    if (strcmp(name, "nvme_tcp_ktls_send") == 0)
+        gave = nvme_tcp_ktls_send(connection, large, sizeof large, flags);
+    else if (strcmp(name, "nvme_tcp_ktls_send_record") == 0)
+        gave = nvme_tcp_ktls_send_record(connection, NVME_TCP_RECORD_DATA, large, 16000, flags);
+    else if (strcmp(name, "nvme_tcp_ktls_sendfile") == 0)
+        gave = nvme_tcp_ktls_sendfile(connection, file, 0, 16000, flags);
+    else if (strcmp(name, "nvme_tcp_ktls_update_key") == 0)
+        gave = nvme_tcp_ktls_update_key(connection, false, flags);
+    else if (strcmp(name, "nvme_tcp_ktls_flush") == 0)
+        gave = nvme_tcp_ktls_flush(connection, flags);
+    else if (strcmp(name, "nvme_tcp_ktls_close_notify") == 0)
+        gave = nvme_tcp_ktls_close_notify(connection, flags);
+    close(file);
+    if (gave != expected) {
+        fprintf(stderr, "%s gave %lld, expected %lld (%s)\n", name, gave, expected, nvme_tcp_error_message());
+        exit(1);
+    }
+    provoked(name, gave);
+}
+
+/* The first four say whatever ends a connection, the last two what can keep them from sending. */
+static const char *const senders[] = {"nvme_tcp_ktls_send",       "nvme_tcp_ktls_send_record",
+                                      "nvme_tcp_ktls_sendfile",   "nvme_tcp_ktls_update_key",
+                                      "nvme_tcp_ktls_flush",      "nvme_tcp_ktls_close_notify"};
+
+/* Each call that sends, on connections of whose end or limit it has to tell. */
+static void every_sender(void)
+{
+    nvme_tcp_ktls_key there = raw("0123456789abcdef", SECRET), back = raw("fedcba9876543210", SECRET), spent;
+    struct linger at_once = {1, 0};
+    nvme_tcp_ktls *ends[2];
+    static const char large[1 << 20];
+    char text[64];
+    int fds[2], index;
+
+#define PAIR(key)                                                                            \
+    pair(fds);                                                                               \
+    GIVES(0, nvme_tcp_ktls_wrap(fds[0], &(key), &back, NVME_TCP_LAYER_PROCESS, &ends[0]));   \
+    GIVES(0, nvme_tcp_ktls_wrap(fds[1], &back, &(key), NVME_TCP_LAYER_PROCESS, &ends[1]))
+
+    /* No room: each says so. Then the peer resets. */
+    PAIR(there);
+    while (nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT) > 0)
+        ;
+    for (index = 0; index < 6; index++)
+        sends(senders[index], -EAGAIN, ends[0], NVME_TCP_NOWAIT);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+    PAIR(there);
+    while (nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT) > 0)
+        ;
+    CHECK(setsockopt(nvme_tcp_ktls_get_fd(ends[1]), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    nvme_tcp_ktls_free(ends[1]);
+    for (index = 0; index < 6; index++)
+        sends(senders[index], -ECONNRESET, ends[0], 0);
+    nvme_tcp_ktls_free(ends[0]);
+    /* After close_notify. */
+    PAIR(there);
+    GIVES(0, nvme_tcp_ktls_close_notify(ends[0], 0));
+    for (index = 0; index < 4; index++)
+        sends(senders[index], -EPIPE, ends[0], 0);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+    /* After the peer's alert. */
+    PAIR(there);
+    GIVES(2, nvme_tcp_ktls_send_record(ends[1], NVME_TCP_RECORD_ALERT, "\2\50", 2, 0));
+    GIVES(-ECONNABORTED, nvme_tcp_ktls_recv(ends[0], text, sizeof text, 0));
+    for (index = 0; index < 4; index++)
+        sends(senders[index], -ECONNABORTED, ends[0], 0);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+    /* A key that has sealed all it may. */
+    spent = raw("0123456789abcdef", NULL);
+    spent.sequence = 23726566;
+    PAIR(spent);
+    for (index = 0; index < 4; index++)
+        sends(senders[index], -EKEYEXPIRED, ends[0], 0);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+    /* What read(2) says. */
+    PAIR(there);
+    index = open("/", O_RDONLY);
+    GIVES(-EISDIR, nvme_tcp_ktls_sendfile(ends[0], index, 0, 1, 0));
+    close(index);
+    nvme_tcp_ktls_free(ends[0]);
+    nvme_tcp_ktls_free(ends[1]);
+#undef PAIR
 }
 
 /* How a connection ends that does not end well. */
@@ -338,11 +443,18 @@ static void arguments(void)
     pair(fds);
     GIVES(-ETIMEDOUT, nvme_tcp_ktls_connect(fds[0], &key, 0, 50, &none));
     close(fds[1]);
+    pair(fds);
+    GIVES(-ETIMEDOUT, nvme_tcp_ktls_accept(fds[1], &key, 1, 0, 50, &none));
+    close(fds[0]);
     /* The peer talks of something else, or has gone. */
     pair(fds);
     CHECK(send(fds[1], "HTTP/1.1 400 Bad Request\r\n\r\n", 28, 0) == 28);
     GIVES(-EPROTO, nvme_tcp_ktls_connect(fds[0], &key, 0, 60000, &none));
     close(fds[1]);
+    pair(fds);
+    CHECK(send(fds[0], "GET / HTTP/1.1\r\n\r\n", 18, 0) == 18);
+    GIVES(-EPROTO, nvme_tcp_ktls_accept(fds[1], &key, 1, 0, 60000, &none));
+    close(fds[0]);
     pair(fds);
     CHECK(setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
     close(fds[1]);
@@ -360,6 +472,14 @@ static void arguments(void)
         server.fd = fds[1];
         CHECK(pthread_create(&thread, NULL, serve, &server) == 0);
         GIVES(-EOPNOTSUPP, nvme_tcp_ktls_connect(fds[0], &key, NVME_TCP_LAYER_KERNEL, 60000, &none));
+        CHECK(pthread_join(thread, NULL) == 0);
+        nvme_tcp_ktls_free(server.connection);
+        /* The same at the other end. */
+        pair(fds);
+        server.fd = fds[0];
+        server.connection = NULL;
+        CHECK(pthread_create(&thread, NULL, ask, &server) == 0);
+        GIVES(-EOPNOTSUPP, nvme_tcp_ktls_accept(fds[1], &key, 1, NVME_TCP_LAYER_KERNEL, 60000, &none));
         CHECK(pthread_join(thread, NULL) == 0);
         nvme_tcp_ktls_free(server.connection);
     }
@@ -382,6 +502,7 @@ int main(int argc, char **argv)
     established(argv[1]);
     wrapped(argv[1]);
     broken();
+    every_sender();
     observed();
     puts("good");
     return 0;

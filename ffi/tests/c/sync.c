@@ -63,6 +63,7 @@ static void keys(const char *folder)
     GIVES(-EINVAL, nvme_tcp_key_identity(key, "a b", SUBSYSTEM, 1, 0, identity, sizeof identity));
     GIVES(-EINVAL, nvme_tcp_key_identity(NULL, HOST, SUBSYSTEM, 1, 0, identity, sizeof identity));
     GIVES(-ENOSPC, nvme_tcp_key_identity(key, HOST, SUBSYSTEM, 1, 0, identity, 20));
+    GIVES(-EINVAL, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 2, 0, psk, sizeof psk, &len));
     GIVES(-ENOSPC, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 1, 0, psk, 16, &len));
     GIVES(0, nvme_tcp_key_derive(key, HOST, SUBSYSTEM, 1, 0, psk, sizeof psk, &len));
     CHECK(len == 32);
@@ -163,6 +164,7 @@ static void wrong_options(const char *uri)
     GIVES(-EINVAL, nvme_tcp_options_set_keep_alive(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_connect_timeout(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_io_uring(NULL, true));
     GIVES(0, nvme_tcp_options_set_queue_size(options, 1));
     GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
     GIVES(-EINVAL, nvme_tcp_connect(NULL, &controller));
@@ -174,11 +176,13 @@ static void wrong_options(const char *uri)
 static void refusals(const char *plain, const char *tls)
 {
     nvme_tcp_controller *controller = NULL;
+    nvme_tcp_discovery *log = NULL;
     nvme_tcp_options *options = options_for(plain, NULL);
     nvme_tcp_key *key = NULL;
 
     /* Nobody is there. */
     GIVES(0, nvme_tcp_options_set_address(options, "127.0.0.1:1"));
+    GIVES(-ECONNREFUSED, nvme_tcp_discover(options, &log));
     GIVES(-ECONNREFUSED, nvme_tcp_connect(options, &controller));
     GIVES(NVME_TCP_SCOPE_CONTROLLER, nvme_tcp_error_scope());
     GIVES(NVME_TCP_BLAME_NETWORK, nvme_tcp_error_blame());
@@ -200,9 +204,10 @@ static void refusals(const char *plain, const char *tls)
     GIVES(0, nvme_tcp_key_parse(KEY, &key));
     GIVES(0, nvme_tcp_options_add_key(options, key));
     GIVES(-EKEYREJECTED, nvme_tcp_connect(options, &controller));
+    GIVES(-EKEYREJECTED, nvme_tcp_discover(options, &log));
     nvme_tcp_key_free(key);
     nvme_tcp_options_free(options);
-    CHECK(controller == NULL);
+    CHECK(controller == NULL && log == NULL);
 }
 
 static void data(nvme_tcp_namespace *namespace)
