@@ -1904,12 +1904,16 @@ ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, s
 
 /**
  * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
- * for the same. Linux NVMe peers end the connection at a KeyUpdate.
+ * for the same. Linux NVMe peers end the connection at a KeyUpdate. With NVME_TCP_NOWAIT it may be held back, and
+ * goes with nvme_tcp_ktls_flush().
  *
  * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
- * key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+ * key: TLS 1.2, or a key without its traffic secret; -ECONNRESET, -EPIPE, -ECONNABORTED and others of
+ * nvme_tcp_ktls_send(). Threads: as nvme_tcp_ktls_send().
  */
-int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection, bool request, int flags);
+int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
+                             bool request,
+                             int flags);
 
 /**
  * Tells what TLS is on the connection, and who seals and opens its records, and why.

@@ -104,6 +104,8 @@ fn only_documented_names_are_exported() {
 fn structs_lie_in_memory_as_listed() {
     let Some(gcc) = tool("gcc") else { return skip("header::layout", "no gcc (package gcc)") };
     let header = header();
+    let scratch = Scratch::new();
+    fs::write(scratch.path("nvme_tcp.h"), &header).unwrap();
     let mut program = String::from("#include <nvme_tcp.h>\n#include <stdio.h>\nint main(void)\n{\n");
     for part in header.split("typedef struct ").skip(1) {
         let Some((body, rest)) = part.split_once('}').filter(|(body, _)| body.contains('{')) else {
@@ -120,11 +122,10 @@ fn structs_lie_in_memory_as_listed() {
         }
     }
     program += "    return 0;\n}\n";
-    let scratch = Scratch::new();
     let source = scratch.path("layout.c");
     fs::write(&source, program).unwrap();
     let out = scratch.path("layout");
-    run(Command::new(gcc).arg("-I").arg(folder().join("include")).arg(&source).arg("-o").arg(&out));
+    run(Command::new(gcc).arg("-I").arg(scratch.path("")).arg(&source).arg("-o").arg(&out));
     if cfg!(target_pointer_width = "64") {
         same("include/layout.txt", &run(&mut Command::new(out)));
     }
@@ -132,7 +133,9 @@ fn structs_lie_in_memory_as_listed() {
 
 #[test]
 fn the_header_compiles_without_a_word() {
+    // What is checked in is compared with it by another test.
     let scratch = Scratch::new();
+    fs::write(scratch.path("nvme_tcp.h"), header()).unwrap();
     let source = scratch.path("use.c");
     fs::write(&source, "#include <nvme_tcp.h>\nint main(void) { return nvme_tcp_version_number() == 0; }\n")
         .unwrap();
@@ -150,7 +153,7 @@ fn the_header_compiles_without_a_word() {
                 command.arg("-Wstrict-prototypes");
             }
             command.arg(format!("-std={standard}")).args(["-x", language, "-fsyntax-only"]);
-            run(command.arg("-I").arg(folder().join("include")).arg(&source));
+            run(command.arg("-I").arg(scratch.path("")).arg(&source));
         }
     }
 }
@@ -220,6 +223,39 @@ fn every_function_says_who_may_call_it() {
             ["int", "ssize_t"].contains(&result.trim()) && !GIVE_NUMBERS.contains(&name.as_str());
         assert!(!gives_result || text.contains("errors"), "{name} names no errors");
     }
+}
+
+#[test]
+fn every_lent_buffer_says_whose_it_is() {
+    let lends = |parameters: &str| parameters.contains("uint64_t cookie") && parameters.contains("buffer");
+    let functions = functions(&header());
+    let lending: Vec<_> = functions.iter().filter(|(_, _, _, parameters)| lends(parameters)).collect();
+    assert_eq!(lending.len(), 4, "{lending:?}");
+    for (text, _, name, _) in lending {
+        let text = text.replace("\n *", "");
+        assert!(text.contains("to the queue until the completion with this cookie was fetched"), "{name}");
+    }
+}
+
+#[test]
+fn structs_carry_their_size_and_nothing_is_an_enum() {
+    let header = header();
+    assert!(!header.contains("enum "));
+    let structs = header.split("typedef struct ").skip(1).filter_map(|part| {
+        let (name, body) = part.split_once(" {")?;
+        (!name.contains(';')).then_some((name, body))
+    });
+    let mut count = 0;
+    for (name, body) in structs {
+        let first = body.split("*/").nth(1).unwrap().trim_start();
+        // An array of completions is given with the size of one.
+        assert!(
+            first.starts_with("size_t size;") || name == "nvme_tcp_completion",
+            "{name} begins with {first}"
+        );
+        count += 1;
+    }
+    assert!(count > 9, "{count} structs: the header is read wrongly");
 }
 
 /// Functions whose number is a plain value, and no result.

@@ -248,7 +248,7 @@ pub unsafe extern "C" fn nvme_tcp_ktls_send(
 
 /// Sends what is held back. Gives back 0 when all of it has gone.
 ///
-/// Errors: -EAGAIN while not all has gone; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over.
+/// Errors: -EAGAIN while not all has gone; -ECONNRESET and others where the connection is over.
 /// Threads: as nvme_tcp_ktls_send().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_flush(connection: Option<&nvme_tcp_ktls>, flags: c_int) -> c_int {
@@ -349,10 +349,12 @@ pub unsafe extern "C" fn nvme_tcp_ktls_recv(
 }
 
 /// Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
-/// for the same. Linux NVMe peers end the connection at a KeyUpdate.
+/// for the same. Linux NVMe peers end the connection at a KeyUpdate. With NVME_TCP_NOWAIT it may be held back, and
+/// goes with nvme_tcp_ktls_flush().
 ///
 /// Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
-/// key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+/// key: TLS 1.2, or a key without its traffic secret; -ECONNRESET, -EPIPE, -ECONNABORTED and others of
+/// nvme_tcp_ktls_send(). Threads: as nvme_tcp_ktls_send().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_update_key(
     connection: Option<&nvme_tcp_ktls>,

@@ -8,8 +8,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SUBSYSTEM "nqn.2024-01.lab.test:c"
-
 static nvme_tcp_controller *controller;
 static nvme_tcp_namespace *namespace;
 static unsigned char block[4096];
@@ -64,6 +62,8 @@ static void lost(nvme_tcp_queue *queue)
     GIVES(NVME_TCP_BLAME_PEER, nvme_tcp_error_blame());
     again();
     /* The same of a queue: what was outstanding is told of, and what follows finds a new connection. */
+    GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 0));
+    GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
     fault("io cut");
     GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 1));
     GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
