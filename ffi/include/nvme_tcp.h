@@ -1861,7 +1861,7 @@ ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection, const void *d
 /**
  * Sends what is held back. Gives back 0 when all of it has gone.
  *
- * Errors: -EAGAIN while not all has gone; -ECONNRESET, -EPIPE, -ECONNABORTED where the connection is over.
+ * Errors: -EAGAIN while not all has gone; -ECONNRESET and others where the connection is over.
  * Threads: as nvme_tcp_ktls_send().
  */
 int nvme_tcp_ktls_flush(const struct nvme_tcp_ktls *connection, int flags);
