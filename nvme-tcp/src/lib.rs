@@ -46,8 +46,6 @@
 //!   `io-uring`; [`Options::attach`] opens a [`Namespace`] by either, as a setting says.
 //!
 //! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover.
-//!
-//! Not here yet: io_uring.
 
 mod association;
 pub mod auth;
