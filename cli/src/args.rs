@@ -28,6 +28,9 @@ const KEY_PREFIXES: [&str; 2] = ["NVMeTLSkey-", "DHHC-1:"];
 #[derive(Debug, Parser)]
 #[command(name = "nvme-tcp", version, arg_required_else_help = true, after_help = exit::HELP)]
 pub struct Cli {
+    /// Say on standard error what is done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -93,6 +96,15 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// Where the key comes from, in words; nothing of the key itself.
+    fn source(&self) -> String {
+        match (&self.keyfile, &self.tls_key) {
+            (Some(path), _) => format!("key from {}", path.display()),
+            (None, Some(_)) => "key from the command line".to_owned(),
+            (None, None) => format!("key from {KEY_VARIABLE}"),
+        }
+    }
+
     /// The key that the flags name, else the environment's, if there is one.
     pub fn load(&self) -> Result<Option<ConfiguredKey>, Failure> {
         if let Some(path) = &self.keyfile {
@@ -200,6 +212,15 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
+    /// What is asked for, in words.
+    pub fn summary(&self) -> String {
+        match (self.tls, self.auth.concat) {
+            (true, _) => format!("TLS required, {}", self.key.source()),
+            (false, true) => "TLS required, key by DH-HMAC-CHAP".to_owned(),
+            (false, false) => "plain".to_owned(),
+        }
+    }
+
     /// The key and the identities to try; `None` for a plain connection.
     pub fn resolve(&self) -> Result<Option<(ConfiguredKey, Policy)>, Failure> {
         if !self.tls {
@@ -222,14 +243,17 @@ impl TlsArgs {
     }
 }
 
+/// A queue has at most 4096 entries, of which one stays free.
+const MAX_DEPTH: i64 = 4095;
+
 /// How the queues are set up.
 #[derive(Clone, Debug, Args)]
 pub struct QueueArgs {
     /// Number of I/O queues, each a connection of its own [default: 4]
     #[arg(short = 'i', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub nr_io_queues: Option<u16>,
-    /// Commands in flight on each I/O queue, at most [default: 32, which is also the most that copy uses]
-    #[arg(short = 'Q', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Commands in flight on each I/O queue, at most; each takes 256 KiB of memory [default: 32]
+    #[arg(short = 'Q', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_DEPTH))]
     pub queue_size: Option<u16>,
     /// Protect PDU headers with CRC-32C
     #[arg(short = 'g', long)]
@@ -310,6 +334,7 @@ mod tests {
             "-I 00000000-0000-0000-0000-000000000000",
             "-i 0",
             "-Q 0",
+            "-Q 4096",
             "-k -1",
             "--timeout 0",
             "--identity 0",

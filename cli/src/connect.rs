@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nvme_tcp::uri::Address;
-use nvme_tcp::{Options, Security};
+use nvme_tcp::{Controller, Options, Security};
 
 use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
 use crate::exit::Failure;
+use crate::output;
+use crate::report::TlsReport;
 
 /// How to reach `subsystem_nqn` at `address`.
 pub fn options(
@@ -18,7 +20,13 @@ pub fn options(
     time: &TimeArgs,
     queues: Option<&QueueArgs>,
 ) -> Result<Options, Failure> {
-    let mut options = Options::new(address.to_string(), subsystem_nqn, host.resolve()?);
+    let host = host.resolve()?;
+    output::step(format_args!(
+        "connecting to {address}, {subsystem_nqn}, as {}: {}",
+        host.nqn,
+        tls.summary()
+    ));
+    let mut options = Options::new(address.to_string(), subsystem_nqn, host);
     if let Some((key, policy)) = tls.resolve()? {
         options = options.security(Security::Tls { keys: Arc::new([key]), policy });
     }
@@ -42,4 +50,23 @@ pub fn options(
         options = options.keep_alive(Duration::from_secs(seconds.into()));
     }
     Ok(options)
+}
+
+/// Connects, and tells what came of it.
+pub fn controller(options: Options) -> Result<Controller, Failure> {
+    let controller = options.connect()?;
+    let info = controller.info();
+    let traits = &info.traits;
+    output::step(format_args!(
+        "connected: controller {}, {} I/O queues of {} entries, {}{}",
+        traits.cntlid,
+        traits.io_queues,
+        traits.io_entries,
+        if info.authentication.is_some() { "authenticated, " } else { "" },
+        match info.tls.as_ref().map(TlsReport::new) {
+            Some(tls) => format!("{} {}, sent records sealed by {}", tls.version, tls.suite, tls.tx_why),
+            None => "plain".to_owned(),
+        }
+    ));
+    Ok(controller)
 }

@@ -24,6 +24,13 @@ pub enum Local {
     Path(PathBuf),
 }
 
+impl Local {
+    /// Whether there is something of this name.
+    pub fn exists(&self) -> bool {
+        matches!(self, Self::Path(path) if path.exists())
+    }
+}
+
 impl FromStr for Local {
     type Err = Infallible;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -76,6 +77,21 @@ pub fn data(text: impl fmt::Display) -> Result<(), Failure> {
 /// Tells the user something that is not data. Where standard error is closed, nobody listens.
 pub fn talk(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Whether [`step`] says anything.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Has each [`step`] told, or none.
+pub fn set_verbose(verbose: bool) {
+    VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+/// Tells what is done next, or has just been done, where the user wants to know.
+pub fn step(text: impl fmt::Display) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        talk(format_args!("nvme-tcp: {text}"));
+    }
 }
 
 /// Tells of something that works but should not be left as it is.

@@ -1,32 +1,13 @@
 //! DH-HMAC-CHAP through the program that users get: its secrets, its target, its exit codes.
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::Output;
 
+use support::{HOST, Server, path, run, text, tool};
 use tempfile::TempDir;
-
-const HOST: &str = "nqn.2024-01.test:host";
-const SUBSYSTEM: &str = "nqn.2024-01.test:images";
-
-fn tool(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nvme-tcp"));
-    command.args(args).env_remove("NVME_TCP_TLS_KEY");
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    tool(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// A new secret in a file.
 fn secret(folder: &TempDir, name: &str) -> PathBuf {
@@ -36,47 +17,22 @@ fn secret(folder: &TempDir, name: &str) -> PathBuf {
     file
 }
 
-/// `serve` with these flags; it ends with this.
-struct Server {
-    child: Child,
-    uri: String,
+/// The namespaces of a server, or why not.
+fn list(server: &Server, flags: &[&str]) -> Output {
+    let args = ["list", &server.uri, "--hostnqn", HOST, "--timeout", "20"];
+    tool(&args).args(flags).output().unwrap()
 }
 
-impl Server {
-    fn start(flags: &[&str]) -> Self {
-        let serve = ["serve", "--listen", "127.0.0.1:0", "-n", SUBSYSTEM, "--namespace", "ram:1M"];
-        let mut command = tool(&serve);
-        command.args(["--hostnqn", HOST]).args(flags).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { uri: format!("nvme+tcp://{address}/{SUBSYSTEM}"), child }
-    }
-
-    fn list(&self, flags: &[&str]) -> Output {
-        let args = ["list", &self.uri, "--hostnqn", HOST, "--timeout", "20"];
-        tool(&args).args(flags).output().unwrap()
-    }
-
-    fn refuses(&self, flags: &[&str], cause: &str, hint: &str) {
-        let output = self.list(flags);
-        let stderr = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(4), "{stderr}");
-        assert!(stderr.contains(cause) && stderr.contains("hint: ") && stderr.contains(hint), "{stderr}");
-    }
-
-    fn takes(&self, flags: &[&str]) {
-        let output = self.list(flags);
-        assert!(output.status.success(), "{flags:?}: {}", text(&output.stderr));
-    }
+fn refuses(server: &Server, flags: &[&str], cause: &str, hint: &str) {
+    let output = list(server, flags);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains(cause) && stderr.contains("hint: ") && stderr.contains(hint), "{stderr}");
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+fn takes(server: &Server, flags: &[&str]) {
+    let output = list(server, flags);
+    assert!(output.status.success(), "{flags:?}: {}", text(&output.stderr));
 }
 
 #[test]
@@ -129,16 +85,16 @@ fn a_target_with_secrets() {
     let [ours, theirs, other] = ["host", "controller", "other"].map(|name| secret(&folder, name));
     let (ours, theirs, other) = (path(&ours), path(&theirs), path(&other));
     let server = Server::start(&["--dhchap-keyfile", ours, "--dhchap-ctrl-keyfile", theirs]);
-    server.takes(&["--dhchap-keyfile", ours]);
-    server.takes(&["--dhchap-keyfile", ours, "--dhchap-ctrl-keyfile", theirs]);
+    takes(&server, &["--dhchap-keyfile", ours]);
+    takes(&server, &["--dhchap-keyfile", ours, "--dhchap-ctrl-keyfile", theirs]);
     let text = fs::read_to_string(ours).unwrap();
-    server.takes(&["-S", text.trim(), "--dhchap-ctrl-keyfile", theirs]);
-    server.refuses(&[], "requires DH-HMAC-CHAP", "--dhchap-keyfile");
-    server.refuses(&["--dhchap-keyfile", other], "authentication failed", "compare both");
+    takes(&server, &["-S", text.trim(), "--dhchap-ctrl-keyfile", theirs]);
+    refuses(&server, &[], "requires DH-HMAC-CHAP", "--dhchap-keyfile");
+    refuses(&server, &["--dhchap-keyfile", other], "authentication failed", "compare both");
     let wrong_controller = ["--dhchap-keyfile", ours, "--dhchap-ctrl-keyfile", other];
-    server.refuses(&wrong_controller, "the controller's response", "compare both");
+    refuses(&server, &wrong_controller, "the controller's response", "compare both");
     let concat = ["--dhchap-keyfile", ours, "--concat"];
-    server.refuses(&concat, "secure channel concatenation mismatch", "TLS key");
+    refuses(&server, &concat, "secure channel concatenation mismatch", "TLS key");
 }
 
 #[test]
@@ -147,8 +103,8 @@ fn a_target_that_concatenates() {
     let [ours, other] = ["host", "other"].map(|name| secret(&folder, name));
     let (ours, other) = (path(&ours), path(&other));
     let server = Server::start(&["--dhchap-keyfile", ours, "--concat"]);
-    server.takes(&["--dhchap-keyfile", ours, "--concat"]);
-    server.refuses(&["--dhchap-keyfile", ours], "requires secure channel concatenation", "--concat");
-    server.refuses(&["--dhchap-keyfile", other, "--concat"], "authentication failed", "compare both");
-    server.refuses(&[], "requires DH-HMAC-CHAP", "--dhchap-keyfile");
+    takes(&server, &["--dhchap-keyfile", ours, "--concat"]);
+    refuses(&server, &["--dhchap-keyfile", ours], "requires secure channel concatenation", "--concat");
+    refuses(&server, &["--dhchap-keyfile", other, "--concat"], "authentication failed", "compare both");
+    refuses(&server, &[], "requires DH-HMAC-CHAP", "--dhchap-keyfile");
 }

@@ -19,6 +19,12 @@
  * nvme_tcp_error_message() and its neighbours tell this thread why. What is given through pointers comes last
  * and is written on success only.
  *
+ * Errors of a command: -EIO, -ENODATA, -EOPNOTSUPP, -EACCES and others by the NVMe status, which
+ * nvme_tcp_error_status_type() and nvme_tcp_error_status_code() tell; -ETIMEDOUT, -ECONNRESET, -EPROTO and
+ * others where the connection is lost.
+ *
+ * Everything here is there since version 0.1, unless its text names a later one.
+ *
  * Handles are opaque, and free functions take NULL. A handle that was made before fork(2) is of no use in the
  * child: every call with it fails with -ECHILD there, free functions do nothing, and the parent goes on
  * undisturbed. Descriptors are closed by exec(2).
@@ -30,7 +36,8 @@
  * Numbers that name something are open: a later library may give others than are listed here.
  *
  * Strings are UTF-8 and end with a zero byte. What a function takes is copied before it returns. What is
- * given back belongs to the library, for as long as the function says.
+ * given back belongs to the library, for as long as the function says. A buffer that is given to a call that
+ * waits is the caller's again when it returns; queues say themselves when.
  *
  * Threads: each function says what other calls on the same handle may run at the same time. Calls on different
  * handles always may, also where one handle came from the other. The library starts one thread for each
@@ -651,7 +658,7 @@ typedef struct nvme_tcp_event {
      */
     int reason;
     /**
-     * -errno as of nvme_tcp_pread() or nvme_tcp_connect().
+     * -errno: why the association was lost, or the next did not come up.
      */
     int error;
     /**
@@ -731,7 +738,8 @@ typedef struct nvme_tcp_completion {
      */
     uint64_t cookie;
     /**
-     * 0, or -errno as of nvme_tcp_pread(); -ECANCELED for a read that was cancelled.
+     * 0, or -errno: that of a command; -EBADMSG for a read with a wrong data digest; -ENOSPC, -EROFS and others for
+     * what writes; -ECANCELED for a read that was cancelled.
      */
     int result;
     /**
@@ -1044,6 +1052,70 @@ int nvme_tcp_options_set_hostnqn(struct nvme_tcp_options *options, const char *n
 int nvme_tcp_options_set_hostid(struct nvme_tcp_options *options, const char *uuid);
 
 /**
+ * Sets how many I/O queues, each a connection, the synchronous calls share: 1 by default, 0 for none. The
+ * controller may grant fewer.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_io_queues(struct nvme_tcp_options *options, uint16_t queues);
+
+/**
+ * Sets how many I/O queues are kept for nvme_tcp_queue_open(): none by default.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_owned_queues(struct nvme_tcp_options *options, uint16_t queues);
+
+/**
+ * Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
+ * fewer.
+ *
+ * Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
+ * object at the same time.
+ */
+int nvme_tcp_options_set_queue_size(struct nvme_tcp_options *options, uint32_t entries);
+
+/**
+ * Asks for CRC-32C over headers and over data. A controller that declines is not connected to.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_digests(struct nvme_tcp_options *options, bool header, bool data);
+
+/**
+ * Sets the keep-alive timeout (KATO) in milliseconds, 0 for none.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_keep_alive(struct nvme_tcp_options *options, uint32_t milliseconds);
+
+/**
+ * Sets how long a command may take, in milliseconds. After that its connection is given up.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_timeout(struct nvme_tcp_options *options, uint32_t milliseconds);
+
+/**
+ * Sets how long a connection may take to come up, handshake included, in milliseconds: 10000 by default.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_connect_timeout(struct nvme_tcp_options *options, uint32_t milliseconds);
+
+/**
+ * Lets each queue of nvme_tcp_queue_open() send and wait in one system call, by io_uring(7), where the kernel allows
+ * it (Linux 5.11 or later, and no sandbox that refuses); elsewhere, and where the kernel has the keys of a TLS
+ * connection, it goes on with sendmsg(2) and recvmsg(2). Off by default: it saves one system call of two where
+ * nvme_tcp_queue_complete() waits for a single command, and less the more commands are in flight. An event loop of
+ * the caller's own sees no difference.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_io_uring(struct nvme_tcp_options *options,
+                                  bool io_uring);
+
+/**
  * Adds a pre-shared key, a copy of this one. TLS is then required, unless another mode is set; of several
  * keys the first is tried first.
  *
@@ -1096,58 +1168,6 @@ int nvme_tcp_options_set_dhchap_secret(struct nvme_tcp_options *options, const c
  * Errors: -EINVAL for what is none. Threads: no other call on the same object at the same time.
  */
 int nvme_tcp_options_set_dhchap_ctrl_secret(struct nvme_tcp_options *options, const char *secret);
-
-/**
- * Sets how many I/O queues, each a connection, the synchronous calls share: 1 by default, 0 for none. The
- * controller may grant fewer.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_io_queues(struct nvme_tcp_options *options, uint16_t queues);
-
-/**
- * Sets how many I/O queues are kept for nvme_tcp_queue_open(): none by default.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_owned_queues(struct nvme_tcp_options *options, uint16_t queues);
-
-/**
- * Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
- * fewer.
- *
- * Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
- * object at the same time.
- */
-int nvme_tcp_options_set_queue_size(struct nvme_tcp_options *options, uint32_t entries);
-
-/**
- * Asks for CRC-32C over headers and over data. A controller that declines is not connected to.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_digests(struct nvme_tcp_options *options, bool header, bool data);
-
-/**
- * Sets the keep-alive timeout (KATO) in milliseconds, 0 for none.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_keep_alive(struct nvme_tcp_options *options, uint32_t milliseconds);
-
-/**
- * Sets how long a command may take, in milliseconds. After that its connection is given up.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_timeout(struct nvme_tcp_options *options, uint32_t milliseconds);
-
-/**
- * Sets how long a connection may take to come up, handshake included, in milliseconds: 10000 by default.
- *
- * Errors: -EINVAL. Threads: no other call on the same object at the same time.
- */
-int nvme_tcp_options_set_connect_timeout(struct nvme_tcp_options *options, uint32_t milliseconds);
 
 /**
  * Connects, and brings up a controller with its I/O queues. It waits, at most as long as the options say for
@@ -1220,7 +1240,8 @@ int nvme_tcp_controller_get_log_page(const struct nvme_tcp_controller *controlle
  * Brings up a new association with new TLS keys, sends new commands there, and shuts the old one down when its
  * last command is done. A lost association is replaced in the same way.
  *
- * Errors: as nvme_tcp_connect(); the old association is then still used. Threads: any.
+ * Errors: -ECONNREFUSED, -EACCES, -ETIMEDOUT, -ECONNRESET, -EPROTO and others of nvme_tcp_connect(); the old
+ * association is then still used. -EINVAL. Threads: any.
  */
 int nvme_tcp_controller_reconnect(const struct nvme_tcp_controller *controller);
 
@@ -1235,7 +1256,7 @@ int nvme_tcp_controller_reauthenticate(const struct nvme_tcp_controller *control
  * Says whether the controller is there, as far as is known, without asking it or waiting: its keep-alives
  * are answered, and no connection of the synchronous calls is lost.
  *
- * Errors: why it was lost, as nvme_tcp_pread(). Threads: any.
+ * Errors: why it was lost: -ETIMEDOUT, -ECONNRESET, -EPROTO and others; -EINVAL. Threads: any.
  */
 int nvme_tcp_controller_check(const struct nvme_tcp_controller *controller);
 
@@ -1244,8 +1265,8 @@ int nvme_tcp_controller_check(const struct nvme_tcp_controller *controller);
  * Where the controller completes it, result, which may be NULL, is filled in whatever the status says.
  *
  * Errors: -EINVAL for a fabrics command, Keep Alive and Asynchronous Event Request, which are the library's own
- * to send, and for data that does not go the way of the opcode; -EOPNOTSUPP, -ENOENT and others by the NVMe
- * status; those of nvme_tcp_pread() where the connection is lost. Threads: any.
+ * to send, and for data that does not go the way of the opcode; -ENOENT where there is no such
+ * namespace; those of a command. Threads: any.
  */
 int nvme_tcp_controller_admin_passthrough(const struct nvme_tcp_controller *controller,
                                           const struct nvme_tcp_command *command,
@@ -1258,7 +1279,7 @@ int nvme_tcp_controller_admin_passthrough(const struct nvme_tcp_controller *cont
  * nvme_tcp_controller_admin_passthrough(). Nothing is known of what the command does, so it is not sent again where
  * the association is lost.
  *
- * Errors: -EINVAL also where the options said 0 I/O queues; else as nvme_tcp_controller_admin_passthrough().
+ * Errors: -EINVAL as with admin commands, and where the options said 0 I/O queues; those of a command.
  * Threads: any.
  */
 int nvme_tcp_controller_io_passthrough(const struct nvme_tcp_controller *controller,
@@ -1366,18 +1387,18 @@ bool nvme_tcp_namespace_is_read_only(const struct nvme_tcp_namespace *namespace_
  * Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it
  * returns.
  *
- * Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES
- * and others by the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest;
- * -ETIMEDOUT, -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after
- * nvme_tcp_controller_free(). What the buffer holds then is not defined. Threads: any.
+ * Errors: -EINVAL for what is not whole blocks inside the namespace; those of a command; -EBADMSG for a wrong
+ * data digest; -ESHUTDOWN after nvme_tcp_controller_free(). What the buffer holds then is not defined.
+ * Threads: any.
  */
 int nvme_tcp_pread(const struct nvme_tcp_namespace *namespace_, void *buffer, size_t len, uint64_t offset);
 
 /**
  * Writes `len` bytes to `offset`. It waits; the data is on stable media after nvme_tcp_flush().
  *
- * Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by
- * block the old or the new. Threads: any.
+ * Errors: -EINVAL for what is not whole blocks inside the namespace; -EROFS where that is write protected;
+ * -ENOSPC; those of a command; -ESHUTDOWN after nvme_tcp_controller_free(). What stands in the range then is
+ * not defined, block by block the old or the new. Threads: any.
  */
 int nvme_tcp_pwrite(const struct nvme_tcp_namespace *namespace_,
                     const void *buffer,
@@ -1387,8 +1408,9 @@ int nvme_tcp_pwrite(const struct nvme_tcp_namespace *namespace_,
 /**
  * Compares `len` bytes with what stands at `offset`, at the controller: 0 where they are the same. It waits.
  *
- * Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; those of
- * nvme_tcp_pread(). Threads: any.
+ * Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; -EINVAL for what is
+ * not whole blocks inside the namespace; those of a command; -ESHUTDOWN after nvme_tcp_controller_free().
+ * Threads: any.
  */
 int nvme_tcp_compare(const struct nvme_tcp_namespace *namespace_,
                      const void *buffer,
@@ -1398,7 +1420,7 @@ int nvme_tcp_compare(const struct nvme_tcp_namespace *namespace_,
 /**
  * Makes everything that was written before durable. It waits.
  *
- * Errors: those of nvme_tcp_pread(). Threads: any.
+ * Errors: those of a command; -EINVAL; -ESHUTDOWN after nvme_tcp_controller_free(). Threads: any.
  */
 int nvme_tcp_flush(const struct nvme_tcp_namespace *namespace_);
 
@@ -1475,7 +1497,8 @@ int nvme_tcp_key_load(const char *path, struct nvme_tcp_key **out);
  * description (`keyctl padd user DESCRIPTION @u`), which is looked for in the keyrings of the thread, the process
  * and the session.
  *
- * Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2); -EINVAL where it holds no key text. Threads: any.
+ * Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2);
+ * -EINVAL where it holds no key text. Threads: any.
  */
 int nvme_tcp_key_load_keyring(const char *description,
                               struct nvme_tcp_key **out);
@@ -1544,9 +1567,11 @@ void nvme_tcp_key_free(struct nvme_tcp_key *key);
  * Opens one of the I/O queues that nvme_tcp_options_set_owned_queues() reserved. It waits for the
  * connection; the queue has no thread.
  *
- * Errors: -EINVAL where all of them are in use; those of nvme_tcp_connect(). Threads: any.
+ * Errors: -EINVAL where all of them are in use; -ECONNREFUSED, -EACCES, -ETIMEDOUT, -ECONNRESET, -EPROTO and others of
+ * nvme_tcp_connect(). Threads: any.
  */
-int nvme_tcp_queue_open(const struct nvme_tcp_controller *controller, struct nvme_tcp_queue **out);
+int nvme_tcp_queue_open(const struct nvme_tcp_controller *controller,
+                        struct nvme_tcp_queue **out);
 
 /**
  * Closes a queue and frees it. What is outstanding is given up without a completion: the fate of such a
@@ -1555,6 +1580,79 @@ int nvme_tcp_queue_open(const struct nvme_tcp_controller *controller, struct nvm
  * Threads: no other call on it may run or follow.
  */
 void nvme_tcp_queue_free(struct nvme_tcp_queue *queue);
+
+/**
+ * Whether it sends and waits by io_uring(7): where nvme_tcp_options_set_io_uring() asked for that, and the kernel
+ * lets it; false for NULL.
+ *
+ * Threads: as nvme_tcp_queue_read().
+ */
+bool nvme_tcp_queue_uses_io_uring(const struct nvme_tcp_queue *queue);
+
+/**
+ * How many commands can be submitted now; 0 for NULL.
+ *
+ * Threads: as nvme_tcp_queue_read().
+ */
+size_t nvme_tcp_queue_room(const struct nvme_tcp_queue *queue);
+
+/**
+ * How many commands are not completed yet, or completed and not fetched; 0 for NULL.
+ *
+ * Threads: as nvme_tcp_queue_read().
+ */
+size_t nvme_tcp_queue_outstanding(const struct nvme_tcp_queue *queue);
+
+/**
+ * The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may
+ * be another one after a submission: when the controller's next association takes over.
+ *
+ * Errors: -EINVAL, -ECHILD. Threads: as nvme_tcp_queue_read().
+ */
+int nvme_tcp_queue_get_fd(const struct nvme_tcp_queue *queue);
+
+/**
+ * In which direction the descriptor is wanted: NVME_TCP_WANT_READ, NVME_TCP_WANT_WRITE, both or 0. Ask again
+ * after each other call on the queue, and call nvme_tcp_queue_notify() when the descriptor is ready.
+ *
+ * Threads: as nvme_tcp_queue_read().
+ */
+int nvme_tcp_queue_wants(const struct nvme_tcp_queue *queue);
+
+/**
+ * For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a
+ * command will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
+ *
+ * Threads: as nvme_tcp_queue_read().
+ */
+int nvme_tcp_queue_timeout(const struct nvme_tcp_queue *queue);
+
+/**
+ * Sends and receives what can be now, without waiting. What is done is kept for nvme_tcp_queue_complete().
+ *
+ * Errors: -ETIMEDOUT, -ECONNRESET, -EPROTO and others where the connection is lost: every outstanding command
+ * completes with the same error; -EINVAL. Threads: as nvme_tcp_queue_read().
+ */
+int nvme_tcp_queue_notify(struct nvme_tcp_queue *queue);
+
+/**
+ * Fetches completions: at least `min` and at most `max` of them into the list, whose elements have
+ * `completion_size` bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits
+ * until there are `min`, nothing is outstanding any more, or `timeout` milliseconds have passed, -1 for no
+ * limit: so it may give back fewer, also 0. With a `min` of 0 it does not wait. Signals do not end the wait.
+ *
+ * Each failed command has its own result; the thread's last error is that of the last failed one.
+ *
+ * Errors: -EINVAL; -ETIMEDOUT, -ECONNRESET, -EPROTO and others where the connection is lost and nothing is
+ * outstanding.
+ * Threads: as nvme_tcp_queue_read().
+ */
+int nvme_tcp_queue_complete(struct nvme_tcp_queue *queue,
+                            struct nvme_tcp_completion *completions,
+                            size_t completion_size,
+                            int min,
+                            int max,
+                            int timeout);
 
 /**
  * Submits a read of `len` bytes (whole blocks, at most nvme_tcp_namespace_max_transfer()) at `offset`.
@@ -1668,70 +1766,6 @@ int nvme_tcp_queue_discard(struct nvme_tcp_queue *queue,
 int nvme_tcp_queue_cancel(struct nvme_tcp_queue *queue, uint64_t cookie);
 
 /**
- * How many commands can be submitted now; 0 for NULL.
- *
- * Threads: as nvme_tcp_queue_read().
- */
-size_t nvme_tcp_queue_room(const struct nvme_tcp_queue *queue);
-
-/**
- * How many commands are not completed yet, or completed and not fetched; 0 for NULL.
- *
- * Threads: as nvme_tcp_queue_read().
- */
-size_t nvme_tcp_queue_outstanding(const struct nvme_tcp_queue *queue);
-
-/**
- * The descriptor to wait for, in the direction of nvme_tcp_queue_wants(). It belongs to the queue, and may
- * be another one after a submission: when the controller's next association takes over.
- *
- * Errors: -EINVAL, -ECHILD. Threads: as nvme_tcp_queue_read().
- */
-int nvme_tcp_queue_get_fd(const struct nvme_tcp_queue *queue);
-
-/**
- * In which direction the descriptor is wanted: NVME_TCP_WANT_READ, NVME_TCP_WANT_WRITE, both or 0. Ask again
- * after each other call on the queue, and call nvme_tcp_queue_notify() when the descriptor is ready.
- *
- * Threads: as nvme_tcp_queue_read().
- */
-int nvme_tcp_queue_wants(const struct nvme_tcp_queue *queue);
-
-/**
- * For how many milliseconds an event loop may wait before it calls nvme_tcp_queue_notify() even so, since a
- * command will have taken too long: what poll(2) and epoll_wait(2) take. -1 for no limit.
- *
- * Threads: as nvme_tcp_queue_read().
- */
-int nvme_tcp_queue_timeout(const struct nvme_tcp_queue *queue);
-
-/**
- * Sends and receives what can be now, without waiting. What is done is kept for nvme_tcp_queue_complete().
- *
- * Errors: as nvme_tcp_pread() where the connection is lost: every outstanding command completes with the
- * same error. Threads: as nvme_tcp_queue_read().
- */
-int nvme_tcp_queue_notify(struct nvme_tcp_queue *queue);
-
-/**
- * Fetches completions: at least `min` and at most `max` of them into the list, whose elements have
- * `completion_size` bytes each, sizeof of the struct; gives back how many. It sends and receives, and waits
- * until there are `min`, nothing is outstanding any more, or `timeout` milliseconds have passed, -1 for no
- * limit: so it may give back fewer, also 0. With a `min` of 0 it does not wait. Signals do not end the wait.
- *
- * Each failed command has its own result; the thread's last error is that of the last failed one.
- *
- * Errors: -EINVAL; those of nvme_tcp_pread() where the connection is lost and nothing was outstanding.
- * Threads: as nvme_tcp_queue_read().
- */
-int nvme_tcp_queue_complete(struct nvme_tcp_queue *queue,
-                            struct nvme_tcp_completion *completions,
-                            size_t completion_size,
-                            int min,
-                            int max,
-                            int timeout);
-
-/**
  * Tries out what this kernel's TLS can do, on a connection of its own on loopback. That it has TLS is
  * remembered.
  *
@@ -1825,9 +1859,10 @@ bool nvme_tcp_ktls_has_buffered(const struct nvme_tcp_ktls *connection);
 ssize_t nvme_tcp_ktls_send(const struct nvme_tcp_ktls *connection, const void *data, size_t len, int flags);
 
 /**
- * Sends what is held back. Gives back 0 when all of it has gone, -EAGAIN while not.
+ * Sends what is held back. Gives back 0 when all of it has gone.
  *
- * Errors: as nvme_tcp_ktls_send(). Threads: the same.
+ * Errors: -EAGAIN while not all has gone; -ECONNRESET and others where the connection is over.
+ * Threads: as nvme_tcp_ktls_send().
  */
 int nvme_tcp_ktls_flush(const struct nvme_tcp_ktls *connection, int flags);
 
@@ -1848,7 +1883,7 @@ ssize_t nvme_tcp_ktls_send_record(const struct nvme_tcp_ktls *connection,
  * Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
  * the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
  *
- * Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
+ * Errors: as nvme_tcp_ktls_send(); -EBADF, -EISDIR and others of read(2). Threads: the same.
  */
 ssize_t nvme_tcp_ktls_sendfile(const struct nvme_tcp_ktls *connection,
                                int file,
@@ -1869,12 +1904,16 @@ ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, s
 
 /**
  * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
- * for the same. Linux NVMe peers end the connection at a KeyUpdate.
+ * for the same. Linux NVMe peers end the connection at a KeyUpdate. With NVME_TCP_NOWAIT it may be held back, and
+ * goes with nvme_tcp_ktls_flush().
  *
  * Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
- * key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+ * key: TLS 1.2, or a key without its traffic secret; -ECONNRESET, -EPIPE, -ECONNABORTED and others of
+ * nvme_tcp_ktls_send(). Threads: as nvme_tcp_ktls_send().
  */
-int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection, bool request, int flags);
+int nvme_tcp_ktls_update_key(const struct nvme_tcp_ktls *connection,
+                             bool request,
+                             int flags);
 
 /**
  * Tells what TLS is on the connection, and who seals and opens its records, and why.
@@ -1887,7 +1926,7 @@ int nvme_tcp_ktls_get_info(const struct nvme_tcp_ktls *connection, struct nvme_t
  * Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
  * more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
  *
- * Errors: as nvme_tcp_ktls_send(). Threads: the same.
+ * Errors: as nvme_tcp_ktls_flush(). Threads: as nvme_tcp_ktls_send().
  */
 int nvme_tcp_ktls_close_notify(const struct nvme_tcp_ktls *connection, int flags);
 

@@ -236,7 +236,8 @@ pub unsafe extern "C" fn nvme_tcp_controller_get_log_page(
 /// Brings up a new association with new TLS keys, sends new commands there, and shuts the old one down when its
 /// last command is done. A lost association is replaced in the same way.
 ///
-/// Errors: as nvme_tcp_connect(); the old association is then still used. Threads: any.
+/// Errors: -ECONNREFUSED, -EACCES, -ETIMEDOUT, -ECONNRESET, -EPROTO and others of nvme_tcp_connect(); the old
+/// association is then still used. -EINVAL. Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_controller_reconnect(controller: Option<&nvme_tcp_controller>) -> c_int {
     call(|| Ok(get(controller)?.controller.reconnect()?))
@@ -253,7 +254,7 @@ pub extern "C" fn nvme_tcp_controller_reauthenticate(controller: Option<&nvme_tc
 /// Says whether the controller is there, as far as is known, without asking it or waiting: its keep-alives
 /// are answered, and no connection of the synchronous calls is lost.
 ///
-/// Errors: why it was lost, as nvme_tcp_pread(). Threads: any.
+/// Errors: why it was lost: -ETIMEDOUT, -ECONNRESET, -EPROTO and others; -EINVAL. Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_controller_check(controller: Option<&nvme_tcp_controller>) -> c_int {
     call(|| Ok(get(controller)?.controller.check()?))

@@ -78,7 +78,7 @@ pub struct nvme_tcp_event {
     pub report: c_int,
     /// One of NVME_TCP_REASON_*.
     pub reason: c_int,
-    /// -errno as of nvme_tcp_pread() or nvme_tcp_connect().
+    /// -errno: why the association was lost, or the next did not come up.
     pub error: c_int,
     /// How many associations there were before the one that this is about.
     pub generation: u64,

@@ -116,7 +116,8 @@ pub unsafe extern "C" fn nvme_tcp_key_load(
 /// description (`keyctl padd user DESCRIPTION @u`), which is looked for in the keyrings of the thread, the process
 /// and the session.
 ///
-/// Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2); -EINVAL where it holds no key text. Threads: any.
+/// Errors: -ENOKEY where there is none that this process may use; others of request_key(2) and keyctl(2);
+/// -EINVAL where it holds no key text. Threads: any.
 ///
 /// # Safety
 /// A C string, or NULL.

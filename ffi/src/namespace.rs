@@ -106,10 +106,9 @@ pub extern "C" fn nvme_tcp_namespace_is_read_only(namespace: Option<&nvme_tcp_na
 /// Reads `len` bytes at `offset`, all of them or none. It waits; the buffer is the caller's again when it
 /// returns.
 ///
-/// Errors: -EINVAL for what is not whole blocks inside the namespace; -EIO, -ENODATA, -EOPNOTSUPP, -EACCES
-/// and others by the NVMe status, which nvme_tcp_error_status_code() tells; -EBADMSG for a wrong data digest;
-/// -ETIMEDOUT, -ECONNRESET, -EPROTO where the connection is lost; -ESHUTDOWN after
-/// nvme_tcp_controller_free(). What the buffer holds then is not defined. Threads: any.
+/// Errors: -EINVAL for what is not whole blocks inside the namespace; those of a command; -EBADMSG for a wrong
+/// data digest; -ESHUTDOWN after nvme_tcp_controller_free(). What the buffer holds then is not defined.
+/// Threads: any.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -129,8 +128,9 @@ pub unsafe extern "C" fn nvme_tcp_pread(
 
 /// Writes `len` bytes to `offset`. It waits; the data is on stable media after nvme_tcp_flush().
 ///
-/// Errors: as nvme_tcp_pread(); also -ENOSPC, -EROFS. What stands in the range then is not defined, block by
-/// block the old or the new. Threads: any.
+/// Errors: -EINVAL for what is not whole blocks inside the namespace; -EROFS where that is write protected;
+/// -ENOSPC; those of a command; -ESHUTDOWN after nvme_tcp_controller_free(). What stands in the range then is
+/// not defined, block by block the old or the new. Threads: any.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -150,8 +150,9 @@ pub unsafe extern "C" fn nvme_tcp_pwrite(
 
 /// Compares `len` bytes with what stands at `offset`, at the controller: 0 where they are the same. It waits.
 ///
-/// Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; those of
-/// nvme_tcp_pread(). Threads: any.
+/// Errors: -EILSEQ where they differ; -EOPNOTSUPP where the controller has no such command; -EINVAL for what is
+/// not whole blocks inside the namespace; those of a command; -ESHUTDOWN after nvme_tcp_controller_free().
+/// Threads: any.
 ///
 /// # Safety
 /// A buffer of that size, or NULL.
@@ -174,7 +175,7 @@ pub unsafe extern "C" fn nvme_tcp_compare(
 
 /// Makes everything that was written before durable. It waits.
 ///
-/// Errors: those of nvme_tcp_pread(). Threads: any.
+/// Errors: those of a command; -EINVAL; -ESHUTDOWN after nvme_tcp_controller_free(). Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_flush(namespace: Option<&nvme_tcp_namespace>) -> c_int {
     call(|| run(namespace, Kind::Other, Namespace::flush))

@@ -137,8 +137,8 @@ fn succeeded(status: Status) -> Outcome<()> {
 /// Where the controller completes it, result, which may be NULL, is filled in whatever the status says.
 ///
 /// Errors: -EINVAL for a fabrics command, Keep Alive and Asynchronous Event Request, which are the library's own
-/// to send, and for data that does not go the way of the opcode; -EOPNOTSUPP, -ENOENT and others by the NVMe
-/// status; those of nvme_tcp_pread() where the connection is lost. Threads: any.
+/// to send, and for data that does not go the way of the opcode; -ENOENT where there is no such
+/// namespace; those of a command. Threads: any.
 ///
 /// # Safety
 /// The structs are there as far as their first members say; a buffer of that size, or NULL.
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn nvme_tcp_controller_admin_passthrough(
 /// nvme_tcp_controller_admin_passthrough(). Nothing is known of what the command does, so it is not sent again where
 /// the association is lost.
 ///
-/// Errors: -EINVAL also where the options said 0 I/O queues; else as nvme_tcp_controller_admin_passthrough().
+/// Errors: -EINVAL as with admin commands, and where the options said 0 I/O queues; those of a command.
 /// Threads: any.
 ///
 /// # Safety

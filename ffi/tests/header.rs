@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::{Scratch, folder, library, run, skip, tool};
@@ -28,11 +29,11 @@ fn same(name: &str, found: &str) {
 fn header() -> String {
     let config = cbindgen::Config::from_file(folder().join("cbindgen.toml")).unwrap();
     let mut builder = cbindgen::Builder::new().with_config(config);
-    // In the order of the header.
+    // In the order of the header; a file with modules brings them along.
     for source in [
         "version",
         "error",
-        "options",
+        "options/mod",
         "controller",
         "passthrough",
         "statistics",
@@ -40,8 +41,7 @@ fn header() -> String {
         "namespace",
         "discovery",
         "key",
-        "queue",
-        // And the modules in it.
+        "queue/mod",
         "tls/mod",
     ] {
         builder = builder.with_src(folder().join("src").join(format!("{source}.rs")));
@@ -104,6 +104,8 @@ fn only_documented_names_are_exported() {
 fn structs_lie_in_memory_as_listed() {
     let Some(gcc) = tool("gcc") else { return skip("header::layout", "no gcc (package gcc)") };
     let header = header();
+    let scratch = Scratch::new();
+    fs::write(scratch.path("nvme_tcp.h"), &header).unwrap();
     let mut program = String::from("#include <nvme_tcp.h>\n#include <stdio.h>\nint main(void)\n{\n");
     for part in header.split("typedef struct ").skip(1) {
         let Some((body, rest)) = part.split_once('}').filter(|(body, _)| body.contains('{')) else {
@@ -120,11 +122,10 @@ fn structs_lie_in_memory_as_listed() {
         }
     }
     program += "    return 0;\n}\n";
-    let scratch = Scratch::new();
     let source = scratch.path("layout.c");
     fs::write(&source, program).unwrap();
     let out = scratch.path("layout");
-    run(Command::new(gcc).arg("-I").arg(folder().join("include")).arg(&source).arg("-o").arg(&out));
+    run(Command::new(gcc).arg("-I").arg(scratch.path("")).arg(&source).arg("-o").arg(&out));
     if cfg!(target_pointer_width = "64") {
         same("include/layout.txt", &run(&mut Command::new(out)));
     }
@@ -132,7 +133,9 @@ fn structs_lie_in_memory_as_listed() {
 
 #[test]
 fn the_header_compiles_without_a_word() {
+    // What is checked in is compared with it by another test.
     let scratch = Scratch::new();
+    fs::write(scratch.path("nvme_tcp.h"), header()).unwrap();
     let source = scratch.path("use.c");
     fs::write(&source, "#include <nvme_tcp.h>\nint main(void) { return nvme_tcp_version_number() == 0; }\n")
         .unwrap();
@@ -150,7 +153,7 @@ fn the_header_compiles_without_a_word() {
                 command.arg("-Wstrict-prototypes");
             }
             command.arg(format!("-std={standard}")).args(["-x", language, "-fsyntax-only"]);
-            run(command.arg("-I").arg(folder().join("include")).arg(&source));
+            run(command.arg("-I").arg(scratch.path("")).arg(&source));
         }
     }
 }
@@ -159,28 +162,109 @@ fn the_header_compiles_without_a_word() {
 fn every_error_number_is_in_the_manual() {
     let page = fs::read_to_string(folder().join("man/nvme_tcp_errors.3")).unwrap();
     let mut missing = Vec::new();
-    for source in [
-        "call",
-        "error",
-        "text",
-        "options",
-        "key",
-        "controller",
-        "passthrough",
-        "events",
-        "namespace",
-        "discovery",
-        "queue",
-        "tls/probe",
-        "tls/socket",
-    ] {
-        let text = fs::read_to_string(folder().join(format!("src/{source}.rs"))).unwrap();
+    for source in sources(&folder().join("src")) {
+        let text = fs::read_to_string(&source).unwrap();
         for part in text.split("libc::E").skip(1) {
             let name: String = part.chars().take_while(char::is_ascii_alphanumeric).collect();
             if !page.contains(&format!(".It Er E{name}\n")) {
-                missing.push(format!("E{name} in {source}.rs"));
+                missing.push(format!("E{name} in {}", source.display()));
             }
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// The Rust sources below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+/// Each function of the header: the text above it, what it gives, its name and its parameters.
+fn functions(header: &str) -> Vec<(String, String, String, String)> {
+    let of = |part: &str| {
+        let (text, code) = part.split_once("*/")?;
+        let code = code.trim_start();
+        let (before, rest) = code.split_once('(').filter(|_| !code.starts_with(['#', 't']))?;
+        let name = before.rsplit([' ', '*']).next()?;
+        let (parameters, _) = rest.split_once(");")?;
+        Some((text.to_owned(), before.strip_suffix(name)?.to_owned(), name.to_owned(), parameters.to_owned()))
+    };
+    let functions: Vec<_> = header.split("/**").skip(1).filter_map(of).collect();
+    assert!(functions.len() > 100, "{} functions: the header is read wrongly", functions.len());
+    functions
+}
+
+#[test]
+fn every_function_is_in_the_manual() {
+    let pages = fs::read_dir(folder().join("man")).unwrap().map(|page| page.unwrap().path());
+    let pages: String = pages.map(|page| fs::read_to_string(page).unwrap()).collect();
+    let plain =
+        |text: &str| text.replace("struct nvme_tcp_", "nvme_tcp_").replace("namespace_,", "namespace,");
+    let lines = functions(&header()).into_iter().map(|(_, result, name, parameters)| {
+        let parameters = parameters.split_whitespace().collect::<Vec<_>>().join(" ");
+        let parameters: Vec<String> = plain(&format!("{parameters},"))
+            .split_terminator(',')
+            .map(|one| if one == "void" { one.to_owned() } else { format!("\"{}\"", one.trim()) })
+            .collect();
+        format!(".Ft {}\n.Fn {name} {}\n", plain(result.trim()), parameters.join(" "))
+    });
+    let missing: Vec<String> = lines.filter(|lines| !pages.contains(lines)).collect();
+    assert!(missing.is_empty(), "no page has these lines under SYNOPSIS:\n{}", missing.concat());
+}
+
+#[test]
+fn every_function_says_who_may_call_it() {
+    for (text, result, name, _) in functions(&header()) {
+        let text = text.to_lowercase();
+        assert!(text.contains("threads:"), "{name} has no thread rule");
+        // A number is a result, unless it is a plain value.
+        let gives_result =
+            ["int", "ssize_t"].contains(&result.trim()) && !GIVE_NUMBERS.contains(&name.as_str());
+        assert!(!gives_result || text.contains("errors"), "{name} names no errors");
+    }
+}
+
+#[test]
+fn every_lent_buffer_says_whose_it_is() {
+    let lends = |parameters: &str| parameters.contains("uint64_t cookie") && parameters.contains("buffer");
+    let functions = functions(&header());
+    let lending: Vec<_> = functions.iter().filter(|(_, _, _, parameters)| lends(parameters)).collect();
+    assert_eq!(lending.len(), 4, "{lending:?}");
+    for (text, _, name, _) in lending {
+        let text = text.replace("\n *", "");
+        assert!(text.contains("to the queue until the completion with this cookie was fetched"), "{name}");
+    }
+}
+
+#[test]
+fn structs_carry_their_size_and_nothing_is_an_enum() {
+    let header = header();
+    assert!(!header.contains("enum "));
+    let structs = header.split("typedef struct ").skip(1).filter_map(|part| {
+        let (name, body) = part.split_once(" {")?;
+        (!name.contains(';')).then_some((name, body))
+    });
+    let mut count = 0;
+    for (name, body) in structs {
+        let first = body.split("*/").nth(1).unwrap().trim_start();
+        // An array of completions is given with the size of one.
+        assert!(
+            first.starts_with("size_t size;") || name == "nvme_tcp_completion",
+            "{name} begins with {first}"
+        );
+        count += 1;
+    }
+    assert!(count > 9, "{count} structs: the header is read wrongly");
+}
+
+/// Functions whose number is a plain value, and no result.
+const GIVE_NUMBERS: [&str; 7] = [
+    "nvme_tcp_error_scope",
+    "nvme_tcp_error_blame",
+    "nvme_tcp_error_status_type",
+    "nvme_tcp_error_status_code",
+    "nvme_tcp_key_hash",
+    "nvme_tcp_queue_wants",
+    "nvme_tcp_queue_timeout",
+];

@@ -1,12 +1,14 @@
-//! The installed library, found by pkg-config: from the command line, from CMake, from Meson.
+//! The installed library, found by pkg-config: from the command line, from CMake, from Meson; the same by cargo-c.
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use support::{Scratch, built, run, skip, tool};
+use support::{Scratch, built, ended_within, run, skip, tool};
 
 /// A library that was installed, as a packager does it: below a folder of its own.
 struct Installed {
@@ -14,6 +16,8 @@ struct Installed {
     root: PathBuf,
 }
 
+/// How long cargo-c may take, which builds everything anew at its first time.
+const BUILDING: Duration = Duration::from_secs(30 * 60);
 const PREFIX: &str = "/opt/nvme-tcp";
 const CONSUMER: &str = "#include <nvme_tcp.h>\n#include <stdio.h>\n\
     int main(void) { return puts(nvme_tcp_version()) < 0 || nvme_tcp_options_new(NULL) == 0; }\n";
@@ -45,6 +49,68 @@ impl Installed {
         command
     }
 
+    /// That everything is there, and that a program finds it by pkg-config, shared and static.
+    fn links(&self) {
+        for file in ["lib/libnvme_tcp.so", "lib/libnvme_tcp.so.0", "lib/libnvme_tcp.a", "include/nvme_tcp.h"]
+        {
+            assert!(self.root.join(file).exists(), "{file}");
+        }
+        for page in ["nvme_tcp", "nvme_tcp_queue", "nvme_tcp_ktls", "nvme_tcp_errors"] {
+            assert!(self.root.join(format!("share/man/man3/{page}.3")).exists(), "{page}");
+        }
+        let version = run(self.command("pkg-config").args(["--modversion", "nvme-tcp"]));
+        assert_eq!(version.trim(), env!("CARGO_PKG_VERSION"));
+        let source = self.scratch.path("consumer.c");
+        for (name, options) in
+            [("shared", &["--cflags", "--libs"][..]), ("static", &["--static", "--cflags", "--libs"])]
+        {
+            let flags = run(self.command("pkg-config").args(options).arg("nvme-tcp"));
+            let program = self.scratch.path(name);
+            let mut cc = Command::new("cc");
+            cc.arg(&source).arg("-o").arg(&program);
+            if name == "static" {
+                // The archive, not the shared library of the same name.
+                let archive =
+                    flags.replace("-lnvme_tcp ", &format!("{}/lib/libnvme_tcp.a ", self.root.display()));
+                run(cc.args(archive.split_whitespace()));
+            } else {
+                run(cc.args(flags.split_whitespace()));
+            }
+            self.says_its_version(program);
+        }
+    }
+
+    /// The names that the shared library gives to others, with their versions, in order.
+    fn exported(&self, test: &str) -> Option<Vec<String>> {
+        let Some(nm) = tool("nm") else {
+            skip(&format!("install::{test} names"), "no nm (package binutils)");
+            return None;
+        };
+        let library = self.root.join("lib/libnvme_tcp.so");
+        let said =
+            run(Command::new(nm).args(["-D", "--defined-only", "--with-symbol-versions"]).arg(library));
+        let mut names: Vec<String> =
+            said.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect();
+        names.sort();
+        Some(names)
+    }
+
+    /// What was installed.
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let (mut folders, mut files) = (vec![self.root.clone()], BTreeSet::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.insert(path.strip_prefix(&self.root).unwrap().to_owned());
+                }
+            }
+        }
+        files
+    }
+
     fn says_its_version(&self, program: PathBuf) {
         let said = run(&mut self.command(program.to_str().unwrap()));
         assert_eq!(said.trim(), env!("CARGO_PKG_VERSION"));
@@ -54,44 +120,56 @@ impl Installed {
 #[test]
 fn everything_is_in_its_place_and_links() {
     let Some(installed) = installed("links") else { return };
-    for file in ["lib/libnvme_tcp.so", "lib/libnvme_tcp.so.0", "lib/libnvme_tcp.a", "include/nvme_tcp.h"] {
-        assert!(installed.root.join(file).exists(), "{file}");
-    }
-    for page in ["nvme_tcp", "nvme_tcp_queue", "nvme_tcp_ktls", "nvme_tcp_errors"] {
-        assert!(installed.root.join(format!("share/man/man3/{page}.3")).exists(), "{page}");
-    }
-    let version = run(installed.command("pkg-config").args(["--modversion", "nvme-tcp"]));
-    assert_eq!(version.trim(), env!("CARGO_PKG_VERSION"));
-
-    let source = installed.scratch.path("consumer.c");
-    for (name, options) in
-        [("shared", &["--cflags", "--libs"][..]), ("static", &["--static", "--cflags", "--libs"])]
-    {
-        let flags = run(installed.command("pkg-config").args(options).arg("nvme-tcp"));
-        let program = installed.scratch.path(name);
-        let mut cc = Command::new("cc");
-        cc.arg(&source).arg("-o").arg(&program);
-        if name == "static" {
-            // The archive, not the shared library of the same name.
-            let archive =
-                flags.replace("-lnvme_tcp ", &format!("{}/lib/libnvme_tcp.a ", installed.root.display()));
-            run(cc.args(archive.split_whitespace()));
-        } else {
-            run(cc.args(flags.split_whitespace()));
-        }
-        installed.says_its_version(program);
-    }
-
-    if let Some(nm) = tool("nm") {
-        let library = installed.root.join("lib/libnvme_tcp.so");
-        let said =
-            run(Command::new(nm).args(["-D", "--defined-only", "--with-symbol-versions"]).arg(library));
-        let names: Vec<&str> = said.lines().filter_map(|line| line.split(' ').nth(2)).collect();
-        let ours = |name: &&str| name.starts_with("nvme_tcp_") && name.ends_with("@@NVME_TCP_0");
+    installed.links();
+    if let Some(names) = installed.exported("links") {
+        let ours = |name: &&String| name.starts_with("nvme_tcp_") && name.ends_with("@@NVME_TCP_0");
         let others: Vec<_> =
             names.iter().filter(|name| !ours(name) && !name.starts_with("NVME_TCP_0")).collect();
         assert!(others.is_empty() && names.len() > 90, "{others:?} of {}", names.len());
     }
+}
+
+#[test]
+fn cargo_c_installs_the_same() {
+    if tool("cargo-cinstall").is_none() {
+        return skip("install::cargo_c", "no cargo-c (cargo install cargo-c)");
+    }
+    let Some(ours) = installed("cargo_c") else { return };
+    let scratch = Scratch::new();
+    let destdir = scratch.path("destdir");
+    let mut cinstall = Command::new(env!("CARGO"));
+    cinstall.args(["cinstall", "--profile", "dev", "--prefix", PREFIX, "--libdir", "lib", "--destdir"]);
+    // A folder of its own: it builds everything for a target that it names.
+    cinstall.arg(&destdir).arg("--target-dir").arg(built().join("cargo-c")).current_dir(support::folder());
+    let (good, _, said) = ended_within(&mut cinstall, BUILDING);
+    assert!(good, "{said}");
+    fs::write(scratch.path("consumer.c"), CONSUMER).unwrap();
+    let theirs = Installed { root: destdir.join(PREFIX.trim_start_matches('/')), scratch };
+    theirs.links();
+    assert_eq!(theirs.files(), ours.files());
+
+    let facts = |installed: &Installed| {
+        let mut facts: Vec<String> = [&["--modversion"][..], &["--cflags", "--libs"], &["--variable=libdir"]]
+            .iter()
+            .map(|question| run(installed.command("pkg-config").args(*question).arg("nvme-tcp")))
+            .map(|said| said.replace(installed.scratch.path("").to_str().unwrap(), "/").trim().to_owned())
+            .collect();
+        if let Some(readelf) = tool("readelf") {
+            let said = run(Command::new(readelf).arg("-d").arg(installed.root.join("lib/libnvme_tcp.so")));
+            let of_interest = |line: &&str| ["(SONAME)", "NODELETE"].iter().any(|what| line.contains(what));
+            let words = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+            facts.extend(said.lines().filter(of_interest).map(words).map(|line| line.replace("NOW ", "")));
+        }
+        // rustc has a version script of its own, which knows no versions: there they differ.
+        let names = installed.exported("cargo_c").unwrap_or_default();
+        let plain = names.iter().filter(|name| name.starts_with("nvme_tcp_"));
+        facts.extend(plain.map(|name| name.split('@').next().unwrap_or_default().to_owned()));
+        facts
+    };
+    assert_eq!(facts(&theirs), facts(&ours));
+    // A program that was linked with the one runs with the other.
+    theirs.says_its_version(ours.scratch.path("shared"));
+    ours.says_its_version(theirs.scratch.path("shared"));
 }
 
 #[test]

@@ -577,7 +577,9 @@ impl Lane {
     #[cfg(feature = "io-uring")]
     fn exchange(&mut self, patience: Wait) -> Result<Option<bool>> {
         let Some(uring) = &mut self.uring else { return Ok(None) };
-        let waits = patience == Wait::Block && !self.engine.has_finished() && self.cancelled.is_empty();
+        // What the descriptor does not show would be waited for in vain.
+        let done = self.engine.has_finished() || !self.cancelled.is_empty();
+        let waits = patience == Wait::Block && !done && !self.intake.half().has_buffered();
         if !waits || !self.engine.wants_write() {
             return Ok(None);
         }

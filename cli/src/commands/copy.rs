@@ -18,7 +18,7 @@ use crate::local::{Local, Sink, Source};
 use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
-use crate::transfer;
+use crate::transfer::{self, Width};
 
 /// The help's examples.
 const EXAMPLES: &str = "\
@@ -47,6 +47,9 @@ pub struct CopyArgs {
     /// Flush, read everything back over a new connection, and compare
     #[arg(long)]
     pub verify: bool,
+    /// Connect, look whether it can be done, and say what would be; change nothing
+    #[arg(long, conflicts_with = "verify")]
+    pub dry_run: bool,
     /// Copy so many bytes out of the namespace instead of all of it; K, M, G and T are powers of 1024
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub length: Option<u64>,
@@ -111,10 +114,13 @@ impl CopyArgs {
     }
 }
 
-/// What a copy did.
+/// What a copy did, or would do.
 #[derive(Debug, Serialize)]
 struct CopyReport {
-    /// Length of the image.
+    /// Whether nothing was done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    /// Length of the image; for a dry run of a pipe, 0.
     bytes: u64,
     /// Zeros behind it, up to a whole block.
     padding: u64,
@@ -129,6 +135,7 @@ struct CopyReport {
 impl CopyReport {
     fn new(bytes: u64, time: Duration, controller: &Controller) -> Self {
         Self {
+            dry_run: false,
             bytes,
             padding: 0,
             seconds: time.as_secs_f64(),
@@ -141,7 +148,11 @@ impl CopyReport {
 
 /// Copies.
 pub fn run(args: &CopyArgs) -> Result<(), Failure> {
-    let (report, what) = match args.direction()? {
+    let direction = args.direction()?;
+    if args.dry_run {
+        return dry_run(args, &direction);
+    }
+    let (report, what) = match direction {
         Direction::In { file, namespace } => (copy_in(args, file, namespace)?, "copied in"),
         Direction::Out { namespace, file } => (copy_out(args, namespace, file)?, "copied out"),
     };
@@ -170,6 +181,39 @@ pub fn run(args: &CopyArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Looks at both sides, changes neither, and tells what a copy would do.
+fn dry_run(args: &CopyArgs, direction: &Direction<'_>) -> Result<(), Failure> {
+    let start = Instant::now();
+    let (uri, file) = match direction {
+        Direction::In { file, namespace } => (*namespace, *file),
+        Direction::Out { namespace, file } => (*namespace, *file),
+    };
+    let source = match direction {
+        Direction::In { .. } => Some(Source::open(file)?),
+        Direction::Out { .. } => None,
+    };
+    let controller = connect(args, uri)?;
+    let namespace = controller.namespace(uri.namespace_id)?;
+    let (bytes, text) = match &source {
+        Some(source) => {
+            transfer::check_room(&namespace, source.len().unwrap_or(0))?;
+            let what = source.len().map_or("all that comes".to_owned(), |bytes| format!("{bytes} bytes"));
+            let room = namespace.size();
+            let text = format!("would overwrite {what} of {uri}, which has {room}, with {file}");
+            (source.len().unwrap_or(0), text)
+        }
+        None => {
+            let bytes = args.length.unwrap_or(namespace.size());
+            transfer::check_length(&namespace, bytes)?;
+            let how = if file.exists() { "overwrite" } else { "make" };
+            (bytes, format!("would {how} {file} with {bytes} bytes of {uri}"))
+        }
+    };
+    let report = CopyReport { dry_run: true, ..CopyReport::new(bytes, start.elapsed(), &controller) };
+    controller.shutdown();
+    args.output.print(&report, |_| text)
+}
+
 fn copy_in(args: &CopyArgs, file: &Local, uri: &NamespaceUri) -> Result<CopyReport, Failure> {
     let source = Source::open(file)?;
     let expected = source.len();
@@ -179,10 +223,12 @@ fn copy_in(args: &CopyArgs, file: &Local, uri: &NamespaceUri) -> Result<CopyRepo
     let mut hash = hashing::sha256();
     let source = if hashes { source.hashed(&mut hash) } else { source };
     let start = Instant::now();
+    output::step(format_args!("writing {file} to namespace {}", namespace.id()));
     let bytes = {
         let progress = Progress::start("write", expected);
-        transfer::upload(&controller, &namespace, source, queue_count(args), &progress)?
+        transfer::upload(&controller, &namespace, source, width(args), &progress)?
     };
+    output::step("flushing");
     namespace.flush()?;
     let time = start.elapsed();
     let mut report = CopyReport::new(bytes, time, &controller);
@@ -201,18 +247,19 @@ fn copy_out(args: &CopyArgs, uri: &NamespaceUri, file: &Local) -> Result<CopyRep
     let bytes = args.length.unwrap_or(namespace.size());
     // Before a file that is there already is emptied.
     transfer::check_length(&namespace, bytes)?;
+    output::step(format_args!("reading {bytes} bytes of namespace {} into {file}", namespace.id()));
     let mut sink = Sink::create(file)?;
     let hashes = args.verify && !sink.is_lasting();
     let mut hash = hashing::sha256();
     let start = Instant::now();
     {
         let progress = Progress::start("read", Some(bytes));
-        let queues = queue_count(args);
+        let width = width(args);
         if hashes {
             let sink = Hashing::new(&mut sink, &mut hash);
-            transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            transfer::download(&controller, &namespace, sink, bytes, width, &progress)?;
         } else {
-            transfer::download(&controller, &namespace, &mut sink, bytes, queues, &progress)?;
+            transfer::download(&controller, &namespace, &mut sink, bytes, width, &progress)?;
         }
     }
     sink.finish().map_err(|e| Failure::file("write", file, &e))?;
@@ -238,10 +285,11 @@ fn verify(
     bytes: u64,
     passed: Option<Hasher>,
 ) -> Result<(), Failure> {
+    output::step("reading back over a new connection");
     let controller = connect(args, uri)?;
     let namespace = controller.namespace(uri.namespace_id)?;
     let progress = Progress::start("verify", Some(bytes));
-    let queues = queue_count(args);
+    let width = width(args);
     let differs = |what: String| {
         let failure = Failure::new(Exit::Io, format_args!("the namespace differs from {file}: {what}"));
         failure.hint(DIFFERS_HINT.to_owned())
@@ -249,7 +297,7 @@ fn verify(
     match passed {
         None => {
             let mut compared = Comparing::new(Source::open(file)?.reader);
-            let read = transfer::download(&controller, &namespace, &mut compared, bytes, queues, &progress);
+            let read = transfer::download(&controller, &namespace, &mut compared, bytes, width, &progress);
             if let Some(offset) = compared.difference() {
                 return Err(differs(format!("the first difference is at byte {offset}")));
             }
@@ -258,7 +306,7 @@ fn verify(
         Some(passed) => {
             let mut hash = hashing::sha256();
             let sink = Hashing::new(io::sink(), &mut hash);
-            transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+            transfer::download(&controller, &namespace, sink, bytes, width, &progress)?;
             let (passed, read) = (passed.finish(), hash.finish());
             if passed.as_ref() != read.as_ref() {
                 let (read, passed) = (report::hex(read.as_ref()), report::hex(passed.as_ref()));
@@ -271,7 +319,6 @@ fn verify(
 }
 
 fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
-    let queues = queue_count(args) as u16;
     let options = connect::options(
         &uri.address,
         &uri.subsystem_nqn,
@@ -280,11 +327,15 @@ fn connect(args: &CopyArgs, uri: &NamespaceUri) -> Result<Controller, Failure> {
         &args.time,
         Some(&args.queues),
     )?;
-    Ok(options.owned_queues(queues).connect()?)
+    connect::controller(options.owned_queues(width(args).queues))
 }
 
-fn queue_count(args: &CopyArgs) -> usize {
-    args.queues.nr_io_queues.unwrap_or(transfer::DEFAULT_QUEUES).into()
+fn width(args: &CopyArgs) -> Width {
+    let Width { queues, depth } = Width::default();
+    Width {
+        queues: args.queues.nr_io_queues.unwrap_or(queues),
+        depth: args.queues.queue_size.unwrap_or(depth),
+    }
 }
 
 #[cfg(test)]

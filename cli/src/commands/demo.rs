@@ -20,7 +20,7 @@ use crate::local::{Local, Source};
 use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
-use crate::transfer;
+use crate::transfer::{self, Width};
 
 /// `demo`
 #[derive(Debug, Args)]
@@ -109,7 +109,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     output::talk(format_args!("target: {address}, TLS required, namespace 1 of {SUBSYSTEM}"));
     let connect = || -> Result<_, Failure> {
         let options = Options::new(address.to_string(), SUBSYSTEM, host.clone()).tls(key.clone());
-        let controller = options.owned_queues(transfer::DEFAULT_QUEUES).connect()?;
+        let controller = options.owned_queues(Width::default().queues).connect()?;
         let namespace = controller.namespace(1)?;
         Ok((controller, namespace))
     };
@@ -122,8 +122,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let start = Instant::now();
     {
         let progress = Progress::start("write", Some(bytes));
-        let queues = transfer::DEFAULT_QUEUES.into();
-        transfer::upload(&controller, &namespace, source.open()?, queues, &progress)?;
+        transfer::upload(&controller, &namespace, source.open()?, Width::default(), &progress)?;
     }
     namespace.flush()?;
     let write = start.elapsed();
@@ -133,11 +132,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let tls = controller.info().tls;
     let tls = tls.as_ref().ok_or_else(|| Failure::new(Exit::Tls, "the connection is not TLS"))?;
     let tls = TlsReport::new(tls);
-    let queues = transfer::DEFAULT_QUEUES.into();
+    let width = Width::default();
     let start = Instant::now();
     {
         let progress = Progress::start("read", Some(bytes));
-        transfer::download(&controller, &namespace, io::sink(), bytes, queues, &progress)?;
+        transfer::download(&controller, &namespace, io::sink(), bytes, width, &progress)?;
     }
     let read = start.elapsed();
     controller.shutdown();
@@ -148,7 +147,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     {
         let progress = Progress::start("verify", Some(bytes));
         let sink = Hashing::new(io::sink(), &mut read_back);
-        transfer::download(&controller, &namespace, sink, bytes, queues, &progress)?;
+        transfer::download(&controller, &namespace, sink, bytes, width, &progress)?;
     }
     controller.shutdown();
     target.shutdown();

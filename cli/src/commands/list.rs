@@ -144,7 +144,7 @@ fn list_subsystems(args: &ListArgs, target: &TargetUri) -> Result<(), Failure> {
 
 fn list_namespaces(args: &ListArgs, target: &TargetUri, nqn: &str) -> Result<(), Failure> {
     let options = connect::options(&target.address, nqn, &args.host, &args.tls, &args.time, None)?;
-    let controller = options.connect()?;
+    let controller = connect::controller(options)?;
     let traits = controller.info().traits;
     let mut namespaces = Vec::new();
     for nsid in controller.namespaces()? {

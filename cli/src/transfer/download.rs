@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use nvme_tcp::{Controller, Namespace};
 
 use super::worker::Worker;
-use super::{DEPTH, REQUEST, check_length, run};
+use super::{REQUEST, Width, check_length, run};
 use crate::exit::Failure;
 use crate::output::Progress;
 
@@ -17,15 +17,15 @@ pub fn download(
     namespace: &Namespace,
     sink: impl Write + Send,
     len: u64,
-    queues: usize,
+    width: Width,
     progress: &Progress,
 ) -> Result<(), Failure> {
     check_length(namespace, len)?;
     let request = REQUEST.min(namespace.max_transfer()) as u64;
-    let window = (queues * DEPTH * 2) as u64;
+    let window = u64::from(width.queues) * u64::from(width.depth) * 2;
     let state = State { sink, taken: 0, written: 0, parked: BTreeMap::new(), failed: false };
     let sink = Download { state: Mutex::new(state), moved: Condvar::new(), request, len, window };
-    run(controller, queues, || sink.fail(), |worker| receive(&sink, namespace, worker, progress))
+    run(controller, width, || sink.fail(), |worker| receive(&sink, namespace, worker, progress))
 }
 
 /// Reads pieces on one queue until there are no more.

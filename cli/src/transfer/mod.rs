@@ -18,23 +18,32 @@ use worker::Worker;
 
 /// The most bytes in one command.
 const REQUEST: usize = 256 * 1024;
-/// Commands in flight on one queue.
-const DEPTH: usize = 32;
+/// How wide a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// Queues that the controller is asked for.
+    pub queues: u16,
+    /// Commands in flight on each, at most.
+    pub depth: u16,
+}
 
-/// How many queues a controller is asked for by default.
-pub const DEFAULT_QUEUES: u16 = 4;
+impl Default for Width {
+    fn default() -> Self {
+        Self { queues: 4, depth: 32 }
+    }
+}
 
 /// Runs `work` on so many queues, each on a thread of its own; `stop` tells the others when one has failed.
 fn run(
     controller: &Controller,
-    queues: usize,
+    width: Width,
     stop: impl Fn() + Sync,
     work: impl Fn(Worker<'_>) -> Result<(), Failure> + Sync,
 ) -> Result<(), Failure> {
     // A controller that grants fewer queues still serves: one is enough.
     let mut opened: Vec<Queue> = vec![controller.queue()?];
-    opened.extend((1..queues).map_while(|_| controller.queue().ok()));
-    let work = |queue| work(Worker::new(controller, queue)).inspect_err(|_| stop());
+    opened.extend((1..width.queues).map_while(|_| controller.queue().ok()));
+    let work = |queue| work(Worker::new(controller, queue, width.depth.into())).inspect_err(|_| stop());
     let mut result = Ok(());
     thread::scope(|scope| {
         let work = &work;
@@ -59,7 +68,7 @@ pub fn check_length(namespace: &Namespace, len: u64) -> Result<(), Failure> {
 }
 
 /// That the namespace can hold `len` bytes.
-fn check_room(namespace: &Namespace, len: u64) -> Result<(), Failure> {
+pub fn check_room(namespace: &Namespace, len: u64) -> Result<(), Failure> {
     if namespace.is_read_only() {
         // What a write would come back with.
         let refused = ErrorKind::Status { command: "Write", status: Status::WRITE_PROTECTED };

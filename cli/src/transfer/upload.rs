@@ -9,7 +9,7 @@ use std::thread;
 use nvme_tcp::{Controller, Namespace};
 
 use super::worker::{Worker, cannot_wait};
-use super::{REQUEST, check_room, run};
+use super::{REQUEST, Width, check_room, run};
 use crate::bell::{self, Bell};
 use crate::exit::{Exit, Failure};
 use crate::local::Source;
@@ -27,19 +27,19 @@ pub fn upload(
     controller: &Controller,
     namespace: &Namespace,
     source: Source<'_>,
-    queues: usize,
+    width: Width,
     progress: &Progress,
 ) -> Result<u64, Failure> {
     let expected = source.len();
     if let Some(expected) = expected {
         check_room(namespace, expected)?;
     }
-    let pieces = Upload::new(REQUEST.min(namespace.max_transfer()), queues * AHEAD);
+    let pieces = Upload::new(REQUEST.min(namespace.max_transfer()), usize::from(width.queues) * AHEAD);
     let pieces = pieces.map_err(|e| cannot_wait(&e))?;
     let (sent, read) = thread::scope(|scope| {
         let reader = scope.spawn(|| pieces.read(namespace, source));
         let sent =
-            run(controller, queues, || pieces.stop(), |worker| send(&pieces, namespace, worker, progress));
+            run(controller, width, || pieces.stop(), |worker| send(&pieces, namespace, worker, progress));
         // The reader may wait for room, or for the source.
         pieces.stop();
         (sent, reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use nvme_tcp::{Controller, Queue, QueueCompletion, Rejected};
 
-use super::DEPTH;
 use crate::bell;
 use crate::exit::{Exit, Failure};
 
@@ -18,6 +17,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 pub(super) struct Worker<'c> {
     controller: &'c Controller,
     queue: Queue,
+    /// Commands in flight, at most.
+    depth: usize,
     spare: Vec<Vec<u8>>,
     done: Vec<QueueCompletion>,
     /// The descriptor could be read, and nothing came of it.
@@ -25,9 +26,9 @@ pub(super) struct Worker<'c> {
 }
 
 impl<'c> Worker<'c> {
-    pub(super) fn new(controller: &'c Controller, queue: Queue) -> Self {
-        let (spare, done) = (Vec::with_capacity(DEPTH), Vec::with_capacity(DEPTH));
-        Self { controller, queue, spare, done, idle_noise: false }
+    pub(super) fn new(controller: &'c Controller, queue: Queue, depth: usize) -> Self {
+        let (spare, done) = (Vec::with_capacity(depth), Vec::with_capacity(depth));
+        Self { controller, queue, depth, spare, done, idle_noise: false }
     }
 
     pub(super) fn outstanding(&self) -> usize {
@@ -35,7 +36,7 @@ impl<'c> Worker<'c> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.queue.room() > 0 && self.outstanding() < DEPTH
+        self.queue.room() > 0 && self.outstanding() < self.depth
     }
 
     pub(super) fn buffer(&mut self, capacity: usize) -> Vec<u8> {

@@ -246,9 +246,10 @@ pub unsafe extern "C" fn nvme_tcp_ktls_send(
     })
 }
 
-/// Sends what is held back. Gives back 0 when all of it has gone, -EAGAIN while not.
+/// Sends what is held back. Gives back 0 when all of it has gone.
 ///
-/// Errors: as nvme_tcp_ktls_send(). Threads: the same.
+/// Errors: -EAGAIN while not all has gone; -ECONNRESET and others where the connection is over.
+/// Threads: as nvme_tcp_ktls_send().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_flush(connection: Option<&nvme_tcp_ktls>, flags: c_int) -> c_int {
     call(|| {
@@ -300,7 +301,7 @@ pub unsafe extern "C" fn nvme_tcp_ktls_send_record(
 /// Sends `len` bytes of a file from `offset` on, without a copy in this process where the kernel seals and
 /// the call may wait. Gives back how many bytes were taken, 0 at the end of the file.
 ///
-/// Errors: as nvme_tcp_ktls_send(), and those of read(2). Threads: the same.
+/// Errors: as nvme_tcp_ktls_send(); -EBADF, -EISDIR and others of read(2). Threads: the same.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_sendfile(
     connection: Option<&nvme_tcp_ktls>,
@@ -348,10 +349,12 @@ pub unsafe extern "C" fn nvme_tcp_ktls_recv(
 }
 
 /// Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer
-/// for the same. Linux NVMe peers end the connection at a KeyUpdate.
+/// for the same. Linux NVMe peers end the connection at a KeyUpdate. With NVME_TCP_NOWAIT it may be held back, and
+/// goes with nvme_tcp_ktls_flush().
 ///
 /// Errors: -EOPNOTSUPP where the kernel seals and cannot change a key; -EKEYEXPIRED where there is no next
-/// key: TLS 1.2, or a key without its traffic secret; else as nvme_tcp_ktls_send(). Threads: the same.
+/// key: TLS 1.2, or a key without its traffic secret; -ECONNRESET, -EPIPE, -ECONNABORTED and others of
+/// nvme_tcp_ktls_send(). Threads: as nvme_tcp_ktls_send().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_update_key(
     connection: Option<&nvme_tcp_ktls>,
@@ -385,7 +388,7 @@ pub unsafe extern "C" fn nvme_tcp_ktls_get_info(
 /// Sends close_notify after all that was taken before: the peer then knows that nothing is missing. Nothing
 /// more can be sent; receiving goes on. With NVME_TCP_NOWAIT it is called again while it gives back -EAGAIN.
 ///
-/// Errors: as nvme_tcp_ktls_send(). Threads: the same.
+/// Errors: as nvme_tcp_ktls_flush(). Threads: as nvme_tcp_ktls_send().
 #[unsafe(no_mangle)]
 pub extern "C" fn nvme_tcp_ktls_close_notify(connection: Option<&nvme_tcp_ktls>, flags: c_int) -> c_int {
     call(|| {

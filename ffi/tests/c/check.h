@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Who connects to what. */
+#define HOST "nqn.2024-01.lab.test:c-host"
+#define SUBSYSTEM "nqn.2024-01.lab.test:c"
+
 #define CHECK(condition)                                                                                 \
     do {                                                                                                 \
         if (!(condition)) {                                                                              \
@@ -47,7 +51,7 @@ static inline nvme_tcp_options *options_for(const char *uri, const char *key_fil
     uint32_t nsid = 0;
     GIVES(0, nvme_tcp_options_new(&options));
     GIVES(0, nvme_tcp_options_set_uri(options, uri, &nsid));
-    GIVES(0, nvme_tcp_options_set_hostnqn(options, "nqn.2024-01.lab.test:c-host"));
+    GIVES(0, nvme_tcp_options_set_hostnqn(options, HOST));
     if (key_file) {
         GIVES(0, nvme_tcp_key_load(key_file, &key));
         GIVES(0, nvme_tcp_options_add_key(options, key));

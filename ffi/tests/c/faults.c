@@ -1,60 +1,31 @@
-/* Every error that a controller, a network or a medium is the cause of: faults PLAIN-URI TLS-URI SECRET KEYFILE. Where the
- * target is to do something wrong, this says so on its output and waits for a line on its input. */
-#include "check.h"
+/* How errors that a controller, a network or a medium is the cause of are told: faults PLAIN-URI TLS-URI SECRET KEYFILE.
+ * The target does wrong what fault.h says; commands.c has every call. */
+#include "fault.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
-
-#define SUBSYSTEM "nqn.2024-01.lab.test:c"
 
 static nvme_tcp_controller *controller;
 static nvme_tcp_namespace *namespace;
 static unsigned char block[4096];
 
-/* Has the target do this wrong from here on, and nothing else. */
-static void fault(const char *what)
-{
-    printf("%s\n", what);
-    fflush(stdout);
-    CHECK(getchar() == '\n');
-}
-
-/* The next command is completed with this status, type and code in one number. */
-static void status(int number)
-{
-    char text[32];
-    snprintf(text, sizeof text, "status %d", number);
-    fault(text);
-}
-
 static void media(void)
 {
     nvme_tcp_command_result result;
     nvme_tcp_command flush;
-    status(0x281);
+    status("io", 0x281);
     GIVES(-ENODATA, nvme_tcp_pread(namespace, block, sizeof block, 0));
     GIVES(2, nvme_tcp_error_status_type());
     GIVES(0x81, nvme_tcp_error_status_code());
     GIVES(NVME_TCP_SCOPE_COMMAND, nvme_tcp_error_scope());
-    status(0x286);
-    GIVES(-EACCES, nvme_tcp_pread(namespace, block, sizeof block, 0));
-    status(0x001);
-    GIVES(-EOPNOTSUPP, nvme_tcp_pread(namespace, block, sizeof block, 0));
-    status(0x006);
-    GIVES(-EIO, nvme_tcp_pread(namespace, block, sizeof block, 0));
-    status(0x081);
-    GIVES(-ENOSPC, nvme_tcp_pwrite(namespace, block, sizeof block, 0));
-    status(0x020);
-    GIVES(-EROFS, nvme_tcp_pwrite(namespace, block, sizeof block, 0));
-    status(0x001);
-    GIVES(-EOPNOTSUPP, nvme_tcp_compare(namespace, block, sizeof block, 0));
     memset(&flush, 0, sizeof flush);
     flush.size = sizeof flush;
     flush.nsid = 1;
     result.size = sizeof result;
-    status(0x4006);
+    status("io", 0x4006);
     GIVES(-EIO, nvme_tcp_controller_io_passthrough(controller, &flush, NULL, 0, &result));
     CHECK(result.status_type == 0 && result.status_code == 6 && result.do_not_retry && result.received == 0);
     fault("nothing");
@@ -77,7 +48,7 @@ static void lost(nvme_tcp_queue *queue)
 
     event.size = sizeof event;
     GIVES(0, nvme_tcp_events_open(controller, &events));
-    fault("cut");
+    fault("io cut");
     GIVES(-ECONNRESET, nvme_tcp_pread(namespace, block, sizeof block, 0));
     GIVES(NVME_TCP_SCOPE_QUEUE, nvme_tcp_error_scope());
     CHECK(nvme_tcp_error_is_retryable());
@@ -86,12 +57,14 @@ static void lost(nvme_tcp_queue *queue)
     CHECK(event.kind == NVME_TCP_EVENT_ASSOCIATION_LOST && event.error == -ECONNRESET && event.text[0]);
     again();
     nvme_tcp_events_free(events);
-    fault("foreign");
+    fault("io foreign");
     GIVES(-EPROTO, nvme_tcp_pread(namespace, block, sizeof block, 0));
     GIVES(NVME_TCP_BLAME_PEER, nvme_tcp_error_blame());
     again();
     /* The same of a queue: what was outstanding is told of, and what follows finds a new connection. */
-    fault("cut");
+    GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 0));
+    GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
+    fault("io cut");
     GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 1));
     GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
     CHECK(done.cookie == 1 && done.result == -ECONNRESET && done.scope == NVME_TCP_SCOPE_QUEUE);
@@ -99,37 +72,18 @@ static void lost(nvme_tcp_queue *queue)
     GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 2));
     GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
     CHECK(done.cookie == 2 && done.result == 0);
-    status(0x281);
+    status("io", 0x281);
     GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 3));
     GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
     CHECK(done.result == -ENODATA && done.status_type == 2 && done.status_code == 0x81 && done.blame != 0);
     /* The association is lost, and no other is there yet. */
-    fault("cut");
+    fault("io cut");
     GIVES(-ECONNRESET, nvme_tcp_pread(namespace, block, sizeof block, 0));
-    fault("cut");
+    fault("io cut");
     GIVES(0, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 4));
     GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
     GIVES(-ECONNRESET, nvme_tcp_queue_read(queue, namespace, block, sizeof block, 0, 5));
     again();
-}
-
-/* A short time for commands, so that one that is not answered is soon told of. */
-static void stalled(const char *uri)
-{
-    nvme_tcp_options *options = options_for(uri, NULL);
-    nvme_tcp_controller *short_of_time = NULL;
-    nvme_tcp_namespace *same = NULL;
-    GIVES(0, nvme_tcp_options_set_timeout(options, 1000));
-    /* On a busy machine that can be too short for those of connecting, too. */
-    while (short_of_time == NULL)
-        CHECK(nvme_tcp_connect(options, &short_of_time) == 0 || nvme_tcp_error_is_retryable());
-    CHECK(nvme_tcp_namespace_open(short_of_time, 1, &same) == 0);
-    fault("stall");
-    GIVES(-ETIMEDOUT, nvme_tcp_pread(same, block, sizeof block, 0));
-    fault("nothing");
-    nvme_tcp_namespace_free(same);
-    nvme_tcp_controller_free(short_of_time);
-    nvme_tcp_options_free(options);
 }
 
 static void digests(const char *uri)
@@ -137,14 +91,30 @@ static void digests(const char *uri)
     nvme_tcp_options *options = options_for(uri, NULL);
     nvme_tcp_controller *checked = NULL;
     nvme_tcp_namespace *same = NULL;
+    nvme_tcp_queue *queue = NULL;
+    nvme_tcp_completion done;
+    struct iovec piece = {block, sizeof block};
     GIVES(0, nvme_tcp_options_set_digests(options, true, true));
+    GIVES(0, nvme_tcp_options_set_owned_queues(options, 1));
     GIVES(0, nvme_tcp_connect(options, &checked));
     GIVES(0, nvme_tcp_namespace_open(checked, 1, &same));
-    fault("digest");
+    GIVES(0, nvme_tcp_queue_open(checked, &queue));
+    fault("io digest");
     GIVES(-EBADMSG, nvme_tcp_pread(same, block, sizeof block, 0));
     CHECK(nvme_tcp_error_is_retryable());
+    fault("io digest");
+    GIVES(0, nvme_tcp_queue_read(queue, same, block, sizeof block, 0, 1));
+    GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
+    CHECK(done.result == -EBADMSG && done.scope == NVME_TCP_SCOPE_COMMAND);
+    provoked("completion:nvme_tcp_queue_read", done.result);
+    fault("io digest");
+    GIVES(0, nvme_tcp_queue_readv(queue, same, &piece, 1, 0, 1));
+    GIVES(1, nvme_tcp_queue_complete(queue, &done, sizeof done, 1, 1, -1));
+    CHECK(done.result == -EBADMSG);
+    provoked("completion:nvme_tcp_queue_readv", done.result);
     fault("nothing");
     GIVES(0, nvme_tcp_pread(same, block, sizeof block, 0));
+    nvme_tcp_queue_free(queue);
     /* Metadata in each block. */
     nvme_tcp_namespace_free(same);
     GIVES(-EOPNOTSUPP, nvme_tcp_namespace_open(checked, 3, &same));
@@ -159,7 +129,7 @@ static void authentication(const char *uri, const char *secret)
     GIVES(0, nvme_tcp_options_set_subsysnqn(options, SUBSYSTEM "-checked"));
     GIVES(0, nvme_tcp_options_set_dhchap_secret(options, secret));
     GIVES(0, nvme_tcp_connect(options, &checked));
-    fault("challenge");
+    fault("admin data");
     GIVES(-EACCES, nvme_tcp_controller_reauthenticate(checked));
     fault("nothing");
     CHECK(nvme_tcp_controller_check(checked) < 0);
@@ -190,7 +160,7 @@ static void *lie(void *argument)
     return NULL;
 }
 
-static void lied_to(int expected, const void *answer, size_t len, bool waits)
+static void lied_to(bool discovers, int expected, const void *answer, size_t len, bool waits)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof address;
@@ -199,6 +169,7 @@ static void lied_to(int expected, const void *answer, size_t len, bool waits)
     char text[64];
     nvme_tcp_options *options = options_for("nvme+tcp://127.0.0.1:1/" SUBSYSTEM, NULL);
     nvme_tcp_controller *none = NULL;
+    nvme_tcp_discovery *log = NULL;
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -212,8 +183,11 @@ static void lied_to(int expected, const void *answer, size_t len, bool waits)
     snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(address.sin_port));
     GIVES(0, nvme_tcp_options_set_address(options, text));
     GIVES(0, nvme_tcp_options_set_connect_timeout(options, expected == -ETIMEDOUT ? 200 : 60000));
-    GIVES(expected, nvme_tcp_connect(options, &none));
-    CHECK(pthread_join(thread, NULL) == 0 && none == NULL);
+    if (discovers)
+        GIVES(expected, nvme_tcp_discover(options, &log));
+    else
+        GIVES(expected, nvme_tcp_connect(options, &none));
+    CHECK(pthread_join(thread, NULL) == 0 && none == NULL && log == NULL);
     close(liar.listener);
     nvme_tcp_options_free(options);
 }
@@ -224,15 +198,20 @@ static void no_connection(const char *uri, const char *key_file)
     nvme_tcp_options *options = options_for(uri, NULL);
     nvme_tcp_ktls_probe_result probe;
     nvme_tcp_controller *none = NULL;
+    nvme_tcp_discovery *log = NULL;
     nvme_tcp_key *key = NULL;
-    lied_to(-ETIMEDOUT, NULL, 0, true);
-    lied_to(-ECONNRESET, NULL, 0, false);
-    lied_to(-EPROTONOSUPPORT, alert, sizeof alert, false);
-    lied_to(-EPROTO, garbage, sizeof garbage, true);
+    int discovers;
+    for (discovers = 0; discovers < 2; discovers++) {
+        lied_to(discovers, -ETIMEDOUT, NULL, 0, true);
+        lied_to(discovers, -ECONNRESET, NULL, 0, false);
+        lied_to(discovers, -EPROTONOSUPPORT, alert, sizeof alert, false);
+        lied_to(discovers, -EPROTO, garbage, sizeof garbage, true);
+    }
     /* No name has so long a part: nobody needs to be asked. */
     GIVES(0, nvme_tcp_options_set_address(
                  options, "a0123456789012345678901234567890123456789012345678901234567890123456789.test:4420"));
     GIVES(-EHOSTUNREACH, nvme_tcp_connect(options, &none));
+    GIVES(-EHOSTUNREACH, nvme_tcp_discover(options, &log));
     probe.size = sizeof probe;
     GIVES(0, nvme_tcp_ktls_probe(&probe));
     if (!probe.available) {
@@ -241,6 +220,7 @@ static void no_connection(const char *uri, const char *key_file)
         GIVES(0, nvme_tcp_options_add_key(options, key));
         GIVES(0, nvme_tcp_options_set_layer(options, NVME_TCP_LAYER_KERNEL));
         GIVES(-EOPNOTSUPP, nvme_tcp_connect(options, &none));
+        GIVES(-EOPNOTSUPP, nvme_tcp_discover(options, &log));
         nvme_tcp_key_free(key);
     }
     nvme_tcp_options_free(options);
@@ -263,7 +243,6 @@ int main(int argc, char **argv)
     nvme_tcp_namespace_free(namespace);
     nvme_tcp_controller_free(controller);
     nvme_tcp_options_free(options);
-    stalled(argv[1]);
     digests(argv[1]);
     authentication(argv[1], argv[3]);
     no_connection(argv[2], argv[4]);

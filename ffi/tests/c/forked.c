@@ -36,6 +36,7 @@ static void options_and_keys(void)
     GIVES(-ECHILD, nvme_tcp_options_set_keep_alive(options, 1));
     GIVES(-ECHILD, nvme_tcp_options_set_timeout(options, 1));
     GIVES(-ECHILD, nvme_tcp_options_set_connect_timeout(options, 1));
+    GIVES(-ECHILD, nvme_tcp_options_set_io_uring(options, true));
     GIVES(-ECHILD, nvme_tcp_key_save(key, "/nowhere"));
     GIVES(-ECHILD, nvme_tcp_key_text(key, text, sizeof text));
     GIVES(-ECHILD, nvme_tcp_key_identity(key, "nqn.2024-01.lab.test:h", "nqn.2024-01.lab.test:c", 0, 0, text,
@@ -119,6 +120,7 @@ static void data(void)
     GIVES(-ECHILD, nvme_tcp_queue_complete(queue, &done, sizeof done, 0, 1, 0));
     CHECK(nvme_tcp_queue_room(queue) == 0 && nvme_tcp_queue_outstanding(queue) == 0);
     CHECK(nvme_tcp_queue_wants(queue) == 0 && nvme_tcp_queue_timeout(queue) == -1);
+    CHECK(!nvme_tcp_queue_uses_io_uring(queue));
 }
 
 static void freed(void)

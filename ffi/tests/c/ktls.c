@@ -1,77 +1,5 @@
 /* Every call of kernel TLS, on sockets over loopback: ktls FOLDER */
-#include "check.h"
-
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define SECRET "0123456789abcdef0123456789abcdef"
-
-static void pair(int fds[2])
-{
-    struct sockaddr_in address;
-    socklen_t len = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 1) == 0);
-    CHECK(getsockname(listener, (struct sockaddr *)&address, &len) == 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(connect(fds[0], (struct sockaddr *)&address, len) == 0);
-    fds[1] = accept(listener, NULL, NULL);
-    CHECK(fds[1] >= 0);
-    close(listener);
-}
-
-static nvme_tcp_ktls_psk psk(const char *identity)
-{
-    nvme_tcp_ktls_psk psk;
-    memset(&psk, 0, sizeof psk);
-    psk.size = sizeof psk;
-    psk.identity = identity;
-    psk.identity_len = strlen(identity);
-    psk.secret = SECRET;
-    psk.secret_len = 32;
-    psk.hash = NVME_TCP_HASH_SHA256;
-    return psk;
-}
-
-struct server {
-    int fd, result;
-    nvme_tcp_ktls *connection;
-};
-
-static void *serve(void *argument)
-{
-    struct server *server = argument;
-    nvme_tcp_ktls_psk keys[2];
-    keys[0] = psk("another client");
-    keys[1] = psk("client");
-    server->result = nvme_tcp_ktls_accept(server->fd, keys, 2, NVME_TCP_LAYER_AUTO, 60000, &server->connection);
-    return NULL;
-}
-
-/* Both ends of a handshake; gives the client's result. */
-static int handshake(const char *identity, nvme_tcp_ktls *ends[2], int *server_result)
-{
-    struct server server = {-1, 0, NULL};
-    nvme_tcp_ktls_psk key = psk(identity);
-    pthread_t thread;
-    int fds[2], result;
-    pair(fds);
-    server.fd = fds[1];
-    CHECK(pthread_create(&thread, NULL, serve, &server) == 0);
-    result = nvme_tcp_ktls_connect(fds[0], &key, NVME_TCP_LAYER_AUTO, 60000, &ends[0]);
-    CHECK(pthread_join(thread, NULL) == 0);
-    ends[1] = server.connection;
-    *server_result = server.result;
-    return result;
-}
+#include "ktls.h"
 
 static void talk(nvme_tcp_ktls *a, nvme_tcp_ktls *b, const char *folder)
 {
@@ -151,22 +79,7 @@ static void established(const char *folder)
 
     GIVES(-EKEYREJECTED, handshake("nobody", ends, &server_result));
     GIVES(-EKEYREJECTED, server_result);
-}
-
-static nvme_tcp_ktls_key raw(const void *key, const void *secret)
-{
-    nvme_tcp_ktls_key raw;
-    memset(&raw, 0, sizeof raw);
-    raw.size = sizeof raw;
-    raw.version = 0x0304;
-    raw.cipher = 51;
-    raw.traffic_secret = secret;
-    raw.traffic_secret_len = secret ? 32 : 0;
-    raw.key = key;
-    raw.key_len = 16;
-    raw.iv = "abcdefghijkl";
-    raw.iv_len = 12;
-    return raw;
+    provoked("nvme_tcp_ktls_accept", server_result);
 }
 
 static void wrapped(const char *folder)
@@ -196,95 +109,6 @@ static void wrapped(const char *folder)
         GIVES(-EINVAL, nvme_tcp_ktls_wrap(fds[1], &there, &back, NVME_TCP_LAYER_AUTO, &none));
         CHECK(fcntl(fds[0], F_GETFD) == -1 && fcntl(fds[1], F_GETFD) == -1 && none == NULL);
     }
-}
-
-/* A connection with keys that were given, both ends. */
-static void pair_of(nvme_tcp_ktls *ends[2], nvme_tcp_ktls_key *there, nvme_tcp_ktls_key *back)
-{
-    int fds[2];
-    pair(fds);
-    GIVES(0, nvme_tcp_ktls_wrap(fds[0], there, back, NVME_TCP_LAYER_AUTO, &ends[0]));
-    GIVES(0, nvme_tcp_ktls_wrap(fds[1], back, there, NVME_TCP_LAYER_PROCESS, &ends[1]));
-}
-
-/* How a connection ends that does not end well. */
-static void broken(void)
-{
-    nvme_tcp_ktls_key there = raw("0123456789abcdef", NULL), back = raw("fedcba9876543210", NULL), other;
-    nvme_tcp_ktls *ends[2];
-    static char large[1 << 20];
-    char text[64];
-    ssize_t result;
-    int fds[2], state;
-    struct linger at_once = {1, 0};
-    pid_t child;
-
-    /* An alert ends it for who gets it: the other's fault, said so. */
-    pair_of(ends, &there, &back);
-    GIVES(2, nvme_tcp_ktls_send_record(ends[1], NVME_TCP_RECORD_ALERT, "\2\50", 2, 0));
-    GIVES(-ECONNABORTED, nvme_tcp_ktls_recv(ends[0], text, sizeof text, 0));
-    GIVES(-ECONNABORTED, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
-    nvme_tcp_ktls_free(ends[0]);
-    nvme_tcp_ktls_free(ends[1]);
-
-    /* Another key: nothing is authentic. */
-    other = raw("an entirely other", NULL);
-    pair(fds);
-    GIVES(0, nvme_tcp_ktls_wrap(fds[0], &there, &back, NVME_TCP_LAYER_AUTO, &ends[0]));
-    GIVES(0, nvme_tcp_ktls_wrap(fds[1], &other, &there, NVME_TCP_LAYER_PROCESS, &ends[1]));
-    GIVES(1, nvme_tcp_ktls_send(ends[1], "x", 1, 0));
-    GIVES(-EBADMSG, nvme_tcp_ktls_recv(ends[0], text, sizeof text, 0));
-    nvme_tcp_ktls_free(ends[0]);
-    nvme_tcp_ktls_free(ends[1]);
-
-    /* The key was used for as many records as it may be: 2^24.5. */
-    other = there;
-    other.sequence = 23726566;
-    pair_of(ends, &other, &back);
-    GIVES(-EKEYEXPIRED, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
-    nvme_tcp_ktls_free(ends[0]);
-    nvme_tcp_ktls_free(ends[1]);
-
-    /* Nobody takes it: all there is room for, and no more; then the peer is gone, with a reset. */
-    pair_of(ends, &there, &back);
-    while ((result = nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT)) > 0)
-        ;
-    CHECK(result == -EAGAIN);
-    GIVES(-EAGAIN, nvme_tcp_ktls_send(ends[0], large, sizeof large, NVME_TCP_NOWAIT));
-    CHECK(nvme_tcp_error_is_retryable());
-    CHECK(setsockopt(nvme_tcp_ktls_get_fd(ends[1]), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
-    nvme_tcp_ktls_free(ends[1]);
-    GIVES(-ECONNRESET, nvme_tcp_ktls_send(ends[0], large, sizeof large, 0));
-    nvme_tcp_ktls_free(ends[0]);
-
-    /* A child of fork(2) has no part in it. */
-    pair_of(ends, &there, &back);
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        nvme_tcp_tls_info info;
-        nvme_tcp_ktls_socket observed;
-        info.size = sizeof info;
-        observed.size = sizeof observed;
-        GIVES(-ECHILD, nvme_tcp_ktls_get_fd(ends[0]));
-        GIVES(-ECHILD, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_send_record(ends[0], NVME_TCP_RECORD_DATA, "x", 1, 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_sendfile(ends[0], 0, 0, 1, 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_flush(ends[0], 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_recv(ends[0], text, 1, 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_update_key(ends[0], false, 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_close_notify(ends[0], 0));
-        GIVES(-ECHILD, nvme_tcp_ktls_get_info(ends[0], &info));
-        GIVES(-ECHILD, nvme_tcp_ktls_observe(ends[0], &observed));
-        CHECK(!nvme_tcp_ktls_has_buffered(ends[0]));
-        nvme_tcp_ktls_free(ends[0]);
-        _exit(0);
-    }
-    CHECK(waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0);
-    GIVES(1, nvme_tcp_ktls_send(ends[0], "x", 1, 0));
-    GIVES(1, nvme_tcp_ktls_recv(ends[1], text, sizeof text, 0));
-    nvme_tcp_ktls_free(ends[0]);
-    nvme_tcp_ktls_free(ends[1]);
 }
 
 /* What the kernel says of a connection, where it has a part in it. */
@@ -338,11 +162,18 @@ static void arguments(void)
     pair(fds);
     GIVES(-ETIMEDOUT, nvme_tcp_ktls_connect(fds[0], &key, 0, 50, &none));
     close(fds[1]);
+    pair(fds);
+    GIVES(-ETIMEDOUT, nvme_tcp_ktls_accept(fds[1], &key, 1, 0, 50, &none));
+    close(fds[0]);
     /* The peer talks of something else, or has gone. */
     pair(fds);
     CHECK(send(fds[1], "HTTP/1.1 400 Bad Request\r\n\r\n", 28, 0) == 28);
     GIVES(-EPROTO, nvme_tcp_ktls_connect(fds[0], &key, 0, 60000, &none));
     close(fds[1]);
+    pair(fds);
+    CHECK(send(fds[0], "GET / HTTP/1.1\r\n\r\n", 18, 0) == 18);
+    GIVES(-EPROTO, nvme_tcp_ktls_accept(fds[1], &key, 1, 0, 60000, &none));
+    close(fds[0]);
     pair(fds);
     CHECK(setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
     close(fds[1]);
@@ -360,6 +191,14 @@ static void arguments(void)
         server.fd = fds[1];
         CHECK(pthread_create(&thread, NULL, serve, &server) == 0);
         GIVES(-EOPNOTSUPP, nvme_tcp_ktls_connect(fds[0], &key, NVME_TCP_LAYER_KERNEL, 60000, &none));
+        CHECK(pthread_join(thread, NULL) == 0);
+        nvme_tcp_ktls_free(server.connection);
+        /* The same at the other end. */
+        pair(fds);
+        server.fd = fds[0];
+        server.connection = NULL;
+        CHECK(pthread_create(&thread, NULL, ask, &server) == 0);
+        GIVES(-EOPNOTSUPP, nvme_tcp_ktls_accept(fds[1], &key, 1, NVME_TCP_LAYER_KERNEL, 60000, &none));
         CHECK(pthread_join(thread, NULL) == 0);
         nvme_tcp_ktls_free(server.connection);
     }
@@ -381,7 +220,6 @@ int main(int argc, char **argv)
     arguments();
     established(argv[1]);
     wrapped(argv[1]);
-    broken();
     observed();
     puts("good");
     return 0;

@@ -1,4 +1,4 @@
-/* Every call of a queue, driven by poll(2) and by itself: queue URI [KEYFILE] */
+/* Every call of a queue, driven by poll(2) and by itself: queue URI [KEYFILE] [digests] [uring] */
 #include "check.h"
 
 #include <dirent.h>
@@ -100,6 +100,7 @@ static void vectored(unsigned char *to, unsigned char *from)
 static void cancelled(unsigned char *to)
 {
     nvme_tcp_completion done;
+    struct iovec list;
     int sent;
     for (sent = 0; sent < 2; sent++) {
         unsigned char *buffer = malloc(PIECE);
@@ -111,12 +112,20 @@ static void cancelled(unsigned char *to)
             free(buffer);
             done = next();
             CHECK(done.cookie == 77 && done.result == -ECANCELED && done.scope == NVME_TCP_SCOPE_COMMAND);
+            provoked("completion:nvme_tcp_queue_read", done.result);
         } else {
             /* It was faster. */
             CHECK(sent && next().cookie == 77);
             free(buffer);
         }
     }
+    list.iov_base = to;
+    list.iov_len = PIECE;
+    GIVES(0, nvme_tcp_queue_readv(queue, namespace, &list, 1, 0, 78));
+    GIVES(0, nvme_tcp_queue_cancel(queue, 78));
+    done = next();
+    CHECK(done.cookie == 78 && done.result == -ECANCELED);
+    provoked("completion:nvme_tcp_queue_readv", done.result);
     GIVES(-ENOENT, nvme_tcp_queue_cancel(queue, 77));
     /* A write cannot be. */
     GIVES(0, nvme_tcp_queue_write(queue, namespace, to, PIECE, 0, 78));
@@ -149,6 +158,8 @@ static void others(unsigned char *to)
     GIVES(-EINVAL, nvme_tcp_queue_zero(queue, namespace, 0, 0, 1));
     GIVES(-EINVAL, nvme_tcp_queue_discard(queue, namespace, 0, 1, 1));
     GIVES(-EINVAL, nvme_tcp_queue_flush(NULL, namespace, 1));
+    GIVES(-EINVAL, nvme_tcp_queue_cancel(NULL, 1));
+    CHECK(!nvme_tcp_queue_uses_io_uring(NULL));
     GIVES(-EINVAL, nvme_tcp_queue_notify(NULL));
     GIVES(-EINVAL, nvme_tcp_queue_get_fd(NULL));
     CHECK(nvme_tcp_queue_room(NULL) == 0 && nvme_tcp_queue_outstanding(NULL) == 0);
@@ -178,17 +189,29 @@ static int threads(void)
 
 int main(int argc, char **argv)
 {
-    int before;
-    nvme_tcp_options *options = options_for(argv[1], argc > 2 ? argv[2] : NULL);
+    int before, argument;
+    bool digests = false, uring = false;
+    const char *key_file = NULL;
+    nvme_tcp_options *options;
     nvme_tcp_controller *controller = NULL;
     nvme_tcp_queue *second = NULL;
     unsigned char *to = malloc((size_t)DEPTH * PIECE), *from = malloc((size_t)DEPTH * PIECE);
     size_t at;
-    CHECK(to && from);
+    CHECK(to && from && argc > 1);
+    for (argument = 2; argument < argc; argument++) {
+        if (strcmp(argv[argument], "digests") == 0)
+            digests = true;
+        else if (strcmp(argv[argument], "uring") == 0)
+            uring = true;
+        else
+            key_file = argv[argument];
+    }
+    options = options_for(argv[1], key_file);
     for (at = 0; at < (size_t)DEPTH * PIECE; at++)
         to[at] = (unsigned char)(at * 13 + at / 255);
     GIVES(0, nvme_tcp_options_set_owned_queues(options, 1));
-    GIVES(0, nvme_tcp_options_set_digests(options, false, argc > 3));
+    GIVES(0, nvme_tcp_options_set_digests(options, false, digests));
+    GIVES(0, nvme_tcp_options_set_io_uring(options, uring));
     GIVES(0, nvme_tcp_connect(options, &controller));
     GIVES(0, nvme_tcp_namespace_open(controller, 1, &namespace));
     GIVES(-EINVAL, nvme_tcp_queue_open(controller, NULL));
@@ -196,6 +219,10 @@ int main(int argc, char **argv)
     GIVES(0, nvme_tcp_queue_open(controller, &queue));
     GIVES(-EINVAL, nvme_tcp_queue_open(controller, &second));
     CHECK(nvme_tcp_queue_room(queue) >= DEPTH && nvme_tcp_queue_wants(queue) == 0);
+    if (nvme_tcp_queue_uses_io_uring(queue) != uring) {
+        CHECK(uring);
+        fprintf(stderr, "SKIPPED queue::io_uring: this kernel, or a sandbox, gives no ring\n");
+    }
     many(to, from);
     vectored(to, from);
     cancelled(to);

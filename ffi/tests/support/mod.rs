@@ -18,7 +18,7 @@ pub(crate) mod documented;
 pub(crate) mod programs;
 
 /// Longer than anything here takes on a slow machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) const SUBSYSTEM_NQN: &str = "nqn.2024-01.lab.test:c";
 /// A subsystem that wants its host to authenticate itself.
 pub(crate) const CHECKED_NQN: &str = "nqn.2024-01.lab.test:c-checked";
@@ -83,6 +83,12 @@ pub(crate) fn run(command: &mut Command) -> String {
 /// Runs a program to its end: whether that was a good one, its output and its error output.
 #[track_caller]
 pub(crate) fn ended(command: &mut Command) -> (bool, String, String) {
+    ended_within(command, DEADLINE)
+}
+
+/// The same within another time.
+#[track_caller]
+pub(crate) fn ended_within(command: &mut Command, limit: Duration) -> (bool, String, String) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // Read beside the wait, so that a full pipe holds up nobody; both end with the program.
@@ -91,7 +97,7 @@ pub(crate) fn ended(command: &mut Command) -> (bool, String, String) {
     let (send, over) = mpsc::channel::<()>();
     let id = child.id();
     let watch = std::thread::spawn(move || {
-        if over.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if over.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             // Its own process, by its id, not waited for yet.
             let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nvme_tcp::spec::pdu::PduType;
 use nvme_tcp_target::{Fault, FaultPlan, Field};
@@ -76,10 +77,17 @@ impl Programs {
         let (key, folder) = (self.served.key_file(&self.scratch), self.scratch.path(""));
         let (key, folder) = (key.to_str().unwrap(), folder.to_str().unwrap());
         let secret = self.served.secret.to_text();
-        assert_eq!(self.good("tests/c/sync.c", &[&plain, &tls, key, folder, &secret]), "good\n");
-        assert_eq!(self.good("tests/c/queue.c", &[&plain]), "good\n");
-        assert_eq!(self.good("tests/c/queue.c", &[&tls, key, "digests"]), "good\n");
+        assert_eq!(self.good("tests/c/setup.c", &[&plain, &tls, folder]), "good\n");
+        assert_eq!(self.good("tests/c/sync.c", &[&plain, &tls, key, &secret]), "good\n");
+        self.queues(&[&plain]);
+        self.queues(&[&tls, key, "digests"]);
+        self.queues(&[&plain, "uring"]);
+        // Nothing is waited for that is here already, and only the descriptor does not show: by seconds, it would be.
+        let without = self.queues(&[&tls, key]);
+        let with = self.queues(&[&tls, key, "uring"]);
+        assert!(with < 5 * without + Duration::from_secs(20), "{with:?} by io_uring, {without:?} without");
         assert_eq!(self.good("tests/c/ktls.c", &[folder]), "good\n");
+        assert_eq!(self.good("tests/c/ktls_ends.c", &[]), "good\n");
         // A child leaves what its parent made as it is, which valgrind takes for leaks.
         if self.way != Way::Valgrind {
             assert_eq!(self.good("tests/c/forked.c", &[&tls, key]), "good\n");
@@ -87,46 +95,34 @@ impl Programs {
         self.faults();
     }
 
+    /// Every call of a queue; how long that took.
+    fn queues(&self, arguments: &[&str]) -> Duration {
+        let mut command = self.command("tests/c/queue.c");
+        let start = Instant::now();
+        assert_eq!(run(command.args(arguments)), "good\n");
+        start.elapsed()
+    }
+
     /// What has to do with TLS.
     pub(crate) fn over_tls(&self) {
         let (tls, key) = (self.served.uri(true), self.served.key_file(&self.scratch));
         let (key, folder) = (key.to_str().unwrap(), self.scratch.path(""));
         assert_eq!(self.good("tests/c/ktls.c", &[folder.to_str().unwrap()]), "good\n");
+        assert_eq!(self.good("tests/c/ktls_ends.c", &[]), "good\n");
         assert_eq!(self.good("tests/c/queue.c", &[&tls, key]), "good\n");
         self.echo();
     }
 
-    /// The program that says what the target is to do wrong before it makes it do that.
+    /// The programs that say what the target is to do wrong before they make it do that.
     fn faults(&self) {
-        let faults = FaultPlan::new();
-        let served = faulty(&faults);
-        let mut command = self.command("tests/c/faults.c");
         let key = self.scratch.path("faulty.key");
+        let plan = FaultPlan::new();
+        let served = faulty(&plan);
         served.key.write_file(&key).unwrap();
+        let mut command = self.command("tests/c/faults.c");
         command.args([served.uri(false), served.uri(true), served.secret.to_text().to_string()]).arg(key);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut answers = child.stdin.take().unwrap();
-        let mut last = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            last = line.unwrap();
-            faults.clear();
-            match last.split_once(' ').unwrap_or((&last, "")) {
-                ("status", number) => {
-                    let number: u32 = number.parse().unwrap();
-                    faults.io(PduType::CapsuleResp, 1, Fault::Set(Field::Status, number << 1));
-                }
-                ("cut", _) => faults.io(PduType::C2hData, 1, Fault::Cut),
-                ("stall", _) => faults.io(PduType::C2hData, 1, Fault::Stall),
-                ("foreign", _) => faults.io(PduType::C2hData, 1, Fault::Flip(Field::CommandId, 1)),
-                ("digest", _) => faults.io(PduType::C2hData, 1, Fault::DataDigest),
-                ("challenge", _) => faults.admin(PduType::C2hData, 1, Fault::Data),
-                ("nothing", _) => {}
-                _ => break,
-            }
-            answers.write_all(b"\n").unwrap();
-        }
-        assert!(child.wait().unwrap().success(), "faults.c, after {last:?}");
-        assert_eq!(last, "good");
+        with_faults(&mut command, &plan);
+        with_faults(self.command("tests/c/commands.c").arg(served.uri(false)), &plan);
     }
 
     pub(crate) fn examples(&self) {
@@ -163,5 +159,47 @@ impl Programs {
         );
         assert_eq!(said, "hello\n");
         assert!(server.wait().unwrap().success());
+    }
+}
+
+/// Runs a program whose target follows this plan, as `fault.h` says.
+fn with_faults(command: &mut Command, plan: &FaultPlan) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = child.stdin.take().unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        plan.clear();
+        let words: Vec<&str> = last.split(' ').collect();
+        match words[..] {
+            ["good"] => break,
+            [place, ref what @ ..] => plant(plan, place, what),
+            [] => {}
+        }
+        answers.write_all(b"\n").unwrap();
+    }
+    assert!(child.wait().unwrap().success(), "{command:?}, after {last:?}");
+    assert_eq!(last, "good");
+}
+
+/// The next PDU of the kind there goes wrong in this way.
+fn plant(plan: &FaultPlan, place: &str, what: &[&str]) {
+    let hello = place == "hello";
+    let answer = if hello { PduType::IcResp } else { PduType::CapsuleResp };
+    let (kind, fault) = match what {
+        ["cut"] => (answer, Fault::Cut),
+        ["stall"] => (answer, Fault::Stall),
+        ["foreign"] if hello => (answer, Fault::Set(Field::Type, 0x42)),
+        ["foreign"] => (answer, Fault::Flip(Field::CommandId, 1)),
+        ["status", number] => (answer, Fault::Set(Field::Status, number.parse::<u32>().unwrap() << 1)),
+        ["digest"] => (PduType::C2hData, Fault::DataDigest),
+        ["data"] => (PduType::C2hData, Fault::Data),
+        // "nothing"
+        _ => return,
+    };
+    match place {
+        "io" => plan.io(kind, 1, fault),
+        "admin" => plan.admin(kind, 1, fault),
+        _ => plan.any(kind, 1, fault),
     }
 }

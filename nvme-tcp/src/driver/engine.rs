@@ -165,6 +165,7 @@ impl Engine {
             // There may be more, which nobody should wait before.
             return Ok(None);
         }
+        let all: usize = pieces[..count].iter().map(|piece| piece.len()).sum();
         let Some(exchanged) = self.outlet.half_mut().exchange(uring, &pieces[..count], room, limit)? else {
             return Ok(None);
         };
@@ -172,6 +173,10 @@ impl Engine {
         self.blocked = exchanged.blocked;
         self.heed_budget();
         self.settle()?;
+        if exchanged.accepted < all && !exchanged.blocked {
+            // More than is sealed at once: the rest goes as without a ring, and nothing was waited for.
+            return Ok(None);
+        }
         let Some(received) = exchanged.received else { return Ok(Some(false)) };
         let received = intake.filled(received)?;
         self.received(received, intake)?;

@@ -1,0 +1,108 @@
+//! How many queues and how large, and how long anything may take.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use super::{assign, nvme_tcp_options, set};
+
+/// Sets how many I/O queues, each a connection, the synchronous calls share: 1 by default, 0 for none. The
+/// controller may grant fewer.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_io_queues(
+    options: Option<&mut nvme_tcp_options>,
+    queues: u16,
+) -> c_int {
+    set(options, |options| assign(&mut options.change.io_queues, Some(queues)))
+}
+
+/// Sets how many I/O queues are kept for nvme_tcp_queue_open(): none by default.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_owned_queues(
+    options: Option<&mut nvme_tcp_options>,
+    queues: u16,
+) -> c_int {
+    set(options, |options| assign(&mut options.change.owned_queues, Some(queues)))
+}
+
+/// Sets the entries of each I/O queue, 2 to 4096; one less can be outstanding. The controller may grant
+/// fewer.
+///
+/// Errors: -EINVAL; another number is refused by the connecting call. Threads: no other call on the same
+/// object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_queue_size(
+    options: Option<&mut nvme_tcp_options>,
+    entries: u32,
+) -> c_int {
+    set(options, |options| assign(&mut options.change.queue_size, Some(entries)))
+}
+
+/// Asks for CRC-32C over headers and over data. A controller that declines is not connected to.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_digests(
+    options: Option<&mut nvme_tcp_options>,
+    header: bool,
+    data: bool,
+) -> c_int {
+    set(options, |options| assign(&mut options.change.digests, Some((header, data))))
+}
+
+/// Sets the keep-alive timeout (KATO) in milliseconds, 0 for none.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_keep_alive(
+    options: Option<&mut nvme_tcp_options>,
+    milliseconds: u32,
+) -> c_int {
+    set(options, |options| {
+        assign(&mut options.change.keep_alive, Some(Duration::from_millis(milliseconds.into())))
+    })
+}
+
+/// Sets how long a command may take, in milliseconds. After that its connection is given up.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_timeout(
+    options: Option<&mut nvme_tcp_options>,
+    milliseconds: u32,
+) -> c_int {
+    set(options, |options| {
+        assign(&mut options.change.timeout, Some(Duration::from_millis(milliseconds.into())))
+    })
+}
+
+/// Sets how long a connection may take to come up, handshake included, in milliseconds: 10000 by default.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_connect_timeout(
+    options: Option<&mut nvme_tcp_options>,
+    milliseconds: u32,
+) -> c_int {
+    set(options, |options| {
+        assign(&mut options.change.connect_timeout, Some(Duration::from_millis(milliseconds.into())))
+    })
+}
+
+/// Lets each queue of nvme_tcp_queue_open() send and wait in one system call, by io_uring(7), where the kernel allows
+/// it (Linux 5.11 or later, and no sandbox that refuses); elsewhere, and where the kernel has the keys of a TLS
+/// connection, it goes on with sendmsg(2) and recvmsg(2). Off by default: it saves one system call of two where
+/// nvme_tcp_queue_complete() waits for a single command, and less the more commands are in flight. An event loop of
+/// the caller's own sees no difference.
+///
+/// Errors: -EINVAL. Threads: no other call on the same object at the same time.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvme_tcp_options_set_io_uring(
+    options: Option<&mut nvme_tcp_options>,
+    io_uring: bool,
+) -> c_int {
+    set(options, |options| assign(&mut options.change.io_uring, io_uring))
+}
