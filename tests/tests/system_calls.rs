@@ -1,5 +1,5 @@
 //! What a load asks of the kernel and of the processor, counted by strace and by callgrind: TLS that the kernel seals
-//! costs the process no more than plain.
+//! costs the process hardly more than plain.
 
 use std::process::Command;
 
@@ -88,9 +88,12 @@ fn the_kernels_tls_takes_no_more_system_calls_than_plain() {
     }
 }
 
+/// The most instructions of a command beside one in plain: what the record layer looks after between two system calls.
+const INSTRUCTIONS: f64 = 1.2;
+
 #[test]
-fn the_kernels_tls_takes_no_more_instructions_than_plain() {
-    let name = "the_kernels_tls_takes_no_more_instructions_than_plain";
+fn the_kernels_tls_takes_hardly_more_instructions_than_plain() {
+    let name = "the_kernels_tls_takes_hardly_more_instructions_than_plain";
     let (plain, tls, key) = match servers() {
         Ok(servers) => servers,
         Err(why) => return skip(name, &why),
@@ -108,6 +111,9 @@ fn the_kernels_tls_takes_no_more_instructions_than_plain() {
             return skip(name, "no valgrind");
         };
         eprintln!("{how}: {in_plain:.0} instructions a command in plain, {sealed:.0} with TLS");
-        assert!(sealed <= in_plain * 1.05, "{how}: {sealed} instructions a command, {in_plain} in plain");
+        assert!(
+            sealed <= in_plain * INSTRUCTIONS,
+            "{how}: {sealed} instructions a command, {in_plain} in plain"
+        );
     }
 }

@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(slots.earliest(), Some(at(10)));
         slots.look_for_deadlines(at(10));
         assert_eq!(slots.earliest(), Some(at(20)));
-        [ids[0], ids[2]].map(|id| slots.release(id));
+        slots.release(ids[0]);
+        slots.release(ids[2]);
         slots.look_for_deadlines(at(30));
         assert_eq!(slots.earliest(), None, "what is left has no deadline");
     }
