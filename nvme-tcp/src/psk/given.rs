@@ -181,8 +181,9 @@ impl FromStr for TlsPsk {
         // The identity first: where the key is missing, the last word is part of it.
         let identity = identity.trim_end();
         names(identity).map_err(|error| match names(line.trim()) {
-            Ok(_) => TlsPskError::NoKey,
-            Err(_) => error,
+            // Where it is a key, the identity lacks a word.
+            Ok(_) if key.parse::<ConfiguredKey>().is_err() => TlsPskError::NoKey,
+            _ => error,
         })?;
         let key: ConfiguredKey = key.parse().map_err(TlsPskError::Key)?;
         Self::new(identity, key.psk().expose())
