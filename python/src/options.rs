@@ -119,6 +119,9 @@ impl Wanted {
         if let Some(timeout) = arguments.duration("connect_timeout")? {
             options = options.connect_timeout(timeout);
         }
+        if let Some(busy_poll) = arguments.duration("busy_poll")? {
+            options = options.busy_poll(busy_poll);
+        }
         Ok(options)
     }
 }

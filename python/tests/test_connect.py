@@ -20,7 +20,7 @@ from nvme_tcp.testing import Target
 
 
 def test_facts(target: Target) -> None:
-    with nvme_tcp.connect(**target.connect_args, io_queues=2, queue_size=64) as controller:
+    with nvme_tcp.connect(**target.connect_args, io_queues=2, queue_size=64, busy_poll=0.0001) as controller:
         identity = controller.identify()
         assert identity.subsystem_nqn == "nqn.2024-01.io.example:testing"
         assert (identity.model_number, identity.io_queues, identity.queue_entries) == ("nvme-tcp-target", 2, 64)
@@ -88,6 +88,7 @@ def test_digests(target: Target) -> None:
         ({"host_id": "1"}, nvme_tcp.ConfigurationError, "not a UUID"),
         ({"timeout": -1.0}, nvme_tcp.ConfigurationError, "timeout is -1"),
         ({"keep_alive": float("nan")}, nvme_tcp.ConfigurationError, "keep_alive"),
+        ({"busy_poll": -1.0}, nvme_tcp.ConfigurationError, "busy_poll"),
         ({"queue_size": 1}, nvme_tcp.ConfigurationError, "queue size"),
         ({"layer": "magic"}, nvme_tcp.ConfigurationError, "layer"),
         ({"key": "NVMeTLSkey-1:01:AA:"}, nvme_tcp.ConfigurationError, "Base64"),

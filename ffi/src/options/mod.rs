@@ -50,6 +50,7 @@ struct Change {
     keep_alive: Option<Duration>,
     timeout: Option<Duration>,
     connect_timeout: Option<Duration>,
+    busy_poll: Duration,
     io_uring: bool,
 }
 
@@ -86,7 +87,7 @@ impl nvme_tcp_options {
             options = options.authentication(authentication);
         }
         let change = &self.change;
-        options = options.io_uring(change.io_uring);
+        options = options.busy_poll(change.busy_poll).io_uring(change.io_uring);
         if let Some(queues) = change.io_queues {
             options = options.io_queues(queues);
         }

@@ -161,6 +161,7 @@ static void wrong_options(const char *uri)
     GIVES(-EINVAL, nvme_tcp_options_set_keep_alive(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_connect_timeout(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_busy_poll(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_io_uring(NULL, true));
     GIVES(0, nvme_tcp_options_set_queue_size(options, 1));
     GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
@@ -194,6 +195,7 @@ static void refusals(const char *plain, const char *tls)
     /* Plain, where TLS is required: it is not answered. */
     options = options_for(tls, NULL);
     GIVES(0, nvme_tcp_options_set_connect_timeout(options, 20000));
+    GIVES(0, nvme_tcp_options_set_busy_poll(options, 100));
     CHECK(nvme_tcp_connect(options, &controller) < 0);
     nvme_tcp_options_free(options);
     /* Another key than the target's. */

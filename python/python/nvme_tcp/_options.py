@@ -32,6 +32,7 @@ class ConnectOptions(TypedDict, total=False):
     keep_alive: float | None
     timeout: float | None
     connect_timeout: float | None
+    busy_poll: float | None
     layer: Literal["auto", "kernel", "process"] | None
     record_limit: int | None
     identity_version: Literal[0, 1] | None
