@@ -57,7 +57,6 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             let workspace = Workspace::find()?;
             timed("packages", packages::ensure);
             checks::run(&workspace, &mut tally);
-            checks::miri(&workspace, &mut tally);
             timed("tool", || suite::build_tool(&workspace, &mut tally))?;
             let lab = timed("lab qemu", || lab::qemu::Lab::boot(&workspace))?;
             timed("tests", || suite::all_tests(&workspace, &lab, &mut tally))?;
