@@ -1,5 +1,6 @@
 //! Associations in generations: one for new commands, earlier ones that drain.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use crate::association::Association;
 use crate::changed::Changed;
 use crate::connector::Connector;
 use crate::driver::bell::{Bell, Calls};
+use crate::driver::transport::TransportError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Bulletin, Event};
 use crate::options::Options;
@@ -154,6 +156,9 @@ impl Generations {
     /// The association for new commands, once they are not held.
     pub(crate) fn for_commands(&self) -> Result<Arc<Association>> {
         if self.is_held() {
+            if !may_wait() {
+                return Err(ErrorKind::Lost(TransportError::Closed).into());
+            }
             self.wait(None, || !self.is_held())?;
         }
         Ok(self.current())
@@ -198,6 +203,28 @@ impl Generations {
             }
         }
     }
+}
+
+thread_local! {
+    static IMPATIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread may wait for the next association.
+pub(crate) fn may_wait() -> bool {
+    !IMPATIENT.get()
+}
+
+/// Does `work`, whose reads fail where they would wait for the next association: it may have the one thread that is
+/// there to bring that up.
+pub(crate) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    struct Patient(bool);
+    impl Drop for Patient {
+        fn drop(&mut self) {
+            IMPATIENT.set(self.0);
+        }
+    }
+    let _before = Patient(IMPATIENT.replace(true));
+    work()
 }
 
 /// What waiting came to, where it is over.

@@ -16,7 +16,7 @@ use crate::connector::TlsFacts;
 use crate::driver::shared::{Buffer, Request};
 use crate::error::{Error, ErrorKind, NamespaceRefusal, Result};
 use crate::events::{Events, Replacement};
-use crate::generations::Generations;
+use crate::generations::{Generations, may_wait};
 use crate::housekeeping::Housekeeping;
 use crate::namespace::{Namespace, Route};
 use crate::options::{Options, Security};
@@ -272,7 +272,7 @@ pub(crate) fn admin_read(
         let Err(error) = association.admin(name, sqe, Buffer::Read(&mut *buffer)) else { return Ok(()) };
         let policy = generations.connector.options().recovery;
         let again = policy.is_some_and(|policy| tries < policy.retries) && association.death().is_some();
-        if !again {
+        if !again || !may_wait() {
             return Err(error);
         }
         tries += 1;

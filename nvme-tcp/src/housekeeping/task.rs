@@ -14,15 +14,32 @@ use ::tokio::time::sleep_until;
 use nix::poll::PollFlags;
 
 use super::{DRAINING, Housekeeper, Source};
+use crate::error::ErrorKind;
+use crate::generations::Generations;
 use crate::tokio::register;
 
 /// The housekeeper, until somebody takes it.
 pub(crate) type Slot = Arc<Mutex<Option<Housekeeper>>>;
 
 pub(super) fn start(housekeeper: Housekeeper, runtime: &Handle) -> Slot {
+    let over = Over(housekeeper.generations.clone());
     let slot = Arc::new(Mutex::new(Some(housekeeper)));
-    runtime.spawn(run(slot.clone()));
+    let task = run(slot.clone());
+    runtime.spawn(async move {
+        let _over = over;
+        task.await;
+    });
     slot
+}
+
+/// The task is over: also by the end of the runtime, which waits for its threads, where somebody may be waiting for an
+/// association that nobody brings up any more.
+struct Over(Arc<Generations>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.hold(Some(ErrorKind::ShutDown.into()));
+    }
 }
 
 /// Does the rest of it on this thread.

@@ -8,6 +8,7 @@ use super::{Group, Identity, Shared, connect_path};
 use crate::controller::Controller;
 use crate::error::Result;
 use crate::events::{AsyncEvent, Event, NoEvent};
+use crate::generations::without_waiting;
 use crate::proto::{Recoverer, RecoveryStep};
 use crate::spec::completion::Status;
 use crate::spec::log_page::AnaState;
@@ -136,8 +137,12 @@ impl Monitor {
         }
     }
 
-    /// Connects the path, or looks at it.
+    /// Connects the path, or looks at it. What is lost meanwhile is told by an event, and not waited for.
     fn work(&mut self) {
+        without_waiting(|| self.work_at_once());
+    }
+
+    fn work_at_once(&mut self) {
         let Some(_working) = self.shared.begin_work() else { return };
         let Some(entry) = self.shared.entries.get(self.path) else { return };
         if entry.link.get().is_none() {
