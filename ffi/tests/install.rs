@@ -135,6 +135,7 @@ fn cargo_c_installs_the_same() {
         return skip("install::cargo_c", "no cargo-c (cargo install cargo-c)");
     }
     let Some(ours) = installed("cargo_c") else { return };
+    ours.links();
     let scratch = Scratch::new();
     let destdir = scratch.path("destdir");
     let mut cinstall = Command::new(env!("CARGO"));
