@@ -45,7 +45,7 @@ fn each(count: u64, of: impl Fn(u64) -> Option<u64>) -> Option<f64> {
 fn threads_with_a_queue_each_wait_for_no_lock() {
     let name = "threads_with_a_queue_each_wait_for_no_lock";
     let server = Server::plain(["ram:64M"]);
-    let count = scaled(1000, 50);
+    let count = scaled(1000, 200);
     let futexes = each(count, |count| calls("futex", &server, &format!("threads {count} 4096 8"), None));
     let Some(futexes) = futexes.map(|of_all| of_all / 8.0) else { return skip(name, "no strace") };
     eprintln!("{futexes} futex calls a read with 8 threads");
