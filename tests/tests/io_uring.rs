@@ -18,7 +18,7 @@ use nvme_tcp::driver::transport::TransportError;
 use nvme_tcp::multipath::{MultipathOptions, Subsystem};
 use nvme_tcp::{Controller, ErrorKind, KeySource, Options, Queue, Recovery};
 use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem as Served, Target};
-use proxy::Proxy;
+use proxy::{Direction, Proxy};
 use system_tests::{DEADLINE, Embedded, SUBSYSTEM_NQN, embedded, image, key, options, skip};
 
 const PIECE: usize = 16_384;
@@ -182,13 +182,15 @@ fn a_tls_stream_that_is_cut_off_is_told_as_that_with_a_ring_and_without() {
             return;
         }
         let served = served(true);
-        let mut proxy = Proxy::start(served.address());
+        let proxy = Proxy::start(served.address());
         let options = options(proxy.address(), served.key.as_ref()).owned_queues(1).io_uring(ring);
         let controller = options.connect().unwrap();
         let namespace = controller.namespace(1).unwrap();
         let mut queue = controller.queue().unwrap();
         round(&mut queue, &namespace, 1).unwrap();
-        proxy.kill();
+        // Not a reset, of which the kernel's TLS tells before it tells of the end.
+        proxy.stall(Direction::ToTarget);
+        proxy.end_to_hosts();
         // The end is there before anything is sent, so that who sends and receives in one call meets it there.
         let limit = PollTimeout::try_from(DEADLINE).unwrap();
         assert_eq!(poll(&mut [PollFd::new(queue.as_fd(), PollFlags::POLLIN)], limit).unwrap(), 1);

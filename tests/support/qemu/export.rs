@@ -43,8 +43,13 @@ impl Lab {
     /// Connects the kernel's initiator to a target on this machine.
     #[track_caller]
     pub fn connect(&self, to: SocketAddr, subsystem: &str, host: &str, flags: &str) -> Connected<'_> {
-        let name = self.ask(&format!("connected {} {flags}", arguments(to, subsystem, host)));
-        Connected { lab: self, name }
+        let script = format!("connected {} {flags}", arguments(to, subsystem, host));
+        let run = self.sh(&script);
+        if run.code != Some(0) {
+            let log = self.ask("tail -n 40 /tmp/tlshd.log; dmesg | tail -n 40");
+            panic!("{script}: {}\n{log}", run.stderr);
+        }
+        Connected { lab: self, name: run.text().trim().to_owned() }
     }
 
     /// The same where it fails: what nvme-cli says.

@@ -62,6 +62,14 @@ impl Proxy {
         self.shared.state.lock().unwrap().silent = Some(direction);
     }
 
+    /// Tells every host that nothing more comes, and goes on taking what it sends: no connection is reset.
+    pub(crate) fn end_to_hosts(&self) {
+        let state = self.shared.state.lock().unwrap();
+        for host in state.streams.iter().step_by(2) {
+            host.shutdown(Shutdown::Write).unwrap();
+        }
+    }
+
     /// Takes no connection any more, and cuts those that there are.
     pub(crate) fn kill(&mut self) {
         if let Some(listener) = self.listener.take() {

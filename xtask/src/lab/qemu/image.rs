@@ -25,6 +25,8 @@ const PROGRAMS: [&str; 9] = [
     "usr/bin/ss",
     "usr/bin/kmod",
 ];
+/// An emulated guest on a busy machine needs more than the ten seconds that a TLS handshake has there.
+const PATIENT: &str = "tls_handshake_timeout=60";
 /// With what these need, in the order in which they are loaded.
 const MODULES: [(&str, &str); 14] = [
     ("virtio_pci", ""),
@@ -38,8 +40,8 @@ const MODULES: [(&str, &str); 14] = [
     ("tcp_diag", ""),
     ("ext4", ""),
     ("null_blk", "nr_devices=0"),
-    ("nvme_tcp", ""),
-    ("nvmet_tcp", ""),
+    ("nvme_tcp", PATIENT),
+    ("nvmet_tcp", PATIENT),
     ("brd", "rd_nr=0"),
 ];
 const FOLDERS: [&str; 23] = [
