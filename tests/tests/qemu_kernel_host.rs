@@ -9,7 +9,8 @@ const RFC: &str = "Debian 13's nvme-cli knows only the older derivation, and our
 
 /// A target of ours with 128 MiB, in whose name `name` stands, and its subsystem's name.
 fn serve(name: &str, flags: &[&str]) -> (Server, String) {
-    let nqn = format!("nqn.2024-01.org.example:{name}");
+    // No name begins with another's: of a subsystem whose name begins with the wanted one, Linux 7.2 takes the key.
+    let nqn = format!("nqn.2024-01.org.example:{name}.");
     (Server::named(&nqn, ["ram:128M"], flags), nqn)
 }
 
