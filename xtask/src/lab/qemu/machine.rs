@@ -90,7 +90,15 @@ impl Machine {
             ports.iter().map(|(service, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{service}")).collect();
         let mut command = packages.program("usr/bin/qemu-system-x86_64");
         command
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,hpet=off"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+                "-no-reboot",
+                "-machine",
+                "q35,hpet=off",
+            ])
             .args(["-smp", "2", "-m", MEMORY])
             .args(accelerator.arguments())
             .args(["-L", &packages.root.join("usr/share/qemu").to_string_lossy()])
