@@ -1,15 +1,15 @@
 //! From flags to the library's options.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nvme_tcp::uri::Address;
 use nvme_tcp::{Controller, Options, Security};
 
-use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
+use crate::args::{HostArgs, QueueArgs, TimeArgs};
 use crate::exit::Failure;
 use crate::output;
 use crate::report::TlsReport;
+use crate::tls_args::TlsArgs;
 
 /// How to reach `subsystem_nqn` at `address`.
 pub fn options(
@@ -27,8 +27,8 @@ pub fn options(
         tls.summary()
     ));
     let mut options = Options::new(address.to_string(), subsystem_nqn, host);
-    if let Some((key, policy)) = tls.resolve()? {
-        options = options.security(Security::Tls { keys: Arc::new([key]), policy });
+    if let Some(security) = tls.resolve()? {
+        options = options.security(security);
     }
     if tls.auth.concat {
         options = options.security(Security::Concat);

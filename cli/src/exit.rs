@@ -49,7 +49,8 @@ impl Exit {
             ErrorKind::InvalidArgument(_)
             | ErrorKind::Host(_)
             | ErrorKind::Key(_)
-            | ErrorKind::KeyFile(_) => Self::Usage,
+            | ErrorKind::KeyFile(_)
+            | ErrorKind::KeySource(_) => Self::Usage,
             ErrorKind::Connect { .. } | ErrorKind::Timeout { what: "ICReq", .. } => Self::Connect,
             ErrorKind::Tls { source: ktls::Error::KernelTlsUnavailable { .. }, .. } => Self::Kernel,
             ErrorKind::Tls { source: ktls::Error::Io(error), .. } if is_timeout(error) => Self::Connect,

@@ -13,6 +13,7 @@ mod output;
 mod report;
 mod secrets;
 mod size;
+mod tls_args;
 mod transfer;
 
 use std::process::ExitCode;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use nvme_tcp::auth::{Authentication, DhchapSecret};
 
-use crate::args::KeyText;
 use crate::exit::Failure;
 use crate::output;
+use crate::tls_args::KeyText;
 
 /// Who the two ends are.
 #[derive(Clone, Debug, Args)]

@@ -319,8 +319,9 @@ impl Keyset {
                 policy.allows(version, Derivation::Rfc8446)
             }));
             if candidates.is_empty() {
-                let what = "no key gives a PSK identity for this host and subsystem that the policy allows";
-                return Err(Error::invalid(what));
+                return Err(Error::invalid(format!(
+                    "no key gives a PSK identity that the policy allows, of host {host} and subsystem {subsystem}"
+                )));
             }
             Ok(Self { candidates, winner: AtomicUsize::new(0) })
         };

@@ -2,29 +2,26 @@
 
 #[cfg(feature = "tokio")]
 mod driven;
+mod lane;
 mod raw;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zerocopy::IntoBytes;
 
-use crate::association::{Association, check};
+use crate::driver::Loan;
 use crate::driver::shared::TICK;
-use crate::driver::transport::{TransportError, Wait};
-#[cfg(feature = "io-uring")]
-use crate::driver::uring::Uring;
-use crate::driver::wire::Intake;
-use crate::driver::{Engine, Loan};
+use crate::driver::transport::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
 use crate::namespace::Namespace;
-use crate::proto::{CommandId, Transfer, Wants};
+use crate::proto::Wants;
 use crate::spec::command::{Sqe, nvm};
+
+use self::lane::{Lane, Ticket};
 
 /// A command that is done.
 #[non_exhaustive]
@@ -99,34 +96,6 @@ impl fmt::Debug for Rejected {
 pub struct Queue {
     generations: Arc<Generations>,
     lane: Lane,
-}
-
-/// One connection of a queue.
-#[derive(Debug)]
-struct Lane {
-    association: Arc<Association>,
-    qid: u16,
-    engine: Engine,
-    intake: Intake,
-    /// By slot, while it is in use and its caller waits for it.
-    tickets: Vec<Option<Ticket>>,
-    /// Completions of what was cancelled, for the next poll.
-    cancelled: Vec<QueueCompletion>,
-    #[cfg(feature = "io-uring")]
-    uring: Option<Uring>,
-    dead: Option<Error>,
-    /// Whether the association counts it among its busy ones.
-    busy: bool,
-    closed: bool,
-}
-
-/// What a caller waits for.
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    cookie: u64,
-    name: &'static str,
-    id: CommandId,
-    reads: bool,
 }
 
 impl Queue {
@@ -418,188 +387,5 @@ fn blocks(namespace: &Namespace, offset: u64, len: u64, most: u32) -> Result<(u6
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.lane.intake.half().as_fd()
-    }
-}
-
-impl Lane {
-    fn open(generations: &Generations) -> Result<Self> {
-        let association = generations.for_commands()?;
-        let (opened, qid) = association.open_io_queue(&generations.connector)?;
-        let depth = association.traits.io_entries.saturating_sub(1) as usize;
-        let (engine, intake) = (opened.engine, opened.intake);
-        Ok(Self {
-            association,
-            qid,
-            engine,
-            intake,
-            tickets: vec![None; depth],
-            cancelled: Vec::new(),
-            #[cfg(feature = "io-uring")]
-            uring: generations.connector.options().io_uring.then(Uring::new).and_then(Result::ok),
-            dead: None,
-            busy: false,
-            closed: false,
-        })
-    }
-
-    fn submit(
-        &mut self,
-        name: &'static str,
-        sqe: &Sqe,
-        loan: Loan,
-        cookie: u64,
-        timeout: Duration,
-    ) -> Result<(), Rejected> {
-        if let Some(error) = &self.dead {
-            return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
-        }
-        let deadline = Instant::now().checked_add(timeout);
-        let reads = matches!(loan.transfer(), Transfer::Read(_));
-        match self.engine.submit(sqe, loan, deadline) {
-            Ok(id) => {
-                if let Some(room) = self.tickets.get_mut(usize::from(id.slot())) {
-                    *room = Some(Ticket { cookie, name, id, reads });
-                }
-                Ok(())
-            }
-            Err((error, loan)) => {
-                Err(Rejected { error: Error::invalid(error.to_string()), buffer: loan.into_owned() })
-            }
-        }
-    }
-
-    /// Says that a command is about to be outstanding.
-    fn occupy(&mut self) {
-        if !std::mem::replace(&mut self.busy, true) {
-            self.association.busy_lanes.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Says that none is outstanding any more.
-    fn vacate(&mut self) {
-        if std::mem::take(&mut self.busy) {
-            self.association.busy_lanes.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Ends the connection, and gives its queue ID back.
-    fn close(&mut self) {
-        if !std::mem::replace(&mut self.closed, true) {
-            self.vacate();
-            self.engine.outlet_mut().half_mut().close_notify();
-            self.engine.outlet().half().shutdown();
-            self.association.give_back(self.qid);
-            self.dead.get_or_insert(ErrorKind::Lost(TransportError::Closed).into());
-        }
-    }
-
-    /// Waits for the socket, at most for `limit`.
-    fn wait(&self, limit: Option<Duration>) {
-        let mut events = PollFlags::POLLIN;
-        if self.engine.wants_write() {
-            events |= PollFlags::POLLOUT;
-        }
-        // Rounded up, so that a wait of less than a millisecond does not become a spin.
-        let limit = limit.map(|limit| limit.saturating_add(Duration::from_millis(1)));
-        let limit =
-            limit.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
-        // Whatever it says, the socket is tried next.
-        let _ = poll(&mut [PollFd::new(self.intake.half().as_fd(), events)], limit);
-    }
-
-    /// Fails the connection if a command is overdue; whether one is.
-    fn check_deadline(&mut self, after: Duration) -> bool {
-        let overdue = self.engine.connection_mut().expired(Instant::now()).is_some();
-        if overdue {
-            self.fail(ErrorKind::Timeout { what: "a command", after }.into());
-        }
-        overdue
-    }
-
-    /// Sends and receives until something is done or the socket would block, or, with patience, until something is
-    /// done or nothing came for a tick; whether it waited.
-    fn progress(&mut self, completions: &mut Vec<QueueCompletion>, patience: Wait) -> Result<bool> {
-        let result = match &self.dead {
-            Some(error) => Err(error.clone()),
-            None => self.pump(patience),
-        };
-        completions.append(&mut self.cancelled);
-        for finished in self.engine.finished() {
-            let slot = usize::from(finished.completion.command.slot());
-            // That of a cancelled command was told already.
-            let Some(ticket) = self.tickets.get_mut(slot).and_then(Option::take) else { continue };
-            let result = check(ticket.name, &finished.completion.cqe, finished.completion.fault);
-            let buffer = finished.loan.into_owned();
-            completions.push(QueueCompletion { cookie: ticket.cookie, result, buffer });
-        }
-        if let Err(error) = &result {
-            self.fail(error.clone());
-            for (slot, loan) in self.engine.abandon() {
-                let ticket = self.tickets.get_mut(usize::from(slot)).and_then(Option::take);
-                let Some(Ticket { cookie, .. }) = ticket else { continue };
-                let result = Err(error.clone());
-                completions.push(QueueCompletion { cookie, result, buffer: loan.into_owned() });
-            }
-        }
-        if self.engine.outstanding() == 0 {
-            self.vacate();
-        }
-        result
-    }
-
-    fn pump(&mut self, patience: Wait) -> Result<bool> {
-        loop {
-            if let Some(came) = self.exchange(patience)? {
-                if came {
-                    continue;
-                }
-                return Ok(true);
-            }
-            self.engine.flush()?;
-            self.engine.settle()?;
-            let has_buffered = self.intake.half().has_buffered();
-            // What the descriptor does not show is taken before its owner waits for it.
-            let done = self.engine.has_finished() || !self.cancelled.is_empty();
-            if done && !has_buffered {
-                return Ok(false);
-            }
-            let may_wait =
-                !has_buffered && !done && !self.engine.wants_write() && self.engine.outstanding() > 0;
-            let wait = if may_wait { patience } else { Wait::Now };
-            if !self.engine.receive(&mut self.intake, wait)? {
-                return Ok(wait == Wait::Block);
-            }
-        }
-    }
-
-    /// Where there is something to send and then nothing to do but wait, and a ring: does both at once. Whether
-    /// anything came.
-    #[cfg(feature = "io-uring")]
-    fn exchange(&mut self, patience: Wait) -> Result<Option<bool>> {
-        let Some(uring) = &mut self.uring else { return Ok(None) };
-        // What the descriptor does not show would be waited for in vain.
-        let done = self.engine.has_finished() || !self.cancelled.is_empty();
-        let waits = patience == Wait::Block && !done && !self.intake.half().has_buffered();
-        if !waits || !self.engine.wants_write() {
-            return Ok(None);
-        }
-        let limit = TICK;
-        self.engine.exchange(&mut self.intake, uring, limit)
-    }
-
-    #[cfg(not(feature = "io-uring"))]
-    fn exchange(&mut self, _: Wait) -> Result<Option<bool>> {
-        Ok(None)
-    }
-
-    fn fail(&mut self, error: Error) {
-        self.dead.get_or_insert(error);
-        self.engine.outlet().half().shutdown();
-    }
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.close();
     }
 }

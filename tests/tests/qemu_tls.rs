@@ -1,6 +1,6 @@
 //! Our initiator, on this machine and in the guest, and the Linux kernel's target in the QEMU lab: TLS through tlshd.
 
-use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, Port, Side, sha256};
+use system_tests::qemu::{DISCOVERY_NQN, Export, Lab, NVMET_IN_GUEST, Port, Side, run, sha256};
 use system_tests::{HOST_NQN, KeyFile, Run, Tool, image, on_both_sides};
 
 const BYTES: u64 = 2 << 20;
@@ -77,6 +77,27 @@ on_both_sides!(
     copied(lab, "tryv0", "sha256", 0, false, &[]);
     copied(lab, "trycompat", "sha256", 1, true, &[]);
 });
+
+/// No key file: what the kernel's own initiator would take, ours takes as well.
+#[test]
+fn nvmet_tls_key_from_the_kernels_keyring() {
+    let feature = "TLS, the key that nvme-cli put into the keyring .nvme (--keyring)";
+    run("nvmet_tls_key_from_the_kernels_keyring", NVMET_IN_GUEST, feature, None, |lab| {
+        let export = lab.export("ringed", &[4096]);
+        let copy = || {
+            let copy = Tool::new(["copy", "-", &export.uri(Port::Tls, 1), "--verify", "--json"]);
+            copy.args(["--tls", "--keyring", ".nvme", "--hostnqn", HOST_NQN]).input(image(9, BYTES))
+        };
+        // The ring is empty, or holds keys of other cells.
+        let none = lab.run(copy());
+        let told = none.stderr.contains(".nvme") || none.stderr.contains(&export.nqn);
+        assert!(none.code == Some(2) && told, "{none:?}");
+        lab.insert_key(&KeyFile::generate("sha256").text(), 1, HOST_NQN, &export.nqn, "");
+        let report = lab.run(copy()).succeeded().json();
+        assert_eq!(report["tls"]["tx"], "kernel", "{report}");
+        assert_eq!(export.sha256(1, BYTES as usize), sha256(&image(9, BYTES)));
+    });
+}
 
 on_both_sides!(nvmet_tls_with_digests, "TLS with both digests", Some(RFC), |lab| {
     copied(lab, "tlsdigests", "sha256", 1, false, &["-g", "-G"]);

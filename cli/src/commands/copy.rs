@@ -10,7 +10,7 @@ use nvme_tcp::Controller;
 use nvme_tcp::uri::{NamespaceUri, UriError};
 use serde::Serialize;
 
-use crate::args::{HostArgs, QueueArgs, TimeArgs, TlsArgs};
+use crate::args::{HostArgs, QueueArgs, TimeArgs};
 use crate::connect;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{self, Comparing, Hashing};
@@ -18,6 +18,7 @@ use crate::local::{Local, Sink, Source};
 use crate::output::{self, OutputArgs, Progress};
 use crate::report::{self, TlsReport};
 use crate::size;
+use crate::tls_args::TlsArgs;
 use crate::transfer::{self, Width};
 
 /// The help's examples.

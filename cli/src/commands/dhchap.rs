@@ -6,10 +6,10 @@ use clap::Args;
 use nvme_tcp::auth::DhchapSecret;
 
 use super::material::{self, NewFile, hash_name};
-use crate::args::KeyText;
 use crate::exit::Failure;
 use crate::output::OutputArgs;
 use crate::secrets;
+use crate::tls_args::KeyText;
 
 /// `key generate-dhchap`
 #[derive(Debug, Args)]

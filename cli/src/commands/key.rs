@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::dhchap;
 use super::material::{self, NewFile, hash_name};
-use crate::args::{Identity, KeyArgs, nqn_parser, resolve_host};
+use crate::args::{nqn_parser, resolve_host};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
 use crate::report;
+use crate::tls_args::{Identity, KeyArgs};
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]

@@ -7,11 +7,12 @@ use nvme_tcp::nqn::DISCOVERY_NQN;
 use nvme_tcp::uri::{Address, DEFAULT_PORT, SCHEME, TargetUri};
 use serde::Serialize;
 
-use crate::args::{HostArgs, TimeArgs, TlsArgs, nqn_parser};
+use crate::args::{HostArgs, TimeArgs, nqn_parser};
 use crate::connect;
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
 use crate::size;
+use crate::tls_args::TlsArgs;
 
 /// The help's examples.
 const EXAMPLES: &str = "\

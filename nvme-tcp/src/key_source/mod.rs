@@ -133,8 +133,17 @@ impl KeySource {
             Source::TlsKeyring(keyring) => keys.derived = keyring.load()?,
         }
         match keys.configured.is_empty() && keys.derived.is_empty() {
-            true => Err(ErrorKind::KeySource("it gives no key".into()).into()),
+            true => Err(ErrorKind::KeySource(self.empty().into()).into()),
             false => Ok(keys),
+        }
+    }
+
+    /// What is said of it where it gives no key.
+    fn empty(&self) -> String {
+        match &*self.0 {
+            Source::TlsKeys(path) => format!("{}: no line is a TLS PSK", path.display()),
+            Source::TlsKeyring(keyring) => format!("{}: no key is a TLS PSK", keyring.name()),
+            _ => "it gives no key".to_owned(),
         }
     }
 

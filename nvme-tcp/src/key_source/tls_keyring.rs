@@ -66,14 +66,7 @@ impl TlsKeyring {
     /// [hint](Error::hint); a key is not as long as its identity says.
     pub fn load(&self) -> Result<Vec<TlsPsk>> {
         let serial = self.find()?;
-        let members = retention::members(serial).or_else(|error| {
-            if error.kind() != io::ErrorKind::PermissionDenied {
-                return Err(error);
-            }
-            // Who possesses a keyring may read it, and root may link what it may not read.
-            retention::link(serial, retention::PROCESS_KEYRING)?;
-            retention::members(serial)
-        });
+        let members = possessing(serial, || retention::members(serial));
         let mut psks = Vec::new();
         for member in members.map_err(|error| self.failed("read", &error))? {
             let described = match retention::describe(member) {
@@ -88,7 +81,7 @@ impl TlsKeyring {
             if TlsPsk::new(identity, &[]).is_err_and(|error| !error.is_of_its_key()) {
                 continue;
             }
-            let payload = match retention::read(member) {
+            let payload = match possessing(serial, || retention::read(member)) {
                 Err(error) if is_gone(&error) => continue,
                 payload => payload.map_err(|error| self.failed("read a key of", &error))?,
             };
@@ -112,12 +105,29 @@ impl TlsKeyring {
     }
 
     fn wrong(&self, what: &str, errno: Option<i32>) -> Error {
-        let name = match self.serial {
+        let (name, what) = (self.name(), what.to_owned());
+        ErrorKind::KeySource(KeyringError { name, what, errno }.into()).into()
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> String {
+        match self.serial {
             None => "keyring .nvme".to_owned(),
             Some(serial) => format!("keyring {serial}"),
-        };
-        ErrorKind::KeySource(KeyringError { name, what: what.to_owned(), errno }.into()).into()
+        }
     }
+}
+
+/// Does what the permissions of a keyring, or of a key in it, may refuse; then once more as one who possesses the
+/// keyring, and so its keys, which root may come to without being let read them.
+fn possessing<T>(serial: i32, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    act().or_else(|error| {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        retention::link(serial, retention::PROCESS_KEYRING)?;
+        act()
+    })
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Lane, Queue, Rejected};
+use super::lane::Lane;
+use super::{Queue, Rejected};
 use crate::association::Association;
 use crate::driver::Loan;
 use crate::error::Error;
