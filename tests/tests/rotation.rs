@@ -162,7 +162,10 @@ fn a_file_of_tls_psks_as_nvme_cli_writes_it_connects_and_is_rotated_to_when_it_c
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     writeln!(file, "{}", other.to_line().as_str()).unwrap();
     let error = from(&target, &KeySource::tls_keys(&path)).connect().unwrap_err();
-    assert!(error.to_string().contains("no key gives a PSK identity that the policy allows, of host"), "{error}");
+    assert!(
+        error.to_string().contains("no key gives a PSK identity that the policy allows, of host"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::authentication::Exchange;
+use super::authentication::{Exchange, authenticates};
 use super::traits::{BringUpError, ControllerTraits, Settings};
-use crate::auth::{Agreed, Host, SecureChannel};
+use crate::auth::{Agreed, Host};
 use crate::spec::async_event::EVENTS_KNOWN;
 use crate::spec::command::fabrics::{self, ConnectData, InvalidParameter};
 use crate::spec::command::{Sqe, admin};
@@ -49,6 +49,7 @@ enum State {
     Authenticate,
     Cap,
     Version,
+    ReadyTimeouts,
     ReadCc,
     Disable,
     WaitDisabled { until: Instant },
@@ -64,8 +65,8 @@ enum State {
 /// Brings one controller up (Base, section 3.5.2), without I/O:
 ///
 /// ```text
-/// Connect > [authentication] > CAP > VS > CC --EN=0------------------> enable > RDY=1 > Identify > [events] > [CRD] > [queues] > Ready
-///                                           \-EN=1-> disable > RDY=0 -^
+/// Connect > [authentication] > CAP > VS > [CRTO] > CC --EN=0------------------> enable > RDY=1 > Identify > [events] > [CRD] > [queues] > Ready
+///                                                    \-EN=1-> disable > RDY=0 -^
 /// ```
 ///
 /// [`next`](Self::next) says what to do; the answer to each command goes to [`completed`](Self::completed).
@@ -74,6 +75,8 @@ pub struct BringUp {
     settings: Settings,
     state: State,
     cap: Capabilities,
+    /// CRTO.CRWMT, zero where the controller does not say.
+    crwmt: u16,
     cc: u32,
     oaes: u32,
     poll_at: Option<Instant>,
@@ -88,8 +91,8 @@ pub struct BringUp {
 
 /// How often CSTS is read while the controller gets ready.
 const READY_POLL: Duration = Duration::from_millis(10);
-/// The longest that CAP.TO is believed.
-const MAX_READY_TIMEOUT: Duration = Duration::from_secs(128);
+/// The longest that CAP.TO and CRTO are believed.
+const MAX_READY_TIMEOUT: Duration = Duration::from_secs(600);
 /// FID: Host Behavior Support.
 const FEATURE_HOST_BEHAVIOR: u8 = 0x16;
 /// The length of its data in bytes.
@@ -111,6 +114,7 @@ impl BringUp {
             settings,
             state: State::Connect,
             cap: Capabilities(0),
+            crwmt: 0,
             cc: 0,
             oaes: 0,
             poll_at: None,
@@ -167,6 +171,7 @@ impl BringUp {
             },
             State::Cap => fabrics::property_get(property::CAP, true),
             State::Version => fabrics::property_get(property::VS, false),
+            State::ReadyTimeouts => fabrics::property_get(property::CRTO, false),
             State::ReadCc => fabrics::property_get(property::CC, false),
             State::Disable => fabrics::property_set(property::CC, self.cc & !property::CC_ENABLE),
             State::Enable => {
@@ -206,7 +211,7 @@ impl BringUp {
         if let (State::Authenticate, Some(exchange)) = (self.state, &mut self.exchange) {
             return exchange.completed(cqe, data);
         }
-        let optional = matches!(self.state, State::Events | State::Behavior);
+        let optional = matches!(self.state, State::ReadyTimeouts | State::Events | State::Behavior);
         if !cqe.status().is_success() && !optional {
             return Err(self.failed(cqe));
         }
@@ -234,6 +239,10 @@ impl BringUp {
             }
             State::Version => {
                 self.traits.version = dw0;
+                if self.cap.has_ready_timeouts() { State::ReadyTimeouts } else { State::ReadCc }
+            }
+            State::ReadyTimeouts => {
+                self.crwmt = if cqe.status().is_success() { dw0 as u16 } else { 0 };
                 State::ReadCc
             }
             State::ReadCc => {
@@ -315,8 +324,8 @@ impl BringUp {
     }
 
     fn ready_timeout(&self) -> Duration {
-        // A controller that says zero is given one unit all the same.
-        let units = u32::from(self.cap.ready_timeout()).max(1);
+        // A controller that says zero is given one unit all the same. CC.CRIME stays zero: CRIMT does not count.
+        let units = u32::from(self.cap.ready_timeout()).max(self.crwmt.into()).max(1);
         (Duration::from_millis(500) * units).min(MAX_READY_TIMEOUT)
     }
 
@@ -366,25 +375,6 @@ impl BringUp {
         traits.retry_delays = identify.crdt.map(|units| CRDT_UNIT * u32::from(units.get()));
         self.oaes = identify.oaes.get();
         Ok(())
-    }
-}
-
-/// Whether a queue is to be authenticated whose Connect was answered with `dw0`: `channel` is what this end would
-/// ask for, `None` where it has no secret, and `voluntary` says that it wants to in any case.
-pub(crate) fn authenticates(
-    dw0: u32,
-    channel: Option<SecureChannel>,
-    voluntary: bool,
-) -> Result<bool, BringUpError> {
-    let required = dw0 & (fabrics::AUTHREQ_ATR | fabrics::AUTHREQ_ASCR) != 0;
-    match channel {
-        None if required => Err(BringUpError::AuthenticationRequired),
-        None => Ok(false),
-        Some(SecureChannel::None) if dw0 & fabrics::AUTHREQ_ASCR != 0 => {
-            Err(BringUpError::SecureChannelRequired)
-        }
-        Some(SecureChannel::None) => Ok(required || voluntary),
-        Some(SecureChannel::NewTlsPsk) => Ok(true),
     }
 }
 

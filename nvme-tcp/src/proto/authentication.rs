@@ -2,7 +2,7 @@
 
 use super::association::AdminCommand;
 use super::traits::BringUpError;
-use crate::auth::{Action, Agreed, Host};
+use crate::auth::{Action, Agreed, Host, SecureChannel};
 use crate::spec::command::fabrics;
 use crate::spec::completion::Cqe;
 
@@ -67,5 +67,24 @@ impl Exchange {
     /// What the transaction came to, once [`command`](Self::command) gave `None`.
     pub fn into_agreed(self) -> Option<Agreed> {
         self.agreed
+    }
+}
+
+/// Whether a queue is to be authenticated whose Connect was answered with `dw0`: `channel` is what this end would
+/// ask for, `None` where it has no secret, and `voluntary` says that it wants to in any case.
+pub(crate) fn authenticates(
+    dw0: u32,
+    channel: Option<SecureChannel>,
+    voluntary: bool,
+) -> Result<bool, BringUpError> {
+    let required = dw0 & (fabrics::AUTHREQ_ATR | fabrics::AUTHREQ_ASCR) != 0;
+    match channel {
+        None if required => Err(BringUpError::AuthenticationRequired),
+        None => Ok(false),
+        Some(SecureChannel::None) if dw0 & fabrics::AUTHREQ_ASCR != 0 => {
+            Err(BringUpError::SecureChannelRequired)
+        }
+        Some(SecureChannel::None) => Ok(required || voluntary),
+        Some(SecureChannel::NewTlsPsk) => Ok(true),
     }
 }

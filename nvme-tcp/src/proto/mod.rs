@@ -50,9 +50,10 @@ mod traits;
 mod transmit;
 mod violation;
 
+pub(crate) use association::refused;
 pub use association::{AdminCommand, BringUp, Step};
-pub(crate) use association::{authenticates, refused};
 pub use authentication::Exchange;
+pub(crate) use authentication::authenticates;
 pub use connection::{
     ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Negotiated,
     SubmitError, Transfer, Wants,

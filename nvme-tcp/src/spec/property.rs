@@ -8,7 +8,8 @@ pub const VS: u32 = 0x08;
 pub const CC: u32 = 0x14;
 /// CSTS: controller status, 4 bytes.
 pub const CSTS: u32 = 0x1c;
-/// CRTO: controller ready timeouts, 4 bytes.
+/// CRTO: controller ready timeouts, 4 bytes; CRWMT, that of a controller ready with its media, in bits 15:0, in units of
+/// 500 ms.
 pub const CRTO: u32 = 0x68;
 
 /// CC.EN.
@@ -44,6 +45,11 @@ impl Capabilities {
         (self.0 >> 24) as u8
     }
 
+    /// CRMS.CRWMS: CRTO says how long the controller may take to become ready, which TO may be too narrow for.
+    pub fn has_ready_timeouts(self) -> bool {
+        self.0 >> 59 & 1 != 0
+    }
+
     /// The smallest memory page in bytes (MPSMIN), which MDTS counts in.
     pub fn min_page_size(self) -> u64 {
         1 << (12 + (self.0 >> 48 & 0xf))
@@ -64,5 +70,6 @@ mod tests {
     fn capabilities_round_trip() {
         let cap = Capabilities::new(128, 20);
         assert_eq!((cap.max_queue_entries(), cap.ready_timeout(), cap.min_page_size()), (128, 20, 4096));
+        assert!(!cap.has_ready_timeouts() && Capabilities(cap.0 | 1 << 59).has_ready_timeouts());
     }
 }

@@ -55,6 +55,41 @@ fn a_controller_that_never_gets_ready_is_given_cap_to() {
 }
 
 #[test]
+fn a_controller_that_says_so_is_given_crto_where_that_is_longer() {
+    // In units of 500 ms: CAP.TO, CRTO.CRWMT and CRTO.CRIMT, and what comes of them.
+    for (to, crwmt, crimt, expected) in
+        [(7, 300, 0, 300), (255, 20, 0, 255), (1, 0, 9, 1), (255, u16::MAX, 0, 1200)]
+    {
+        let (up, took) = bring_up(|sqe, cqe, _| {
+            if reads(sqe, property::CAP, true) {
+                with_ready_timeout(cqe, to);
+                cqe.result.set(cqe.result.get() | 1 << 59);
+            } else if reads(sqe, property::CRTO, false) {
+                *cqe = Cqe::new(cqe.cid.get(), Status::SUCCESS, crimt << 16 | u64::from(crwmt));
+            } else if reads_csts(sqe) {
+                cqe.result.set(0);
+            }
+        });
+        let limit = not_ready(up, "ready");
+        assert_eq!(limit, Duration::from_millis(500) * expected);
+        assert!((limit..limit + Duration::from_secs(1)).contains(&took), "{took:?}");
+    }
+}
+
+#[test]
+fn a_controller_that_refuses_crto_is_given_cap_to() {
+    let (up, _) = bring_up(|sqe, cqe, _| {
+        if reads(sqe, property::CAP, true) {
+            with_ready_timeout(cqe, 7);
+            cqe.result.set(cqe.result.get() | 1 << 59);
+        } else if reads_csts(sqe) {
+            cqe.result.set(0);
+        }
+    });
+    assert_eq!(not_ready(up, "ready"), Duration::from_millis(3500));
+}
+
+#[test]
 fn a_controller_that_never_gets_disabled_is_given_cap_to() {
     let (up, took) = bring_up(|sqe, cqe, _| {
         if reads(sqe, property::CC, false) {
