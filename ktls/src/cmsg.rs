@@ -19,22 +19,49 @@ pub const SPACE: usize = HEADER + ALIGN;
 /// The control data that makes what is sent one record of the type `content_type`.
 pub fn set_record_type(content_type: u8) -> [u8; SPACE] {
     let mut bytes = [0; SPACE];
-    let mut put = |at: usize, value: &[u8]| {
-        bytes.iter_mut().skip(at).zip(value).for_each(|(to, from)| *to = *from);
-    };
+    let (header, rest) = bytes.split_at_mut(HEADER);
+    header.copy_from_slice(&SET);
+    rest[0] = content_type;
+    bytes
+}
+
+/// The heads of the messages that set a content type, and that give one.
+const SET: [u8; HEADER] = header(tls::TLS_SET_RECORD_TYPE);
+const GOT: [u8; HEADER] = header(tls::TLS_GET_RECORD_TYPE);
+
+const fn header(kind: libc::c_int) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
     // musl has a shorter length, and padding beside it.
     #[allow(clippy::unnecessary_cast)]
-    let len = (HEADER + 1) as CmsgLen;
-    put(offset_of!(libc::cmsghdr, cmsg_len), &len.to_ne_bytes());
-    put(offset_of!(libc::cmsghdr, cmsg_level), &tls::SOL_TLS.to_ne_bytes());
-    put(offset_of!(libc::cmsghdr, cmsg_type), &tls::TLS_SET_RECORD_TYPE.to_ne_bytes());
-    put(HEADER, &[content_type]);
+    let len = ((HEADER + 1) as CmsgLen).to_ne_bytes();
+    let (level, kind) = (tls::SOL_TLS.to_ne_bytes(), kind.to_ne_bytes());
+    let mut at = 0;
+    while at < len.len() {
+        bytes[offset_of!(libc::cmsghdr, cmsg_len) + at] = len[at];
+        at += 1;
+    }
+    at = 0;
+    while at < level.len() {
+        bytes[offset_of!(libc::cmsghdr, cmsg_level) + at] = level[at];
+        bytes[offset_of!(libc::cmsghdr, cmsg_type) + at] = kind[at];
+        at += 1;
+    }
     bytes
 }
 
 /// The content type in control data as recvmsg(2) has left it (as many bytes as `msg_controllen` then says); other
 /// messages are passed over. `None` where there is none: without `TLS_RX`, and at the end of the stream.
+#[inline]
 pub fn record_type(control: &[u8]) -> Option<u8> {
+    // As the kernel gives it: alone.
+    match control.split_first_chunk() {
+        // Not as a pattern, which would be compared byte by byte.
+        Some((header, [content_type, ..])) if *header == GOT => Some(*content_type),
+        _ => find_record_type(control),
+    }
+}
+
+fn find_record_type(control: &[u8]) -> Option<u8> {
     let mut rest = control;
     loop {
         let len = CmsgLen::from_ne_bytes(part(rest, offset_of!(libc::cmsghdr, cmsg_len))?);

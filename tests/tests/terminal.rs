@@ -1,4 +1,5 @@
 //! The tool among others: signals, closed outputs, terminals, and what scripts read.
+#![allow(unsafe_code, reason = "signals get their default back")]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use nix::pty::openpty;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 use system_tests::{HOST_NQN, KeyFile, Process, SUBSYSTEM_NQN, Server, Tool, image, uri};
 
@@ -20,6 +21,9 @@ fn signal(process: &Process, signal: Signal) {
 fn a_copy_ends_by_a_signal_as_a_shell_expects() {
     let server = Server::plain(["ram:4M"]);
     for interrupt in [Signal::SIGINT, Signal::SIGTERM] {
+        // Who runs the tests in the background of a shell has them ignore SIGINT, and so what they start.
+        // SAFETY: it is no handler.
+        unsafe { nix::sys::signal::signal(interrupt, SigHandler::SigDfl) }.unwrap();
         let mut copy = Tool::new(["copy", "-", &server.uri(1), "--hostnqn", HOST_NQN]).piped_input().start();
         let mut stdin = copy.take_stdin();
         // More than a pipe holds: it is at work.

@@ -41,7 +41,14 @@ impl Meter {
         self.budget
     }
 
+    /// Whether it raised an event since the last call of [`take_event`](Self::take_event).
+    #[inline]
+    pub fn has_event(&self) -> bool {
+        self.event.is_some()
+    }
+
     /// The event that it raised since the last call.
+    #[inline]
     pub fn take_event(&mut self) -> Option<Event> {
         self.event.take()
     }

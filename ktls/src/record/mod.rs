@@ -38,7 +38,7 @@ impl ContentType {
     }
 
     /// Its number on the wire.
-    pub fn to_byte(self) -> u8 {
+    pub const fn to_byte(self) -> u8 {
         self as u8
     }
 }

@@ -132,11 +132,14 @@ impl SendHalf {
     /// What became of pages given to the kernel. No error is latched: it may be that of the file, and the
     /// socket's own comes again by itself.
     fn pages_sent(&mut self, result: Result<usize, Error>, wait: Wait) -> Result<usize, Error> {
-        if let Err(Error::Io(error)) = &result {
+        match &result {
             // EINVAL may be the file's.
-            if error.raw_os_error() == Some(libc::EMSGSIZE) && self.is_receivers(&result) {
+            Err(error @ Error::Io(cause))
+                if cause.raw_os_error() == Some(libc::EMSGSIZE) && self.is_receivers(error) =>
+            {
                 self.ready(wait)?;
             }
+            _ => {}
         }
         result
     }

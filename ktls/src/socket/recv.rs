@@ -81,11 +81,33 @@ impl RecvHalf {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
-        if let Opening::Kernel(_) = self.opening {
-            if self.buffered.is_empty() {
-                return self.receive_by_kernel(bufs, wait);
-            }
+        match &mut self.opening {
+            // Nothing stands between the kernel and the caller.
+            Opening::Kernel(_) if self.closed || self.failed.is_some() || !self.buffered.is_empty() => {}
+            Opening::Kernel(kernel) => match kernel.receive(self.shared.fd(), bufs, wait) {
+                Ok(Got::Data(n)) if !self.control.is_partial() => return Ok(n),
+                got => {
+                    let result = got.and_then(|got| self.follow_kernel(got));
+                    if let Some(n) = self.latch(result)? {
+                        return Ok(n);
+                    }
+                }
+            },
+            Opening::Process(_) => {}
         }
+        self.recv_after_all(bufs, wait)
+    }
+
+    /// The same where something is here already, has ended this half, or came instead of data.
+    #[inline(never)]
+    fn recv_after_all(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
+        if let (Opening::Kernel(_), true) = (&self.opening, self.buffered.is_empty()) {
+            return self.receive_by_kernel(bufs, wait);
+        }
+        self.copy_data(bufs, wait)
+    }
+
+    fn copy_data(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
         let mut copied = 0;
         for buf in bufs {
             let mut at = 0;
@@ -136,12 +158,14 @@ impl RecvHalf {
 
     /// Whether this process opens the records, so that [`fill_buf`](Self::fill_buf) is the door without
     /// a copy.
+    #[inline]
     pub fn opens_in_process(&self) -> bool {
         matches!(self.opening, Opening::Process(_))
     }
 
     /// Whether this half has something for the next call that the descriptor does not show: poll(2) only
     /// after this has said no.
+    #[inline]
     pub fn has_buffered(&self) -> bool {
         match &self.opening {
             Opening::Process(opener) => !opener.plaintext().is_empty() || opener.has_record(),
@@ -180,6 +204,16 @@ impl RecvHalf {
             Opening::Process(opener) => opener.meter().budget(),
             Opening::Kernel(kernel) => kernel.meter().budget(),
         }
+    }
+
+    /// Whether [`take_event`](Self::take_event) has something to give: cheap enough for a look after each call.
+    #[inline]
+    pub fn has_event(&self) -> bool {
+        let meter = match &self.opening {
+            Opening::Process(opener) => opener.meter(),
+            Opening::Kernel(kernel) => kernel.meter(),
+        };
+        self.event.is_some() || meter.has_event()
     }
 
     /// What happened since the last call.
@@ -279,9 +313,10 @@ impl RecvHalf {
                 return Ok(0);
             }
             self.check_failed()?;
-            let result = self.kernel_step(bufs, wait);
-            if let Some(n) = self.latch(result)? {
-                return Ok(n);
+            match self.kernel_step(bufs, wait) {
+                Ok(Some(n)) => return Ok(n),
+                Ok(None) => {}
+                Err(error) => return self.latch(Err(error)),
             }
         }
     }
@@ -295,6 +330,16 @@ impl RecvHalf {
         let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
         let fd = self.shared.fd();
         match kernel.receive(fd, bufs, wait)? {
+            Got::Data(n) if !self.control.is_partial() => Ok(Some(n)),
+            got => self.follow_kernel(got),
+        }
+    }
+
+    /// Does what a record asks for that is not data, or comes where no data may.
+    fn follow_kernel(&mut self, got: Got) -> Result<Option<usize>, Error> {
+        let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
+        let fd = self.shared.fd();
+        match got {
             Got::Data(n) => {
                 self.control.check_between(ContentType::ApplicationData)?;
                 Ok(Some(n))

@@ -19,6 +19,7 @@ pub(super) enum Sealing {
 }
 
 impl Sealing {
+    #[inline]
     pub(super) fn meter(&self) -> &Meter {
         match self {
             Self::Process(sealer) => sealer.meter(),
@@ -34,6 +35,7 @@ impl Sealing {
     }
 
     /// Whether accepted bytes wait here: an open record, or sealed bytes.
+    #[inline]
     pub(super) fn has_pending(&self) -> bool {
         match self {
             Self::Process(sealer) => !sealer.pending().is_empty() || sealer.has_open_record(),

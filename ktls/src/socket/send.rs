@@ -65,16 +65,29 @@ impl SendHalf {
     }
 
     fn send_data(&mut self, bufs: &[IoSlice<'_>], more: bool, wait: Wait) -> Result<usize, Error> {
-        self.ready(wait)?;
-        if bufs.iter().all(|buf| buf.is_empty()) {
-            return Ok(0);
-        }
-        loop {
-            let result = self.sealing.send(self.shared.fd(), bufs, more, wait);
-            if !self.is_receivers(&result) {
-                return self.latch(result);
+        let goes_on = self.goes_on() && bufs.iter().any(|buf| !buf.is_empty());
+        if let (true, Sealing::Kernel(kernel)) = (goes_on, &mut self.sealing) {
+            match kernel.send(self.shared.fd(), bufs, more, wait) {
+                Err(error) if self.is_receivers(&error) => {}
+                Err(error) => return self.latch(Err(error)),
+                sent => return sent,
             }
+        }
+        self.send_after_all(bufs, more, wait)
+    }
+
+    /// The same where something else may have to go first.
+    #[inline(never)]
+    fn send_after_all(&mut self, bufs: &[IoSlice<'_>], more: bool, wait: Wait) -> Result<usize, Error> {
+        loop {
             self.ready(wait)?;
+            if bufs.iter().all(|buf| buf.is_empty()) {
+                return Ok(0);
+            }
+            match self.sealing.send(self.shared.fd(), bufs, more, wait) {
+                Err(error) if self.is_receivers(&error) => {}
+                result => return self.latch(result),
+            }
         }
     }
 
@@ -100,6 +113,7 @@ impl SendHalf {
 
     /// Whether accepted bytes wait to be sent: an open record, or sealed bytes, of which the kernel's own layer
     /// keeps none here.
+    #[inline]
     pub fn has_pending(&self) -> bool {
         self.sealing.has_pending()
     }
@@ -190,6 +204,12 @@ impl SendHalf {
         self.sealing.meter().budget()
     }
 
+    /// Whether [`take_event`](Self::take_event) has something to give: cheap enough for a look after each call.
+    #[inline]
+    pub fn has_event(&self) -> bool {
+        self.sealing.meter().has_event()
+    }
+
     /// What happened since the last call.
     pub fn take_event(&mut self) -> Option<Event> {
         self.sealing.meter_mut().take_event()
@@ -201,7 +221,19 @@ impl SendHalf {
     }
 
     /// Refuses where nothing can be sent any more, and does what the receiving half has left to do.
+    #[inline]
     pub(super) fn ready(&mut self, wait: Wait) -> Result<(), Error> {
+        if self.goes_on() { Ok(()) } else { self.settle_first(wait) }
+    }
+
+    /// Whether nothing has ended this half, and nothing is to be sent before data.
+    #[inline]
+    fn goes_on(&self) -> bool {
+        self.failed.is_none() && self.closing == Closing::Open && !self.shared.has_notices()
+    }
+
+    #[cold]
+    fn settle_first(&mut self, wait: Wait) -> Result<(), Error> {
         self.check_failed()?;
         if self.closing != Closing::Open {
             return Err(Error::SendClosed);
@@ -259,11 +291,10 @@ impl SendHalf {
         loop {
             match &mut self.sealing {
                 Sealing::Kernel(kernel) => {
-                    let result = kernel.send_record(self.shared.fd(), content_type, content, wait);
-                    if self.is_receivers(&result) {
-                        continue;
+                    match kernel.send_record(self.shared.fd(), content_type, content, wait) {
+                        Err(error) if self.is_receivers(&error) => continue,
+                        result => return result,
                     }
-                    return result;
                 }
                 Sealing::Process(sealer) => {
                     if sealer.seal_record(content_type, content)? {
@@ -291,8 +322,9 @@ impl SendHalf {
 
     /// Whether the error is one of the receiving direction, which the kernel gave to this half because it
     /// called first: then that one is left to know, and the call is worth repeating.
-    pub(super) fn is_receivers<T>(&self, result: &Result<T, Error>) -> bool {
-        let (Sealing::Kernel(_), Err(Error::Io(error))) = (&self.sealing, result) else { return false };
+    #[cold]
+    pub(super) fn is_receivers(&self, error: &Error) -> bool {
+        let (Sealing::Kernel(_), Error::Io(error)) = (&self.sealing, error) else { return false };
         match (kernel::bad_header(error), error.raw_os_error()) {
             (Some(bad), Some(errno)) => {
                 self.shared.receive_failed(errno, bad.alert());

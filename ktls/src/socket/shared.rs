@@ -2,37 +2,41 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use crate::alert::Alert;
 
-/// Set in an alert's cell beside the alert's number.
-const PRESENT: u16 = 0x100;
+/// Set beside an alert's number.
+const PRESENT: u32 = 0x100;
+/// Where the alert that the peer sent lies in the notices, by bits; the one owed to it lies at zero.
+const RECEIVED: u32 = 9;
+const OWED: u32 = 0;
+/// A KeyUpdate is owed.
+const KEY_UPDATE: u32 = 1 << 31;
 
-/// A place for one alert.
+/// What the receiving half has found that ends or delays sending: in one place, so that a look at it is cheap.
 #[derive(Debug, Default)]
-struct AlertCell(AtomicU16);
+struct Notices(AtomicU32);
 
-impl AlertCell {
-    /// Keeps the first alert.
-    fn put(&self, alert: Alert) {
-        let value = PRESENT | u16::from(alert.0);
+impl Notices {
+    /// Keeps the first alert of those at `place`.
+    fn put(&self, place: u32, alert: Alert) {
+        let value = (PRESENT | u32::from(alert.0)) << place;
+        let first = |notices| (notices & PRESENT << place == 0).then_some(notices | value);
         // A failure means that one is there already.
-        let _ = self.0.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
     }
 
-    fn get(&self) -> Option<Alert> {
-        let [present, alert] = self.0.load(Ordering::Acquire).to_be_bytes();
-        (present != 0).then_some(Alert(alert))
+    fn get(&self, place: u32) -> Option<Alert> {
+        let notices = self.0.load(Ordering::Acquire) >> place;
+        (notices & PRESENT != 0).then_some(Alert(notices as u8))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     stream: TcpStream,
-    key_update_owed: AtomicBool,
-    alert_owed: AlertCell,
-    alert_received: AlertCell,
+    notices: Notices,
     /// The peer's close_notify has come: what follows it counts for nothing.
     closed: AtomicBool,
     /// An errno of the receiving direction that the kernel gave to the sending half; 0 for none.
@@ -43,9 +47,7 @@ impl Shared {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
-            key_update_owed: AtomicBool::new(false),
-            alert_owed: AlertCell::default(),
-            alert_received: AlertCell::default(),
+            notices: Notices::default(),
             closed: AtomicBool::new(false),
             receive_errno: AtomicI32::new(0),
         }
@@ -59,36 +61,41 @@ impl Shared {
         self.stream.as_fd()
     }
 
+    /// Whether the receiving half has left anything to the sending half, or has ended it.
+    pub(super) fn has_notices(&self) -> bool {
+        self.notices.0.load(Ordering::Acquire) != 0
+    }
+
     /// The peer asked for a KeyUpdate: the sending half sends one before its next data.
     pub(super) fn owe_key_update(&self) {
-        self.key_update_owed.store(true, Ordering::Release);
+        self.notices.0.fetch_or(KEY_UPDATE, Ordering::AcqRel);
     }
 
     pub(super) fn is_key_update_owed(&self) -> bool {
-        self.key_update_owed.load(Ordering::Acquire)
+        self.notices.0.load(Ordering::Acquire) & KEY_UPDATE != 0
     }
 
     /// Called before our KeyUpdate is sent: what the peer asks for after that is owed anew.
     pub(super) fn key_update_paid(&self) {
-        self.key_update_owed.store(false, Ordering::Release);
+        self.notices.0.fetch_and(!KEY_UPDATE, Ordering::AcqRel);
     }
 
     /// The peer broke the protocol: the sending half tells it, and stops.
     pub(super) fn owe_alert(&self, alert: Alert) {
-        self.alert_owed.put(alert);
+        self.notices.put(OWED, alert);
     }
 
     pub(super) fn alert_owed(&self) -> Option<Alert> {
-        self.alert_owed.get()
+        self.notices.get(OWED)
     }
 
     /// The peer ended the connection with an alert: the sending half stops too.
     pub(super) fn alert_received(&self, alert: Alert) {
-        self.alert_received.put(alert);
+        self.notices.put(RECEIVED, alert);
     }
 
     pub(super) fn received_alert(&self) -> Option<Alert> {
-        self.alert_received.get()
+        self.notices.get(RECEIVED)
     }
 
     /// The peer's close_notify has come.

@@ -34,6 +34,7 @@ fn empty_header() -> libc::msghdr {
 
 /// Sends `bufs`, and on a socket with `TLS_TX` keeps the last record open where `more` is to come (`MSG_MORE`).
 /// There is never a SIGPIPE.
+#[inline(always)]
 pub(crate) fn send_data(
     fd: BorrowedFd<'_>,
     bufs: &[IoSlice<'_>],
@@ -54,17 +55,19 @@ pub(crate) fn send(
     send_flagged(fd, bufs, record_type, flags(wait))
 }
 
+#[inline(always)]
 fn send_flagged(
     fd: BorrowedFd<'_>,
     bufs: &[IoSlice<'_>],
     record_type: Option<u8>,
     flags: libc::c_int,
 ) -> io::Result<usize> {
-    let mut control = Control([0; CONTROL_LEN]);
+    let mut control;
     let mut header = empty_header();
     header.msg_iov = bufs.as_ptr().cast_mut().cast();
     header.msg_iovlen = bufs.len().min(MAX_SLICES) as _;
     if let Some(record_type) = record_type {
+        control = Control([0; CONTROL_LEN]);
         put_record_type(&mut header, &mut control, record_type);
     }
     // SAFETY: an IoSlice is an iovec by its documentation, so msg_iov points to msg_iovlen of them, each
@@ -95,6 +98,7 @@ pub(crate) struct Received {
 }
 
 /// Receives into `bufs`.
+#[inline(always)]
 pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> io::Result<Received> {
     let mut control = Control([0; CONTROL_LEN]);
     let mut header = empty_header();

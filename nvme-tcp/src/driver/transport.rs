@@ -106,7 +106,9 @@ impl SendHalf {
     pub fn take_budget_alarm(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Tls(half) => matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. })),
+            Self::Tls(half) => {
+                half.has_event() && matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. }))
+            }
         }
     }
 
@@ -215,7 +217,9 @@ impl RecvHalf {
     pub fn take_budget_alarm(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Tls(half) => matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. })),
+            Self::Tls(half) => {
+                half.has_event() && matches!(half.take_event(), Some(ktls::Event::BudgetLow { .. }))
+            }
         }
     }
 }

@@ -131,14 +131,19 @@ impl Intake {
         &mut self.half
     }
 
+    /// As the half says; asked for at every receive.
+    fn opens_in_process(&self) -> bool {
+        self.ring.is_empty()
+    }
+
     /// Received bytes that are not consumed yet.
     pub fn bytes(&self) -> &[u8] {
-        if self.half.opens_in_process() { self.half.opened() } else { &self.ring[self.start..self.end] }
+        if self.opens_in_process() { self.half.opened() } else { &self.ring[self.start..self.end] }
     }
 
     /// The first `n` of [`bytes`](Self::bytes) are done with.
     pub fn consume(&mut self, n: usize) {
-        if self.half.opens_in_process() {
+        if self.opens_in_process() {
             self.half.consume(n);
         } else {
             self.start += n.min(self.end - self.start);
@@ -179,7 +184,7 @@ impl Intake {
     /// where there is one, what follows into the ring.
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
-        if self.half.opens_in_process() {
+        if self.opens_in_process() {
             let filled = patiently(&mut self.half, self.busy_poll, wait, |half, wait| {
                 Ok(half.fill(wait)?.then_some(()))
             })?;
@@ -213,7 +218,7 @@ impl Intake {
         left: usize,
         wait: Wait,
     ) -> Result<Received, TransportError> {
-        if self.half.opens_in_process() || places.is_empty() {
+        if self.opens_in_process() || places.is_empty() {
             return self.receive(None, wait);
         }
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");

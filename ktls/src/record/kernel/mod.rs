@@ -37,13 +37,29 @@ struct Key {
     meter: Meter,
     /// Records that may have gone since `meter` was last right: never fewer than did.
     since: u64,
+    /// How many of those change nothing: until then there is nothing to ask and nothing to refuse.
+    free: u64,
 }
 
 impl Key {
     fn install(fd: BorrowedFd<'_>, direction: Flow, key: DirectionKey, mut meter: Meter) -> io::Result<Self> {
         sys::tls::install_key(fd, direction, &key)?;
         meter.set(key.sequence());
-        Ok(Self { direction, key, meter, since: 0 })
+        let mut key = Self { direction, key, meter, since: 0, free: 0 };
+        key.counted();
+        Ok(key)
+    }
+
+    /// `meter` is right.
+    fn counted(&mut self) {
+        self.since = 0;
+        self.free = self.meter.next_mark().saturating_sub(self.meter.budget().used);
+    }
+
+    /// Whether `records` more come to no mark.
+    #[inline]
+    fn is_far(&self, records: u64) -> bool {
+        self.since.saturating_add(records) < self.free
     }
 
     /// Notes that a call dealt with at most `records`.
@@ -54,11 +70,10 @@ impl Key {
     /// Asks the kernel for the count where it may have come to a mark, and refuses at the limit; else
     /// gives the number of records that are left.
     fn check(&mut self, fd: BorrowedFd<'_>) -> Result<u64, Error> {
-        let used = self.meter.budget().used;
-        if self.since > 0 && used.saturating_add(self.since) >= self.meter.next_mark() {
+        if self.since > 0 && !self.is_far(0) {
             let used = sys::tls::record_sequence(fd, self.direction, self.key.cipher())?;
             self.meter.set(used);
-            self.since = 0;
+            self.counted();
         }
         self.meter.check()?;
         let budget = self.meter.budget();
@@ -74,7 +89,7 @@ impl Key {
         self.meter.reset();
         self.meter.set(next.sequence());
         self.key = next;
-        self.since = 0;
+        self.counted();
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::record::budget::Meter;
 use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 use crate::socket::Wait;
 use crate::sys;
+use crate::sys::msg::Received;
 
 /// What one call to the kernel gave.
 pub(crate) enum Got {
@@ -24,6 +25,9 @@ pub(crate) enum Got {
     /// The peer's FIN.
     End,
 }
+
+/// What nearly every call brings.
+const DATA: u8 = ContentType::ApplicationData.to_byte();
 
 /// A direction whose records the kernel opens.
 pub(crate) struct Receiver {
@@ -83,6 +87,7 @@ impl Receiver {
         Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0, limit })
     }
 
+    #[inline]
     pub(crate) fn meter(&self) -> &Meter {
         &self.key.meter
     }
@@ -115,7 +120,30 @@ impl Receiver {
     }
 
     /// Receives application data into `bufs`, or a control record.
+    #[inline(always)]
     pub(crate) fn receive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        wait: Wait,
+    ) -> Result<Got, Error> {
+        if self.key.is_far(0) && self.unfinished.is_none() && self.limit.is_none() {
+            let got = sys::msg::receive(fd, bufs, wait);
+            if let Ok(Received { len: len @ 1.., record_type: Some(DATA), cut: false, .. }) = got {
+                self.note(len);
+                self.idle = 0;
+                return Ok(Got::Data(len));
+            }
+            if let Some(got) = self.take(fd, got, bufs)? {
+                return Ok(got);
+            }
+        }
+        self.receive_counted(fd, bufs, wait)
+    }
+
+    /// The same where the next record may come to a mark, be too long, or be the rest of one.
+    #[cold]
+    fn receive_counted(
         &mut self,
         fd: BorrowedFd<'_>,
         bufs: &mut [IoSliceMut<'_>],
@@ -138,44 +166,61 @@ impl Receiver {
                     sys::msg::receive(fd, &mut [part], wait)
                 }
             };
-            let got = got.map_err(|error| self.explain(error))?;
-            // Each byte may have been a record, and empty ones leave no trace but the call itself.
-            self.key.note(got.len as u64 + u64::from(MAX_IDLE_RECORDS));
-            if got.cut {
-                return Err(BadRecord::Cut.into());
-            }
-            let Some(byte) = got.record_type else {
-                return if got.len == 0 { Ok(Got::End) } else { Err(BadRecord::Cut.into()) };
-            };
-            match ContentType::from_byte(byte) {
-                Some(ContentType::ApplicationData) if got.len > 0 => {
-                    self.idle = 0;
-                    if let Some(limit) = &mut self.limit {
-                        let cipher = self.key.key.cipher();
-                        limit.take(got.len, sys::tls::record_sequence(fd, Flow::Receive, cipher)?)?;
-                    }
-                    return Ok(Got::Data(got.len));
-                }
-                Some(ContentType::ApplicationData) => self.idle(1)?,
-                Some(content_type) if got.len == 0 => return Err(BadRecord::Empty { content_type }.into()),
-                Some(content_type) => {
-                    self.idle(1)?;
-                    self.control.clear();
-                    let mut left = got.len;
-                    for buf in bufs.iter() {
-                        let part = buf.get(..left.min(buf.len())).unwrap_or_default();
-                        self.control.extend_from_slice(part);
-                        left -= part.len();
-                    }
-                    self.unfinished = Some(content_type);
-                    if got.end_of_record {
-                        self.unfinished = None;
-                        return Ok(Got::Control(content_type));
-                    }
-                }
-                None => return Err(BadRecord::InnerType { got: byte }.into()),
+            if let Some(got) = self.take(fd, got, bufs)? {
+                return Ok(got);
             }
         }
+    }
+
+    /// Notes a call that brought `len` bytes: each may have been a record, and empty ones leave no trace but the call
+    /// itself.
+    fn note(&mut self, len: usize) {
+        self.key.note(len as u64 + u64::from(MAX_IDLE_RECORDS));
+    }
+
+    /// Deals with what a call has brought; `None` where that is neither data nor a whole control record.
+    fn take(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        got: io::Result<Received>,
+        bufs: &[IoSliceMut<'_>],
+    ) -> Result<Option<Got>, Error> {
+        let got = got.map_err(|error| self.explain(error))?;
+        self.note(got.len);
+        if got.cut {
+            return Err(BadRecord::Cut.into());
+        }
+        let Some(byte) = got.record_type else {
+            return if got.len == 0 { Ok(Some(Got::End)) } else { Err(BadRecord::Cut.into()) };
+        };
+        match ContentType::from_byte(byte) {
+            Some(ContentType::ApplicationData) if got.len > 0 => {
+                self.idle = 0;
+                if let Some(limit) = &mut self.limit {
+                    let cipher = self.key.key.cipher();
+                    limit.take(got.len, sys::tls::record_sequence(fd, Flow::Receive, cipher)?)?;
+                }
+                return Ok(Some(Got::Data(got.len)));
+            }
+            Some(ContentType::ApplicationData) => self.idle(1)?,
+            Some(content_type) if got.len == 0 => return Err(BadRecord::Empty { content_type }.into()),
+            Some(content_type) => {
+                self.idle(1)?;
+                self.control.clear();
+                let mut left = got.len;
+                for buf in bufs {
+                    let part = buf.get(..left.min(buf.len())).unwrap_or_default();
+                    self.control.extend_from_slice(part);
+                    left -= part.len();
+                }
+                if got.end_of_record {
+                    return Ok(Some(Got::Control(content_type)));
+                }
+                self.unfinished = Some(content_type);
+            }
+            None => return Err(BadRecord::InnerType { got: byte }.into()),
+        }
+        Ok(None)
     }
 
     /// Moves application data into a pipe without a copy. `None` where something else is next, for which
