@@ -64,8 +64,10 @@ pub enum Frame<'a> {
 enum State {
     /// The PDU before is whole; its header stays in the buffer to be quoted until more bytes are asked for.
     Between,
-    /// `need` bytes of header and digest make the next step.
-    Header { need: usize },
+    /// The common header comes.
+    Common,
+    /// The common header is checked; `need` bytes are the whole header with its digest.
+    Header { kind: PduType, need: usize },
     /// Padding, then data, then perhaps a digest.
     Data { pad: u32, left: u32, digest: bool },
     /// A data digest, of which some bytes have come.
@@ -140,18 +142,22 @@ impl Framer {
             match self.state {
                 State::Between => {
                     self.have = 0;
-                    self.state = State::Header { need: COMMON_HEADER_LEN };
+                    self.state = State::Common;
                 }
-                State::Header { need } => {
+                State::Common => {
+                    if !self.collect(COMMON_HEADER_LEN, input) {
+                        return Ok(None);
+                    }
+                    let checked = self.check_common(&self.common());
+                    let kind = checked.inspect_err(|_| self.state = State::Dead)?;
+                    let need = usize::from(kind.header_len()) + self.digest_len(kind);
+                    self.state = State::Header { kind, need };
+                }
+                State::Header { kind, need } => {
                     if !self.collect(need, input) {
                         return Ok(None);
                     }
-                    let whole = self.whole_header_len()?;
-                    if self.have < whole {
-                        self.state = State::Header { need: whole };
-                    } else {
-                        return self.header().map(Some);
-                    }
+                    return self.header(kind).map(Some);
                 }
                 State::Data { pad, left, digest } if pad > 0 => {
                     let n = pad.min(u32::try_from(input.len()).unwrap_or(u32::MAX));
@@ -200,16 +206,6 @@ impl Framer {
         // The buffer is longer than a common header.
         CommonHeader::read_from_prefix(&self.buffer)
             .map_or(CommonHeader::bare(PduType::IcReq), |(head, _)| head)
-    }
-
-    /// Checks the common header and says how long header and digest are.
-    fn whole_header_len(&mut self) -> Result<usize, Violation> {
-        let common = self.common();
-        let checked = self.check_common(&common);
-        if checked.is_err() {
-            self.state = State::Dead;
-        }
-        checked.map(|kind| usize::from(kind.header_len()) + self.digest_len(kind))
     }
 
     fn digest_len(&self, kind: PduType) -> usize {
@@ -282,8 +278,8 @@ impl Framer {
     }
 
     /// The header is whole: checks its digest and says what it is.
-    fn header(&mut self) -> Result<Frame<'static>, Violation> {
-        let frame = self.parse();
+    fn header(&mut self, kind: PduType) -> Result<Frame<'static>, Violation> {
+        let frame = self.parse(kind);
         match &frame {
             Ok(Frame::Header { data, digest, pdu }) => {
                 self.initialized = true;
@@ -302,9 +298,8 @@ impl Framer {
         frame
     }
 
-    fn parse(&self) -> Result<Frame<'static>, Violation> {
+    fn parse(&self, kind: PduType) -> Result<Frame<'static>, Violation> {
         let common = self.common();
-        let kind = self.check_common(&common)?;
         let hlen = usize::from(kind.header_len());
         let (head, rest) = self.buffer.split_at(hlen);
         if self.digest_len(kind) > 0 {
