@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 use super::nvme_tcp_queue;
-use crate::call::{Outcome, call, get_mut, guard};
+use crate::call::{call, get_mut, guard};
 use crate::error::{self, Failure, blame_code, scope_code};
 use crate::text::check;
 
@@ -59,17 +59,17 @@ impl nvme_tcp_completion {
 pub extern "C" fn nvme_tcp_queue_notify(queue: Option<&mut nvme_tcp_queue>) -> c_int {
     call(|| {
         let queue = get_mut(queue)?;
-        progress(queue, Duration::ZERO)
+        Ok(progress(queue, Duration::ZERO)?)
     })
 }
 
+// The library's own error as far as it goes: a failure is made of it where somebody hears of it.
 #[inline]
-fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> Outcome<()> {
+fn progress(queue: &mut nvme_tcp_queue, wait: Duration) -> nvme_tcp::Result<()> {
     let before = queue.done.len();
     let result = queue.queue.poll(&mut queue.done, wait);
     queue.pending = queue.pending.saturating_sub(queue.done.len() - before);
-    result?;
-    Ok(())
+    result.map(drop)
 }
 
 /// Fetches completions: at least `min` and at most `max` of them into the list, whose elements have
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
 
 /// Sends and receives once, then until there are `least` completions.
 #[inline]
-fn gather(queue: &mut nvme_tcp_queue, least: usize, timeout: c_int) -> Outcome<()> {
+fn gather(queue: &mut nvme_tcp_queue, least: usize, timeout: c_int) -> nvme_tcp::Result<()> {
     let missing = |queue: &nvme_tcp_queue| queue.ready() < least && queue.pending > 0;
     if timeout == 0 || !missing(queue) {
         return progress(queue, Duration::ZERO);

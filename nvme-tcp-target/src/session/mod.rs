@@ -233,7 +233,7 @@ impl Session {
     }
 
     /// What to send, in order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.connection.segments()
     }
 

@@ -160,7 +160,7 @@ impl Engine {
         let loans = &self.loans;
         let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
         self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
-        let (pieces, count) = gather(self.connection.segments(), bytes);
+        let (pieces, count) = gather::<MAX_SEGMENTS>(self.connection.segments(), bytes);
         if count == MAX_SEGMENTS {
             // There may be more, which nobody should wait before.
             return Ok(None);

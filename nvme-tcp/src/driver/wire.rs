@@ -12,6 +12,8 @@ use crate::proto::{Payload, Segment};
 
 /// The most pieces that one system call gathers.
 pub(crate) const MAX_SEGMENTS: usize = 64;
+/// Less than this is nearly always all there is, and the room for more takes longer to make than to fill.
+const FEW_SEGMENTS: usize = 5;
 /// The receive ring: what does not go into place at once.
 const RING_LEN: usize = 128 * 1024;
 /// How much is received past data that goes into place: the headers behind it, hardly their data.
@@ -52,21 +54,25 @@ impl Outlet {
     /// of it lies in one piece. Says how many bytes went, `None` where none could go now.
     pub fn send<'a>(
         &mut self,
-        segments: impl Iterator<Item = Segment<'a>>,
+        segments: impl Iterator<Item = Segment<'a>> + Clone,
         resolve: impl Fn(Payload) -> &'a [u8],
         wait: Wait,
     ) -> Result<Option<usize>, TransportError> {
-        let (pieces, count) = gather(segments, resolve);
+        let (pieces, count) = gather::<FEW_SEGMENTS>(segments.clone(), &resolve);
+        if count < FEW_SEGMENTS {
+            return self.half.send(&pieces[..count], wait);
+        }
+        let (pieces, count) = gather::<MAX_SEGMENTS>(segments, resolve);
         self.half.send(&pieces[..count], wait)
     }
 }
 
-/// The first of `segments` where they lie, as many as one call takes, and how many pieces that are.
-pub(crate) fn gather<'a>(
+/// The first of `segments` where they lie, as many as `N` has room for, and how many pieces that are.
+pub(crate) fn gather<'a, const N: usize>(
     segments: impl Iterator<Item = Segment<'a>>,
     resolve: impl Fn(Payload) -> &'a [u8],
-) -> ([IoSlice<'a>; MAX_SEGMENTS], usize) {
-    let mut pieces = [IoSlice::new(&[]); MAX_SEGMENTS];
+) -> ([IoSlice<'a>; N], usize) {
+    let mut pieces = [IoSlice::new(&[]); N];
     let mut count = 0;
     let mut gather = |bytes: &'a [u8]| {
         let room = pieces.get_mut(count)?;

@@ -137,7 +137,12 @@ impl Framer {
     }
 
     /// Takes bytes off the front of `input` until a frame is whole. `None` asks for more input.
+    #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Violation> {
+        if input.is_empty() { Ok(None) } else { self.take(input) }
+    }
+
+    fn take<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Violation> {
         loop {
             match self.state {
                 State::Between => {
@@ -279,13 +284,14 @@ impl Framer {
 
     /// The header is whole: checks its digest and says what it is.
     fn header(&mut self, kind: PduType) -> Result<Frame<'static>, Violation> {
-        let frame = self.parse(kind);
+        let common = self.common();
+        let frame = self.parse(kind, &common);
         match &frame {
             Ok(Frame::Header { data, digest, pdu }) => {
                 self.initialized = true;
                 let pad = match pdu {
                     Pdu::TermReq(_) => 0,
-                    _ => u32::from(self.common().pdo).saturating_sub(self.have as u32),
+                    _ => u32::from(common.pdo).saturating_sub(self.have as u32),
                 };
                 self.state = match *data {
                     0 => State::Between,
@@ -298,8 +304,7 @@ impl Framer {
         frame
     }
 
-    fn parse(&self, kind: PduType) -> Result<Frame<'static>, Violation> {
-        let common = self.common();
+    fn parse(&self, kind: PduType, common: &CommonHeader) -> Result<Frame<'static>, Violation> {
         let hlen = usize::from(kind.header_len());
         let (head, rest) = self.buffer.split_at(hlen);
         if self.digest_len(kind) > 0 {

@@ -124,7 +124,7 @@ impl Transmit {
     }
 
     /// What to send, in order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         let mut at = self.start;
         let mut skip = self.front_sent;
         self.items.iter().map(move |item| {

@@ -197,7 +197,7 @@ impl Connection {
     }
 
     /// What to send, in order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.transmit.segments()
     }
 

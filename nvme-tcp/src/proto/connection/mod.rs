@@ -216,7 +216,7 @@ impl Connection {
     }
 
     /// What to send, in order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.transmit.segments()
     }
 
@@ -245,7 +245,12 @@ impl Connection {
     }
 
     /// The next thing that happened, without new bytes.
+    #[inline]
     pub fn next_event(&mut self) -> Option<Event<'static>> {
+        if self.events.is_empty() && self.answered.is_empty() { None } else { self.find_event() }
+    }
+
+    fn find_event(&mut self) -> Option<Event<'static>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -335,7 +340,7 @@ impl Connection {
                     self.digest_received(digest);
                     Ok(())
                 }
-                Ok(Some(Frame::Header { pdu, data, digest })) => self.header(pdu, data, digest),
+                Ok(Some(Frame::Header { pdu, data, digest })) => self.header(&pdu, data, digest),
                 Err(violation) => Err(violation),
             };
             handled.inspect_err(|violation| self.terminate(violation))?;

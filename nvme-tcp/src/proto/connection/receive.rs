@@ -11,12 +11,12 @@ use crate::spec::pdu::{
 };
 
 impl Connection {
-    pub(super) fn header(&mut self, pdu: Pdu, data: u32, digest: bool) -> Result<(), Violation> {
+    pub(super) fn header(&mut self, pdu: &Pdu, data: u32, digest: bool) -> Result<(), Violation> {
         match pdu {
-            Pdu::IcResp(response) => self.initialize(&response),
+            Pdu::IcResp(response) => self.initialize(response),
             Pdu::CapsuleResp(capsule) => self.response(capsule.cqe),
-            Pdu::C2hData(header) => self.data_header(&header, data, digest),
-            Pdu::R2t(r2t) => self.ready_to_transfer(&r2t),
+            Pdu::C2hData(header) => self.data_header(header, data, digest),
+            Pdu::R2t(r2t) => self.ready_to_transfer(r2t),
             Pdu::TermReq(term) => {
                 self.state = State::Over;
                 self.events.push_back(Event::Terminated(term.fes.get(), term.fei.get()));
