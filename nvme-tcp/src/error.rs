@@ -54,6 +54,22 @@ impl TriedIdentities {
 }
 
 /// How far an error reaches.
+///
+/// ```no_run
+/// use nvme_tcp::{Options, Scope, host::HostIdentity};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+/// let namespace = options.connect()?.namespace(1)?;
+/// match namespace.read_at(&mut [0; 4096], 0) {
+///     // Another block may be read well.
+///     Err(error) if error.scope() == Scope::Command => println!("{error}"),
+///     Err(error) => println!("{error}\n{}", error.hint().unwrap_or_default()),
+///     Ok(()) => {}
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// One command; the rest goes on.

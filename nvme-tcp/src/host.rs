@@ -12,6 +12,15 @@ use crate::nqn::{self, NqnError, UUID_NQN_PREFIX};
 
 /// What a host presents in its Connect commands. Targets tie reservations and access lists to it, and
 /// refuse one NQN with two identifiers.
+///
+/// ```
+/// use nvme_tcp::host::HostIdentity;
+///
+/// // As the command line of a program says; what it does not say is taken from this machine.
+/// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:store-7"), None)?;
+/// println!("{}: {}", host.nqn, host.source);
+/// # Ok::<(), nvme_tcp::host::HostError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostIdentity {
     /// The host NQN.

@@ -14,6 +14,21 @@ use crate::psk::{ConfiguredKey, Policy};
 use crate::trace::Dump;
 
 /// Whether the connections are TLS. Nothing falls back to plain text.
+///
+/// ```no_run
+/// use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, Policy};
+/// use nvme_tcp::{Options, Security, host::HostIdentity};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Two keys, while the old one is being replaced; version-1 identities only.
+/// let keys = ["new.key", "old.key"].map(ConfiguredKey::from_file).into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let policy = Policy::default().only_version(IdentityVersion::V1);
+/// let controller = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?)
+///     .security(Security::Tls { keys: keys.into(), policy })
+///     .connect()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Security {
     /// Plain NVMe/TCP.

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use load::{LANE, soak, under_load, wait_until};
 use nvme_tcp::events::{Event, Replacement};
 use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy, TlsPsk, derive};
+use nvme_tcp::spec::pdu::PduType;
 use nvme_tcp::{ErrorKind, KeySource, Options, Security};
-use nvme_tcp_target::{KeyRing, Listener, Namespace, Subsystem, Target};
-use system_tests::{DEADLINE, HOST_NQN, SUBSYSTEM_NQN, host, key, options};
+use nvme_tcp_target::{Fault, FaultPlan, KeyRing, Listener, Namespace, Subsystem, Target};
+use system_tests::{DEADLINE, HOST_NQN, SUBSYSTEM_NQN, faulty, host, key, options};
 
 /// A target that takes the keys of this ring.
 fn serve(ring: &KeyRing) -> Target {
@@ -203,4 +204,24 @@ fn a_budget_of_2000_records_is_never_used_up() {
         })
         .collect();
     assert_eq!(why.into_iter().collect::<Vec<_>>(), ["RecordBudget"]);
+}
+
+#[test]
+fn commands_wait_where_a_budget_is_nearly_spent_before_the_next_association_is_up() {
+    let (key, plan) = (key(), FaultPlan::new());
+    let served = faulty(Namespace::ram(4 * LANE), Some(key.clone()), &plan);
+    let budget = ktls::Options::new().record_limit(2000).record_alarm(1000);
+    let options = options(served.address(), Some(&key)).tls_options(budget).io_queues(1);
+    let controller = options.connect().unwrap();
+    let events = controller.events().unwrap();
+    // Many times what the rest of the budget lasts.
+    plan.any(PduType::IcResp, 1, Fault::Delay(Duration::from_secs(2)));
+    let namespace = controller.namespace(1).unwrap();
+    under_load(&namespace, 3, 16_384, || {
+        wait_until("no new association", || controller.info().generation >= 3);
+    });
+    controller.shutdown();
+    for event in std::iter::from_fn(|| events.recv()) {
+        assert!(!matches!(event, Event::AssociationLost { .. }), "{event:?}");
+    }
 }

@@ -20,6 +20,19 @@ pub struct Budget {
     pub limit: u64,
 }
 
+impl Budget {
+    /// Records at which three quarters of what lies between alarm and limit are used.
+    fn last_quarter(&self) -> u64 {
+        self.limit - self.limit.saturating_sub(self.alarm) / 4
+    }
+
+    /// Whether three quarters of what lies between [`alarm`](Self::alarm) and [`limit`](Self::limit) are used: time to
+    /// begin nothing more under this key.
+    pub fn is_nearly_spent(&self) -> bool {
+        self.used >= self.last_quarter()
+    }
+}
+
 /// Counts the records of one key against its budget.
 #[derive(Debug)]
 pub struct Meter {
@@ -81,9 +94,13 @@ impl Meter {
         self.raised = false;
     }
 
-    /// The next count that means something: the alarm, and after it the limit.
+    /// The next count that means something: the alarm, after it the last quarter before the limit, and then that.
     pub(crate) fn next_mark(&self) -> u64 {
-        if self.raised { self.budget.limit } else { self.budget.alarm }
+        match self.budget {
+            Budget { alarm, .. } if !self.raised => alarm,
+            budget if !budget.is_nearly_spent() => budget.last_quarter(),
+            Budget { limit, .. } => limit,
+        }
     }
 }
 
@@ -108,6 +125,25 @@ mod tests {
         assert!(meter.check().is_ok());
         meter.set(4);
         assert!(meter.take_event().is_some());
+    }
+
+    #[test]
+    fn the_last_quarter_between_alarm_and_limit_is_told() {
+        let mut meter = Meter::new(Flow::Send, 1000, 2000);
+        for (used, next, nearly_spent) in [
+            (0, 1000, false),
+            (1000, 1750, false),
+            (1749, 1750, false),
+            (1750, 2000, true),
+            (2000, 2000, true),
+        ] {
+            meter.set(used);
+            assert_eq!((meter.next_mark(), meter.budget().is_nearly_spent()), (next, nearly_spent), "{used}");
+        }
+        // Without anything between them it is the limit itself.
+        let mut meter = Meter::new(Flow::Send, 5, 5);
+        meter.set(4);
+        assert!(!meter.budget().is_nearly_spent());
     }
 
     #[test]

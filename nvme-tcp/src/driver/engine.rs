@@ -45,6 +45,10 @@ pub(crate) struct Engine {
     blocked: bool,
     /// Rung when a key's record budget runs low, and for what the housekeeper must see.
     bell: Arc<Bell>,
+    /// One of the keys has come close to its record limit.
+    low: bool,
+    /// So close that the next association has to begin what comes next.
+    nearly_spent: bool,
 }
 
 impl Engine {
@@ -52,7 +56,23 @@ impl Engine {
         let mut loans = Vec::new();
         loans.resize_with(depth as usize, Loan::default);
         let finished = Vec::with_capacity(depth as usize);
-        Self { connection, loans, outlet, negotiated: None, finished, blocked: false, bell }
+        Self {
+            connection,
+            loans,
+            outlet,
+            negotiated: None,
+            finished,
+            blocked: false,
+            bell,
+            low: false,
+            nearly_spent: false,
+        }
+    }
+
+    /// Whether a key of this connection is so close to its record limit that no command is to begin here any more: what
+    /// is left is for those that are outstanding.
+    pub(crate) fn is_nearly_spent(&self) -> bool {
+        self.nearly_spent
     }
 
     /// What ICReq and ICResp agreed, once they have.
@@ -186,8 +206,16 @@ impl Engine {
     /// Tells the housekeeper when the key that seals has come close to its limit.
     fn heed_budget(&mut self) {
         if self.outlet.half_mut().take_budget_alarm() {
-            self.bell.ring(|calls| calls.budget_low = true);
+            self.budget_is_low();
         }
+        if self.low {
+            self.nearly_spent |= self.outlet.half().is_nearly_spent();
+        }
+    }
+
+    fn budget_is_low(&mut self) {
+        self.low = true;
+        self.bell.ring(|calls| calls.budget_low = true);
     }
 
     /// Where the next bytes may be received in place, if that pays.
@@ -226,7 +254,10 @@ impl Engine {
             self.connection.advance(n);
         }
         if intake.half_mut().take_budget_alarm() {
-            self.bell.ring(|calls| calls.budget_low = true);
+            self.budget_is_low();
+        }
+        if self.low {
+            self.nearly_spent |= intake.half().is_nearly_spent();
         }
         loop {
             let mut input = intake.bytes();

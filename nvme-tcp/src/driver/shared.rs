@@ -172,7 +172,7 @@ impl SharedQueue {
         mut done: impl FnMut(&Cqe, Option<DataFault>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let done = |_, outcome: Outcome| outcome.and_then(|(cqe, fault)| done(&cqe, fault));
-        self.run(requests, || true, done).1
+        self.drive(requests, None::<fn() -> bool>, self.timeout, done).1
     }
 
     /// Runs one request that has `limit` to complete, instead of the queue's own time.
@@ -182,13 +182,14 @@ impl SharedQueue {
             answer = Some(outcome?);
             Ok(())
         };
-        self.drive([request], || true, limit, done).1?;
+        self.drive([request], None::<fn() -> bool>, limit, done).1?;
         answer.ok_or_else(|| Error::invalid("a command was not begun"))
     }
 
     /// Runs `requests` with as many of them outstanding as the queue has room for, and gives what became of
     /// each to `done`, with its number. No more are begun after the first error, `done`'s or the queue's, and
-    /// when `stay` says no. All that were begun are waited for, so no memory is in use any more on return. How
+    /// when `stay` says no; none while a key of the queue's is nearly spent, for as long as a command may take, since
+    /// `stay` will soon say so. All that were begun are waited for, so no memory is in use any more on return. How
     /// many were begun, and the first error.
     pub(crate) fn run<'b>(
         &self,
@@ -196,18 +197,21 @@ impl SharedQueue {
         stay: impl Fn() -> bool,
         done: impl FnMut(usize, Outcome) -> Result<(), Error>,
     ) -> (usize, Result<(), Error>) {
-        self.drive(requests, stay, self.timeout, done)
+        self.drive(requests, Some(stay), self.timeout, done)
     }
 
     fn drive<'b>(
         &self,
         requests: impl IntoIterator<Item = Request<'b>>,
-        stay: impl Fn() -> bool,
+        stay: Option<impl Fn() -> bool>,
         limit: Duration,
         mut done: impl FnMut(usize, Outcome) -> Result<(), Error>,
     ) -> (usize, Result<(), Error>) {
         let mut requests = requests.into_iter().peekable();
         let mut failed = None;
+        let mut held_until = None;
+        let may_leave = stay.is_some();
+        let stay = || stay.as_ref().is_none_or(|stay| stay());
         // Before `state`, so that on unwinding the lock is free when this is dropped.
         let guard = CallGuard { queue: self, call: self.lock().begin_call() };
         let call = guard.call;
@@ -218,7 +222,11 @@ impl SharedQueue {
                     failed = Some(error.clone());
                 }
             }
-            while failed.is_none() && state.room_for(call) > 0 && stay() {
+            let held = may_leave && state.engine.is_nearly_spent() && {
+                let now = Instant::now();
+                now < *held_until.get_or_insert(now + limit)
+            };
+            while failed.is_none() && !held && state.room_for(call) > 0 && stay() {
                 let Some(request) = requests.next() else { break };
                 if let Err(error) = state.submit(call, request, limit) {
                     failed = Some(error);
@@ -232,7 +240,7 @@ impl SharedQueue {
             if finished && state.calls[call].outstanding == 0 {
                 break;
             }
-            if state.calls[call].results.is_empty() && (finished || state.room_for(call) == 0) {
+            if state.calls[call].results.is_empty() && (finished || held || state.room_for(call) == 0) {
                 state = self.wait(state, call, flushed);
             }
         }

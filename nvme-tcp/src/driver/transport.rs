@@ -112,6 +112,11 @@ impl SendHalf {
         }
     }
 
+    /// Whether that key is so close to its limit that no new command is to begin under it.
+    pub fn is_nearly_spent(&self) -> bool {
+        matches!(self, Self::Tls(half) if half.budget().is_nearly_spent())
+    }
+
     /// Gives buffers back that hold nothing; the next call that needs one makes it again.
     pub fn release(&mut self) {
         if let Self::Tls(half) = self {
@@ -189,6 +194,11 @@ impl RecvHalf {
                 bytes => Ok(bytes.is_some()),
             },
         }
+    }
+
+    /// Whether that key is so close to its limit that no new command is to begin under it.
+    pub fn is_nearly_spent(&self) -> bool {
+        matches!(self, Self::Tls(half) if half.budget().is_nearly_spent())
     }
 
     /// Gives buffers back that hold nothing; the next call that needs one makes it again.

@@ -7,6 +7,18 @@ use crate::spec::completion::Status;
 
 /// When to bring a lost association up again, and what becomes of the commands meanwhile. The defaults follow the
 /// Linux host driver (`drivers/nvme/host/fabrics.h`), but for the first attempts, which come sooner.
+///
+/// ```
+/// use std::time::Duration;
+/// use nvme_tcp::{Recovery, UnknownWrites};
+///
+/// // Gives up after a minute, and tells of writes whose fate is not known instead of holding them until they may be
+/// // sent again.
+/// let recovery = Recovery::default()
+///     .controller_loss_timeout(Some(Duration::from_secs(60)))
+///     .fast_fail_timeout(Some(Duration::from_secs(5)))
+///     .unknown_writes(UnknownWrites::Report);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
     pub(crate) first_delay: Duration,

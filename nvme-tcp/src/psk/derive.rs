@@ -75,6 +75,16 @@ impl PskError {
 }
 
 /// What a TLS handshake needs: an identity, a key, and the hash that both belong to.
+///
+/// ```
+/// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, KeyHash, derive};
+///
+/// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+/// let (host, subsystem) = ("nqn.2024-01.io.example:store-7", "nqn.2024-01.io.example:images");
+/// let psk = derive(&key, host, subsystem, IdentityVersion::V1, Derivation::Rfc8446)?;
+/// assert!(psk.identity().starts_with("NVMe1R01 nqn.2024-01.io.example:store-7 nqn.2024-01.io.example:images "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPsk {
     pub(super) identity: String,
