@@ -106,15 +106,18 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
         if completion_size < size_of::<nvme_tcp_completion>() {
             return invalid("the size of a completion is less than sizeof(struct nvme_tcp_completion)");
         }
-        check(completions, most, "the list of completions")?;
+        // So many that are longer than memory an int does not count.
+        if completions.is_null() {
+            check(completions, most, "the list of completions")?;
+        }
         let result = gather(queue, least, timeout);
-        let count = most.min(queue.ready());
+        let ready = queue.done.get(queue.fetched..).unwrap_or_default();
+        let count = most.min(ready.len());
         if count == 0 {
             result?;
         }
         let mut to = completions.cast::<u8>();
-        let until = queue.fetched + count;
-        for completion in queue.done.get(queue.fetched..until).unwrap_or_default() {
+        for completion in ready.iter().take(count) {
             let done = match &completion.result {
                 Ok(()) => nvme_tcp_completion::success(completion.cookie),
                 Err(error) => {
@@ -127,7 +130,7 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
             unsafe { to.cast::<nvme_tcp_completion>().write_unaligned(done) };
             to = to.wrapping_add(completion_size);
         }
-        queue.fetched = until;
+        queue.fetched += count;
         queue.forget();
         Ok(count as c_int)
     })
@@ -141,10 +144,12 @@ fn gather(queue: &mut nvme_tcp_queue, least: usize, timeout: c_int) -> nvme_tcp:
         return progress(queue, Duration::ZERO);
     }
     let Ok(limit) = u64::try_from(timeout) else {
-        while missing(queue) {
+        loop {
             progress(queue, Duration::MAX)?;
+            if !missing(queue) {
+                return Ok(());
+            }
         }
-        return Ok(());
     };
     let until = Instant::now() + Duration::from_millis(limit);
     loop {
