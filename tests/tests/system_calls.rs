@@ -63,6 +63,8 @@ fn servers() -> Result<(Server, Server, KeyFile), String> {
 }
 
 const LOADS: [&str; 2] = ["read", "write"];
+/// System calls of a command in plain where hardly any are shared.
+const SHARED: f64 = 1.4;
 
 #[test]
 fn the_kernels_tls_takes_no_more_system_calls_than_plain() {
@@ -80,9 +82,10 @@ fn the_kernels_tls_takes_no_more_system_calls_than_plain() {
         };
         let gib = |of_each: f64| of_each * 8192.0;
         eprintln!("{how}: {:.0} system calls a GiB in plain, {:.0} with TLS", gib(in_plain), gib(sealed));
-        // What comes at once depends on who is faster.
+        // What comes at once depends on who is faster: alone a command takes two calls, and where the far end, which
+        // does not seal, is ahead, several share one. A call for each record would be eight more.
         assert!(
-            sealed <= in_plain * 1.1 + 0.1,
+            sealed <= in_plain.max(SHARED) * 1.1 + 0.1,
             "{how}: {sealed} system calls a command, {in_plain} in plain"
         );
     }
