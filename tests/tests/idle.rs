@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nvme_tcp::Controller;
 use nvme_tcp::psk::ConfiguredKey;
@@ -83,12 +83,15 @@ fn an_idle_connection_takes_little_memory_and_wakes_for_its_keep_alive_only() {
         drop((first, silent));
 
         let alive = controllers(&server, tls, scaled(50, 5), KEEP_ALIVE);
-        let began = [waits(this), waits(server.id())];
+        let (began, before) = (Instant::now(), [waits(this), waits(server.id())]);
         thread::sleep(REST);
-        let due = alive.len() as u64 * 4 * REST.as_secs() / KEEP_ALIVE.as_secs();
-        let rest = [waits(this) - began[0], waits(server.id()) - began[1]];
-        eprintln!("{} controllers waited {rest:?} times for {due} keep-alives", alive.len());
+        let rest = [waits(this) - before[0], waits(server.id()) - before[1]];
+        // A busy machine lets this thread sleep for longer; and a quarter may end just within.
+        let quarters = u64::try_from(began.elapsed().as_millis() / (KEEP_ALIVE / 4).as_millis()).unwrap();
+        let alive = alive.len() as u64;
+        let (due, most) = (alive * quarters, alive * (quarters + 1));
+        eprintln!("{alive} controllers waited {rest:?} times for {due} to {most} keep-alives");
         // Once to send it and once to hear the answer.
-        assert!(rest.iter().all(|waits| (due / 2..=2 * due + 20).contains(waits)), "{rest:?} for {due}");
+        assert!(rest.iter().all(|waits| (due / 2..=2 * most + 20).contains(waits)), "{rest:?} for {due}");
     }
 }

@@ -11,6 +11,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Adds another.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+    }
+
     /// Adds what the tests in one run said of themselves. `skip_lines` are those that the tests wrote into
     /// the file named by `NVME_TCP_SKIPPED`: the test harness counted them as passed.
     pub(crate) fn add_tests(&mut self, prefix: &str, report: TestReport, skip_lines: &str) {

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{QueueCompletion, Rejected};
 use crate::association::{Association, check};
+#[cfg(feature = "io-uring")]
 use crate::driver::shared::TICK;
 use crate::driver::transport::{TransportError, Wait};
 #[cfg(feature = "io-uring")]
@@ -214,8 +215,7 @@ impl Lane {
         if !waits || !self.engine.wants_write() {
             return Ok(None);
         }
-        let limit = TICK;
-        self.engine.exchange(&mut self.intake, uring, limit)
+        self.engine.exchange(&mut self.intake, uring, TICK)
     }
 
     #[cfg(not(feature = "io-uring"))]

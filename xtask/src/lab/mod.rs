@@ -22,6 +22,9 @@ const C_PROGRAMS: (&str, &str) = ("nvme-tcp-ffi", "kernel_tls");
 /// How the names of the test programs begin that are for the QEMU lab alone.
 const QEMU: &str = "qemu_";
 
+/// The step that runs the wheel's tests.
+const PYTHON: &str = "python";
+
 const BUILD_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// What tells whether a step went well.
@@ -70,7 +73,7 @@ pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     }
     match python::kernel_tests(workspace) {
         Some((folder, command)) => {
-            steps.push(Step { name: "python".to_owned(), folder, command, reading: Reading::ExitCode });
+            steps.push(Step { name: PYTHON.to_owned(), folder, command, reading: Reading::ExitCode });
         }
         None => tally.skipped.push("uml:python: the wheel is not installed: cargo xtask python".to_owned()),
     }
@@ -82,19 +85,35 @@ pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
             None
         }
     };
-    let all: Vec<&Step> = steps.iter().collect();
-    let of_ktls: Vec<&Step> = steps.iter().filter(|step| step.runs_on_newer()).collect();
-    let machines = [
-        (uml::INSTALLED, uml::Machine::installed(), all),
-        (uml::NEWER, uml::Machine::newer(workspace), of_ktls),
+    // A lane is run while the other is: each kernel has one processor. The second takes as long as the first.
+    let (of_ktls, others): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_about_ktls());
+    let on_newer = steps.iter().filter(|step| step.runs_on_newer()).collect();
+    let lanes = [
+        vec![
+            (uml::INSTALLED, uml::Machine::installed(uml::INSTALLED), of_ktls),
+            (uml::NEWER, uml::Machine::newer(workspace), on_newer),
+        ],
+        vec![(uml::SECOND, uml::Machine::installed(uml::SECOND), others)],
     ];
-    for (name, machine, steps) in machines {
-        match machine {
-            Ok(machine) => boot(workspace, &machine, &steps, runner.as_deref(), tally)?,
-            Err(why) => tally.skipped.extend(steps.iter().map(|step| format!("{name}:{}: {why}", step.name))),
+    let run = |lane: Vec<(&str, Result<uml::Machine>, Vec<&Step>)>| -> Result<Tally> {
+        let mut tally = Tally::default();
+        for (name, machine, steps) in lane {
+            match machine {
+                Ok(machine) => boot(workspace, &machine, &steps, runner.as_deref(), &mut tally)?,
+                Err(why) => {
+                    tally.skipped.extend(steps.iter().map(|step| format!("{name}:{}: {why}", step.name)));
+                }
+            }
         }
-    }
-    Ok(())
+        Ok(tally)
+    };
+    std::thread::scope(|scope| {
+        let lanes = lanes.map(|lane| scope.spawn(move || run(lane)));
+        for lane in lanes {
+            tally.add(lane.join().map_err(|_| "a lab's lane panicked")??);
+        }
+        Ok(())
+    })
 }
 
 fn boot(
@@ -126,6 +145,11 @@ fn boot(
 }
 
 impl Step {
+    /// Whether it is about the sockets, and not about what is built on them.
+    fn is_about_ktls(&self) -> bool {
+        !self.name.starts_with("system-tests.") && self.name != PYTHON
+    }
+
     /// Whether it says something new on a kernel that can change keys.
     fn runs_on_newer(&self) -> bool {
         let test = self.name.strip_prefix("linux-ktls.");

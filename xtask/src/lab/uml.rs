@@ -21,7 +21,7 @@ use crate::{Result, suite};
 /// The time for one step, counted inside.
 pub(super) const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// The time for all, from boot to power off.
-const DEADLINE: Duration = Duration::from_secs(10 * 60);
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// In the results folder: what tests wrote into the file named by `NVME_TCP_SKIPPED`.
 pub(super) const SKIPPED_FILE: &str = "skipped";
 
@@ -50,15 +50,17 @@ pub(super) struct Machine {
 
 /// The name of the kernel that is installed here.
 pub(super) const INSTALLED: &str = "uml";
+/// The same kernel once more, for the other half of the steps.
+pub(super) const SECOND: &str = "uml-second";
 /// The name of the newer one.
 pub(super) const NEWER: &str = "uml-newer";
 
 impl Machine {
     /// The kernel of the distribution's package.
-    pub(super) fn installed() -> Result<Self> {
+    pub(super) fn installed(name: &'static str) -> Result<Self> {
         let kernel =
             process::find_program("linux.uml").ok_or("no linux.uml here (package user-mode-linux)")?;
-        Ok(Self { name: INSTALLED, kernel, modules: MODULES.into() })
+        Ok(Self { name, kernel, modules: MODULES.into() })
     }
 
     /// A kernel that can change keys (Linux 6.14), from a newer suite.
