@@ -330,6 +330,21 @@ impl RecordKey {
     ) -> Result<&'a mut [u8], CryptoError> {
         Ok(self.key.open_in_place(self.nonce(nonce), aead::Aad::from(aad), data)?)
     }
+
+    /// The same where the tag stands apart from `data`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_apart<'a>(
+        &self,
+        nonce: Nonce,
+        aad: &[u8],
+        data: &'a mut [u8],
+        tag: [u8; TAG_LEN],
+    ) -> Result<&'a mut [u8], CryptoError> {
+        let (nonce, aad) = (self.nonce(nonce), aead::Aad::from(aad));
+        Ok(self.key.open_in_place_separate_tag(nonce, aad, tag.into(), data, 0..)?)
+    }
 }
 
 /// Fills `bytes` from the system's random source.

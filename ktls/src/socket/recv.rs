@@ -71,7 +71,8 @@ impl RecvHalf {
 
     /// Receives application data and gives its length: 0 only after the peer's close_notify (or for
     /// empty `bufs`). One call may bring many records. Where the kernel opens, they go straight into
-    /// `bufs`; where this process does, they are copied once.
+    /// `bufs`; where this process does, those of 4 KiB and more that find room in the first of `bufs`, and others are
+    /// copied once. What lies in `bufs` behind that length may have changed.
     ///
     /// # Errors
     /// [`Error::Io`] of the kind `WouldBlock` when there is nothing yet; [`Error::Truncated`] when the
@@ -113,16 +114,23 @@ impl RecvHalf {
             let mut at = 0;
             while at < buf.len() {
                 // Only the first byte is worth waiting, or even a system call.
-                let part = match self.data((copied == 0).then_some(wait)) {
-                    Ok([]) => return Ok(copied),
-                    Ok(part) => part,
+                let wait = (copied == 0).then_some(wait);
+                let rest = buf.get_mut(at..).unwrap_or_default();
+                let n = match self.open_data(wait, Some(&mut *rest)) {
+                    Ok(0) => {
+                        let part = self.buffered();
+                        let n = part.len().min(rest.len());
+                        rest[..n].copy_from_slice(&part[..n]);
+                        self.consume(n);
+                        n
+                    }
+                    Ok(placed) => placed,
                     Err(_) if copied > 0 => return Ok(copied),
                     Err(error) => return Err(error),
                 };
-                let rest = buf.get_mut(at..).unwrap_or_default();
-                let n = part.len().min(rest.len());
-                rest[..n].copy_from_slice(&part[..n]);
-                self.consume(n);
+                if n == 0 {
+                    return Ok(copied);
+                }
                 at += n;
                 copied += n;
             }
@@ -234,7 +242,7 @@ impl RecvHalf {
     fn data(&mut self, wait: Option<Wait>) -> Result<&[u8], Error> {
         match self.opening {
             Opening::Process(_) => {
-                self.open_data(wait)?;
+                self.open_data(wait, None)?;
             }
             Opening::Kernel(_) => {
                 if let (true, Some(wait)) = (self.buffered.is_empty(), wait) {
@@ -249,17 +257,15 @@ impl RecvHalf {
         Ok(self.buffered())
     }
 
-    /// Opens records until there is data, or none can be had. The socket's time limit is for all of it: the
-    /// system's is for each byte, and a peer that trickles a record would keep the caller for ever.
-    fn open_data(&mut self, wait: Option<Wait>) -> Result<(), Error> {
+    /// Opens records until there is data, or none can be had: in `place`, where what comes can be opened there, and
+    /// says how many bytes those are. The socket's time limit is for all of it: the system's is for each byte, and a
+    /// peer that trickles a record would keep the caller for ever.
+    fn open_data(&mut self, wait: Option<Wait>, mut place: Option<&mut [u8]>) -> Result<usize, Error> {
         let mut begun = None;
         loop {
-            let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
-            if !opener.plaintext().is_empty() {
-                return Ok(());
-            }
-            if self.closed {
-                return Ok(());
+            let Opening::Process(opener) = &mut self.opening else { return Ok(0) };
+            if self.closed || !opener.plaintext().is_empty() {
+                return Ok(0);
             }
             self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))?;
             match opener.next_record() {
@@ -268,22 +274,50 @@ impl RecvHalf {
                     self.latch(result)?;
                 }
                 Ok(None) => {
-                    let Some(wait) = wait else { return Ok(()) };
+                    let Some(wait) = wait else { return Ok(0) };
                     let waited = begun.get_or_insert_with(Instant::now).elapsed();
                     // A call that does not wait ends when there is nothing: the limit is for those that do.
                     let counts = wait == Wait::Block && waited >= PATIENCE;
                     if counts && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
                         return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
                     }
-                    let result = sys::msg::receive_plain(self.shared.fd(), opener.space(), wait);
-                    match result {
-                        Ok(0) => return self.latch(Err(Error::Truncated)),
-                        Ok(n) => opener.filled(n),
-                        Err(error) => return self.latch(Err(error.into())),
+                    let placed = self.receive_records(place.as_deref_mut(), wait);
+                    let placed = self.latch(placed)?;
+                    if placed > 0 {
+                        return Ok(placed);
                     }
                 }
                 Err(error) => return self.latch(Err(error)),
             }
+        }
+    }
+
+    /// Receives once, and opens in `place` what can be opened there; how many bytes that are.
+    fn receive_records(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<usize, Error> {
+        let Opening::Process(opener) = &mut self.opening else { return Ok(0) };
+        let fd = self.shared.fd();
+        let layout = place.and_then(|place| Some((opener.layout(place.len())?, place)));
+        // Between the parts of a handshake message no data may come, wherever it would go.
+        let Some((layout, place)) = layout.filter(|_| !self.control.is_partial()) else {
+            return match sys::msg::receive_plain(fd, opener.space(), wait)? {
+                0 => Err(Error::Truncated),
+                n => {
+                    opener.filled(n);
+                    Ok(0)
+                }
+            };
+        };
+        let placed = opener.receive_into(place, layout, |pieces| {
+            sys::msg::receive(fd, pieces, wait).map(|received| received.len)
+        })?;
+        let then = match placed.then {
+            Ok(Some(content_type)) => self.take_record(content_type),
+            Ok(None) if placed.end => Err(Error::Truncated),
+            then => then.map(drop),
+        };
+        match self.latch(then) {
+            Err(error) if placed.data == 0 => Err(error),
+            _ => Ok(placed.data),
         }
     }
 

@@ -190,15 +190,21 @@ impl Intake {
     /// where there is one, what follows into the ring.
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
+        let place = place.filter(|place| !place.is_empty());
         if self.opens_in_process() {
-            let filled = patiently(&mut self.half, self.busy_poll, wait, |half, wait| {
-                Ok(half.fill(wait)?.then_some(()))
-            })?;
-            return Ok(filled.map_or(Received::Nothing, |()| Received::Buffered));
+            return match place {
+                Some(place) => self.receive_to(&mut [IoSliceMut::new(place)], wait),
+                None => {
+                    let filled = patiently(&mut self.half, self.busy_poll, wait, |half, wait| {
+                        Ok(half.fill(wait)?.then_some(()))
+                    })?;
+                    Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
+                }
+            };
         }
         self.start = 0;
         self.end = 0;
-        let Some(place) = place.filter(|place| !place.is_empty()) else {
+        let Some(place) = place else {
             let mut ring = [IoSliceMut::new(&mut self.ring)];
             let received =
                 patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut ring, wait))?;
@@ -224,8 +230,11 @@ impl Intake {
         left: usize,
         wait: Wait,
     ) -> Result<Received, TransportError> {
-        if self.opens_in_process() || places.is_empty() {
+        if places.is_empty() {
             return self.receive(None, wait);
+        }
+        if self.opens_in_process() {
+            return self.receive_to(places, wait);
         }
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
         self.start = 0;
@@ -248,6 +257,12 @@ impl Intake {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
         }))
+    }
+
+    /// Receives into `places` alone: the record layer keeps what follows.
+    fn receive_to(&mut self, places: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Received, TransportError> {
+        let received = patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(places, wait))?;
+        Ok(received.map_or(Received::Nothing, Received::InPlace))
     }
 }
 

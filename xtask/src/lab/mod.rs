@@ -88,35 +88,46 @@ pub(crate) fn uml(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     // A lane is run while the other is: each kernel has one processor. The second takes as long as the first.
     let (of_ktls, others): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_about_ktls());
     let on_newer = steps.iter().filter(|step| step.runs_on_newer()).collect();
-    let lanes = [
-        vec![
-            (uml::INSTALLED, uml::Machine::installed(uml::INSTALLED), of_ktls),
-            (uml::NEWER, uml::Machine::newer(workspace), on_newer),
-        ],
-        vec![(uml::SECOND, uml::Machine::installed(uml::SECOND), others)],
-    ];
-    let run = |lane: Vec<(&str, Result<uml::Machine>, Vec<&Step>)>| -> Result<Tally> {
-        let mut tally = Tally::default();
-        for (name, machine, steps) in lane {
-            match machine {
-                Ok(machine) => boot(workspace, &machine, &steps, runner.as_deref(), &mut tally)?,
-                Err(why) => {
-                    tally.skipped.extend(steps.iter().map(|step| format!("{name}:{}: {why}", step.name)));
-                }
-            }
-        }
-        Ok(tally)
-    };
+    let lanes = [vec![(uml::INSTALLED, of_ktls), (uml::NEWER, on_newer)], vec![(uml::SECOND, others)]];
+    let runner = runner.as_deref();
     std::thread::scope(|scope| {
-        let lanes = lanes.map(|lane| scope.spawn(move || run(lane)));
-        for lane in lanes {
-            tally.add(lane.join().map_err(|_| "a lab's lane panicked")??);
+        let run = |lane: Vec<_>| {
+            scope.spawn(move || {
+                let mut tally = Tally::default();
+                lane.into_iter().for_each(|(name, steps)| boot(workspace, name, steps, runner, &mut tally));
+                tally
+            })
+        };
+        for lane in lanes.map(run) {
+            tally.add(lane.join().map_err(|_| "a lane of the lab panicked")?);
         }
         Ok(())
     })
 }
 
+/// Boots one kernel, if it is to be had here, and adds what its steps said.
 fn boot(
+    workspace: &Workspace,
+    name: &'static str,
+    steps: Vec<&Step>,
+    newer_programs: Option<&Path>,
+    tally: &mut Tally,
+) {
+    let machine = match name {
+        uml::NEWER => uml::Machine::newer(workspace),
+        name => uml::Machine::installed(name),
+    };
+    match machine {
+        Ok(machine) => {
+            if let Err(error) = run(workspace, &machine, &steps, newer_programs, tally) {
+                tally.failed.push(format!("{name}: {error}"));
+            }
+        }
+        Err(why) => tally.skipped.extend(steps.iter().map(|step| format!("{name}:{}: {why}", step.name))),
+    }
+}
+
+fn run(
     workspace: &Workspace,
     machine: &uml::Machine,
     steps: &[&Step],
@@ -124,13 +135,7 @@ fn boot(
     tally: &mut Tally,
 ) -> Result<()> {
     let name = machine.name;
-    let results = match machine.run(workspace, steps, newer_programs) {
-        Ok(results) => results,
-        Err(error) => {
-            tally.failed.push(format!("{name}: {error}"));
-            return Ok(());
-        }
-    };
+    let results = machine.run(workspace, steps, newer_programs)?;
     let mut report = TestReport::default();
     for step in steps {
         read_step(name, &results, step, &mut report)?;

@@ -65,7 +65,7 @@ impl Codec {
         Self::new(self.source.next(direction)?)
     }
 
-    fn is_tls13(&self) -> bool {
+    pub(super) fn is_tls13(&self) -> bool {
         self.source.cipher().version() == Version::Tls13
     }
 
@@ -170,6 +170,31 @@ impl Codec {
             None => Nonce::Sequence(sequence),
         };
         let inner = self.key.open_with(nonce, aad.as_bytes(), sealed).map_err(|_| not_authentic)?;
+        let (content_type, len) = self.content(header, inner, max)?;
+        Ok((content_type, begin..begin + len))
+    }
+
+    /// The same of TLS 1.3, where the tag stands apart: `sealed` is content and content type. Says how long the
+    /// content is.
+    pub(super) fn open_apart(
+        &self,
+        sequence: u64,
+        max: usize,
+        header: &[u8; RECORD_HEADER_LEN],
+        sealed: &mut [u8],
+        tag: [u8; TAG_LEN],
+    ) -> Result<(ContentType, usize), BadRecord> {
+        let inner = self.key.open_apart(Nonce::Sequence(sequence), header, sealed, tag);
+        self.content(header, inner.map_err(|_| BadRecord::NotAuthentic { sequence })?, max)
+    }
+
+    /// The content type of what was opened, and how long the content is, of which there may be `max` bytes.
+    fn content(
+        &self,
+        header: &[u8; RECORD_HEADER_LEN],
+        inner: &[u8],
+        max: usize,
+    ) -> Result<(ContentType, usize), BadRecord> {
         // Of TLS 1.3 the content type counts, and padding (RFC 8446, section 5.4; RFC 8449, section 4).
         let max = max + usize::from(self.is_tls13());
         if inner.len() > max {
@@ -183,6 +208,6 @@ impl Codec {
             (header[0], inner.len())
         };
         let content_type = ContentType::from_byte(got).ok_or(BadRecord::InnerType { got })?;
-        Ok((content_type, begin..begin + len))
+        Ok((content_type, len))
     }
 }

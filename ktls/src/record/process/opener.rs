@@ -1,7 +1,10 @@
 //! Records in, plaintext out.
 
+mod placed;
+
 use std::ops::Range;
 
+pub use self::placed::{Layout, Placed};
 use super::codec::Codec;
 use crate::error::Error;
 use crate::event::Flow;
@@ -15,6 +18,9 @@ use crate::record::{BadRecord, ContentType, MAX_IDLE_RECORDS};
 const BUFFER: usize = 256 * 1024;
 /// The size of the first buffer, made when the first bytes are read: a record of full size.
 const FIRST_BUFFER: usize = RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN;
+/// After records went to their place this many reads into the buffer take a record at most: data that follows may have
+/// its place as well.
+const LEAN: u8 = 2;
 
 /// Opens one direction's records in place, in a buffer of its own.
 ///
@@ -33,6 +39,10 @@ pub struct Opener {
     idle: u32,
     meter: Meter,
     max_fragment: usize,
+    /// The length of the last record's body.
+    last_body: usize,
+    /// How many more reads take a record at most.
+    lean: u8,
 }
 
 impl Opener {
@@ -61,6 +71,8 @@ impl Opener {
             idle: 0,
             meter,
             max_fragment: MAX_FRAGMENT_LEN,
+            last_body: 0,
+            lean: 0,
         }
     }
 
@@ -88,7 +100,7 @@ impl Opener {
         self.open = 0..0;
         if self.wire.end == self.buf.len() && self.buf.len() < BUFFER {
             // Not there yet, or filled by one read.
-            self.grow();
+            self.grow(if self.buf.is_empty() { FIRST_BUFFER } else { BUFFER });
         } else if self.wire.is_empty() {
             self.wire = 0..0;
         } else if self.buf.len() - self.wire.start < RECORD_HEADER_LEN + MAX_CIPHERTEXT_LEN {
@@ -96,11 +108,12 @@ impl Opener {
             self.buf.copy_within(self.wire.clone(), 0);
             self.wire = 0..self.wire.len();
         }
-        &mut self.buf[self.wire.end..]
+        let most = if self.lean > 0 { self.wire.start + FIRST_BUFFER } else { BUFFER };
+        let end = self.buf.len().min(most);
+        &mut self.buf[self.wire.end..end]
     }
 
-    fn grow(&mut self) {
-        let size = if self.buf.is_empty() { FIRST_BUFFER } else { BUFFER };
+    fn grow(&mut self, size: usize) {
         let mut grown = vec![0; size].into_boxed_slice();
         grown[..self.wire.len()].copy_from_slice(&self.buf[self.wire.clone()]);
         self.buf = grown;
@@ -121,6 +134,7 @@ impl Opener {
     /// Notes that `n` bytes were read into [`space`](Self::space).
     pub fn filled(&mut self, n: usize) {
         self.wire.end = self.buf.len().min(self.wire.end + n);
+        self.lean = self.lean.saturating_sub(1);
     }
 
     /// Whether no byte of a further record is there: only then may the connection end.
@@ -148,30 +162,34 @@ impl Opener {
         let Some((header, rest)) = wire.split_first_chunk_mut::<RECORD_HEADER_LEN>() else { return Ok(None) };
         let len = self.codec.body_len(header)?;
         let Some(body) = rest.get_mut(..len) else { return Ok(None) };
-        if self.sequence == u64::MAX {
-            // The number of the record after it would be 0 again (RFC 8446, section 5.3).
-            return Err(Error::BudgetExhausted { direction: Flow::Receive, limit: u64::MAX });
-        }
+        may_open(self.sequence)?;
         let (content_type, content) = self.codec.open(self.sequence, self.max_fragment, header, body)?;
+        self.opened(content_type, content.len())?;
+        let begin = self.wire.start + RECORD_HEADER_LEN;
+        self.open = begin + content.start..begin + content.end;
+        self.wire.start = begin + len;
+        self.last_body = len;
+        Ok(Some(content_type))
+    }
+
+    /// Notes that a record was opened.
+    fn opened(&mut self, content_type: ContentType, len: usize) -> Result<(), Error> {
         if content_type == ContentType::ApplicationData {
             // Beyond the limit only what ends or renews the key is taken: of that there is little.
             self.meter.check()?;
         }
         match content_type {
-            ContentType::ApplicationData if !content.is_empty() => self.idle = 0,
+            ContentType::ApplicationData if len > 0 => self.idle = 0,
             ContentType::ApplicationData => self.idle += 1,
-            _ if content.is_empty() => return Err(BadRecord::Empty { content_type }.into()),
+            _ if len == 0 => return Err(BadRecord::Empty { content_type }.into()),
             _ => self.idle += 1,
         }
         if self.idle > MAX_IDLE_RECORDS {
             return Err(BadRecord::TooManyIdle.into());
         }
-        let begin = self.wire.start + RECORD_HEADER_LEN;
-        self.open = begin + content.start..begin + content.end;
-        self.wire.start = begin + len;
         self.sequence += 1;
         self.meter.set(self.sequence);
-        Ok(Some(content_type))
+        Ok(())
     }
 
     /// What is left of the record that was opened last.
@@ -195,4 +213,12 @@ impl Opener {
         self.meter.set(self.sequence);
         Ok(())
     }
+}
+
+/// Refuses the last sequence number there is: that of the record after it would be 0 again (RFC 8446, section 5.3).
+fn may_open(sequence: u64) -> Result<(), Error> {
+    if sequence == u64::MAX {
+        return Err(Error::BudgetExhausted { direction: Flow::Receive, limit: u64::MAX });
+    }
+    Ok(())
 }

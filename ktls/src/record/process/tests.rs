@@ -1,5 +1,6 @@
 //! Records from hand to hand, without a socket.
 
+mod placed;
 mod tls12;
 
 use std::io::IoSlice;
