@@ -184,9 +184,9 @@ impl Generations {
         self.changed.notify_all();
     }
 
-    /// Waits until there is an association after `lost`.
-    pub(crate) fn wait_for_next(&self, lost: &Association) -> Result<()> {
-        self.wait(None, || !self.is_current(lost))
+    /// Waits until there is an association after `old`, until `until` at most.
+    pub(crate) fn wait_for_next(&self, old: &Association, until: Option<Instant>) -> Result<()> {
+        self.wait(until, || !self.is_current(old) || until.is_some_and(|until| Instant::now() >= until))
     }
 
     /// Waits until `until`, as long as commands are held.

@@ -70,9 +70,10 @@ impl fmt::Debug for Rejected {
 /// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for [`AsFd`] in
 /// the direction that [`wants`](Self::wants) says and then polls.
 ///
-/// When the controller's association is replaced, [`room`](Self::room) is zero until the commands already
-/// submitted are done; the next command then goes to a new connection. (What is submitted all the same still goes
-/// to the old one.) Ask for the descriptor again after each submission.
+/// When the controller's association is replaced, or one of the connection's keys is nearly spent and the next
+/// association not up yet, [`room`](Self::room) is zero until the commands already submitted are done; the next command
+/// then goes to a new connection. (What is submitted all the same still goes to the old one.) Ask for the descriptor
+/// again after each submission.
 ///
 /// A connection that is lost alone, while the association lives, fails what was outstanding on it; the next command
 /// goes to a new connection. The controller may still be carrying out a write that failed so, and nothing says until
@@ -113,6 +114,8 @@ impl Queue {
                 self.lane.tickets.len()
             }
             (true, _) if self.lane.dead.is_some() => 0,
+            (true, 0) if self.held_until().is_some() => self.lane.tickets.len(),
+            (true, _) if self.held_until().is_some() => 0,
             (true, _) => self.lane.engine.room(),
         }
     }
@@ -122,11 +125,23 @@ impl Queue {
         self.lane.engine.outstanding()
     }
 
-    /// Whether its connection is lost, or belongs to an association that was replaced: once nothing is outstanding, the
-    /// next command goes to another connection, and its submission waits until that is up. Who must not wait there
-    /// calls [`follow`](Self::follow) before, elsewhere.
+    /// Whether its connection is lost, belongs to an association that was replaced, or has a key that is nearly spent:
+    /// once nothing is outstanding, the next command goes to another connection, and its submission waits until that is
+    /// up. Who must not wait there calls [`follow`](Self::follow) before, elsewhere.
     pub fn is_behind(&self) -> bool {
+        self.is_left() || self.held_until().is_some()
+    }
+
+    /// Whether its connection has no future.
+    pub(crate) fn is_left(&self) -> bool {
         self.lane.dead.is_some() || self.is_stale()
+    }
+
+    /// While one of its keys is nearly spent and the next association not up: until when no command is to begin. What
+    /// is left of the key is for those that are outstanding; after that time the key goes on to its limit.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        let until = self.lane.nearly_spent_until.filter(|_| !self.is_left())?;
+        (Instant::now() < until).then_some(until)
     }
 
     /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
@@ -252,8 +267,7 @@ impl Queue {
             }
             self.lane.occupy();
         }
-        let timeout = self.generations.connector.options().timeout;
-        let submitted = self.lane.submit(name, &sqe, loan, cookie, timeout);
+        let submitted = self.lane.submit(name, &sqe, loan, cookie);
         if self.outstanding() == 0 {
             self.lane.vacate();
         }
@@ -263,12 +277,18 @@ impl Queue {
     /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another
     /// connection, where this one was lost and the association was not: waits until that is up. Each submission does so
     /// by itself. A caller that saw room just before the change is still served by the old one, which is alive until
-    /// then.
+    /// then. Where a key is nearly spent, waits for the next association, as long as a command may take.
     ///
     /// # Errors
     /// The connection did not come up, or there is no association: the next call tries again.
     pub fn follow(&mut self) -> Result<()> {
-        if self.outstanding() == 0 && self.is_behind() {
+        if self.outstanding() > 0 {
+            return Ok(());
+        }
+        if let Some(until) = self.held_until() {
+            self.generations.wait_for_next(&self.lane.association, Some(until))?;
+        }
+        if self.is_left() {
             if let (false, Some(error)) = (self.is_stale(), self.lane.association.death()) {
                 // There is no other association yet.
                 return Err(error);
@@ -311,7 +331,7 @@ impl Queue {
             if self.outstanding() == 0 {
                 return Ok(0);
             }
-            if self.lane.check_deadline(self.generations.connector.options().timeout) {
+            if self.lane.check_deadline() {
                 continue;
             }
             now = Instant::now();

@@ -16,7 +16,7 @@ use load::{LANE, soak, under_load, wait_until};
 use nvme_tcp::events::{Event, Replacement};
 use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, Policy, TlsPsk, derive};
 use nvme_tcp::spec::pdu::PduType;
-use nvme_tcp::{ErrorKind, KeySource, Options, Security};
+use nvme_tcp::{Controller, ErrorKind, KeySource, Options, Security};
 use nvme_tcp_target::{Fault, FaultPlan, KeyRing, Listener, Namespace, Subsystem, Target};
 use system_tests::{DEADLINE, HOST_NQN, SUBSYSTEM_NQN, faulty, host, key, options};
 
@@ -206,22 +206,51 @@ fn a_budget_of_2000_records_is_never_used_up() {
     assert_eq!(why.into_iter().collect::<Vec<_>>(), ["RecordBudget"]);
 }
 
-#[test]
-fn commands_wait_where_a_budget_is_nearly_spent_before_the_next_association_is_up() {
+/// A controller with a small record budget, and what makes its next connection take many times as long to come up as the
+/// rest of the budget lasts.
+fn slow_to_replace(act: impl FnOnce(&Controller, &dyn Fn())) {
     let (key, plan) = (key(), FaultPlan::new());
     let served = faulty(Namespace::ram(4 * LANE), Some(key.clone()), &plan);
     let budget = ktls::Options::new().record_limit(2000).record_alarm(1000);
-    let options = options(served.address(), Some(&key)).tls_options(budget).io_queues(1);
+    let options = options(served.address(), Some(&key)).tls_options(budget).io_queues(1).owned_queues(1);
     let controller = options.connect().unwrap();
     let events = controller.events().unwrap();
-    // Many times what the rest of the budget lasts.
-    plan.any(PduType::IcResp, 1, Fault::Delay(Duration::from_secs(2)));
-    let namespace = controller.namespace(1).unwrap();
-    under_load(&namespace, 3, 16_384, || {
-        wait_until("no new association", || controller.info().generation >= 3);
-    });
+    act(&controller, &|| plan.any(PduType::IcResp, 1, Fault::Delay(Duration::from_secs(2))));
     controller.shutdown();
     for event in std::iter::from_fn(|| events.recv()) {
         assert!(!matches!(event, Event::AssociationLost { .. }), "{event:?}");
     }
+}
+
+#[test]
+fn commands_wait_where_a_budget_is_nearly_spent_before_the_next_association_is_up() {
+    slow_to_replace(|controller, slow_down| {
+        slow_down();
+        under_load(&controller.namespace(1).unwrap(), 3, 16_384, || {
+            wait_until("no new association", || controller.info().generation >= 3);
+        });
+    });
+}
+
+#[test]
+fn an_owned_queue_has_no_room_where_its_budget_is_nearly_spent() {
+    slow_to_replace(|controller, slow_down| {
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue = controller.queue().unwrap();
+        slow_down();
+        let (mut done, mut held) = (Vec::new(), 0);
+        loop {
+            while queue.room() > 0 && queue.outstanding() < 8 {
+                queue.submit_read(&namespace, vec![0; 16_384], 0, 0).unwrap();
+            }
+            queue.poll(&mut done, DEADLINE).unwrap();
+            done.drain(..).for_each(|read| read.result.unwrap());
+            // The first association is still the only one.
+            held += usize::from(queue.is_behind() && controller.info().generation == 0);
+            if controller.info().generation >= 2 {
+                break;
+            }
+        }
+        assert!(held > 0, "it was never told to wait");
+    });
 }

@@ -276,7 +276,7 @@ pub(crate) fn admin_read(
             return Err(error);
         }
         tries += 1;
-        generations.wait_for_next(&association)?;
+        generations.wait_for_next(&association, None)?;
     }
 }
 

@@ -40,7 +40,7 @@ impl Pause {
     pub(crate) fn wait(self) -> Result<()> {
         let wait = || match &self.held {
             Held::Controller(generations) => {
-                self.lost.as_deref().map_or(Ok(()), |lost| generations.wait_for_next(lost))?;
+                self.lost.as_deref().map_or(Ok(()), |lost| generations.wait_for_next(lost, None))?;
                 self.until.map_or(Ok(()), |until| generations.wait_until(until))
             }
             Held::Paths(group) => self.until.map_or(Ok(()), |until| group.wait_until(until)),

@@ -37,7 +37,7 @@ impl Queue {
     /// An error comes with the association that it is about. Where lost ones are brought up again, one that takes no
     /// connection is lost.
     pub(crate) fn catch_up(&mut self) -> Result<(), (Arc<Association>, Error)> {
-        if self.outstanding() > 0 || !self.is_behind() {
+        if self.outstanding() > 0 || !self.is_left() {
             return Ok(());
         }
         let association = self.generations.current();
@@ -69,8 +69,7 @@ impl Queue {
     ) -> Result<(), Rejected> {
         // An association that ends before the next one begins waits for it.
         self.lane.occupy();
-        let timeout = self.generations.connector.options().timeout;
-        let submitted = self.lane.submit(name, &sqe, loan, cookie, timeout);
+        let submitted = self.lane.submit(name, &sqe, loan, cookie);
         if self.outstanding() == 0 {
             self.lane.vacate();
         }

@@ -26,6 +26,8 @@ use crate::spec::command::Sqe;
 pub(super) struct Lane {
     pub(super) association: Arc<Association>,
     qid: u16,
+    /// How long a command may take.
+    timeout: Duration,
     pub(super) engine: Engine,
     pub(super) intake: Intake,
     /// By slot, while it is in use and its caller waits for it.
@@ -35,6 +37,8 @@ pub(super) struct Lane {
     #[cfg(feature = "io-uring")]
     pub(super) uring: Option<Uring>,
     pub(super) dead: Option<Error>,
+    /// Set once a key is nearly spent: until when the next association is waited for.
+    pub(super) nearly_spent_until: Option<Instant>,
     /// Whether the association counts it among its busy ones.
     busy: bool,
     closed: bool,
@@ -58,6 +62,7 @@ impl Lane {
         Ok(Self {
             association,
             qid,
+            timeout: generations.connector.options().timeout,
             engine,
             intake,
             tickets: vec![None; depth],
@@ -65,6 +70,7 @@ impl Lane {
             #[cfg(feature = "io-uring")]
             uring: generations.connector.options().io_uring.then(Uring::new).and_then(Result::ok),
             dead: None,
+            nearly_spent_until: None,
             busy: false,
             closed: false,
         })
@@ -76,12 +82,11 @@ impl Lane {
         sqe: &Sqe,
         loan: Loan,
         cookie: u64,
-        timeout: Duration,
     ) -> Result<(), Rejected> {
         if let Some(error) = &self.dead {
             return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
         }
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = Instant::now().checked_add(self.timeout);
         let reads = matches!(loan.transfer(), Transfer::Read(_));
         match self.engine.submit(sqe, loan, deadline) {
             Ok(id) => {
@@ -136,10 +141,10 @@ impl Lane {
     }
 
     /// Fails the connection if a command is overdue; whether one is.
-    pub(super) fn check_deadline(&mut self, after: Duration) -> bool {
+    pub(super) fn check_deadline(&mut self) -> bool {
         let overdue = self.engine.connection_mut().expired(Instant::now()).is_some();
         if overdue {
-            self.fail(ErrorKind::Timeout { what: "a command", after }.into());
+            self.fail(ErrorKind::Timeout { what: "a command", after: self.timeout }.into());
         }
         overdue
     }
@@ -155,6 +160,9 @@ impl Lane {
             Some(error) => Err(error.clone()),
             None => self.pump(patience),
         };
+        if self.engine.is_nearly_spent() && self.nearly_spent_until.is_none() {
+            self.nearly_spent_until = Instant::now().checked_add(self.timeout);
+        }
         completions.append(&mut self.cancelled);
         for finished in self.engine.finished() {
             let slot = usize::from(finished.completion.command.slot());

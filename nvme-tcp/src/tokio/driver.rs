@@ -107,12 +107,16 @@ impl Driver {
                 self.seen = present;
                 self.look = true;
             }
-            let (outstanding, behind) = (queue.outstanding(), queue.is_behind());
+            let (outstanding, behind, held) = (queue.outstanding(), queue.is_left(), queue.held_until());
             let due = self.turns.front().and_then(|id| self.jobs.get(id));
             let more = match behind {
                 true => outstanding == 0 && (due.is_some() || self.look),
-                false => due.is_some_and(|active| queue.room() >= active.job.work.together()),
+                false => {
+                    held.is_none() && due.is_some_and(|active| queue.room() >= active.job.work.together())
+                }
             };
+            // Or the next association is up: `changed` tells.
+            let resumes = held.filter(|_| due.is_some() && outstanding == 0);
             let (writes, deadline) = (queue.wants().write, queue.next_deadline());
             // It is in place again before anything is awaited, or dropped.
             self.queue = Some(queue);
@@ -125,7 +129,7 @@ impl Driver {
                 continue;
             }
             let limit = Instant::now() + TICK;
-            let limit = (outstanding > 0).then(|| deadline.map_or(limit, |at| at.min(limit)));
+            let limit = (outstanding > 0).then(|| deadline.map_or(limit, |at| at.min(limit))).or(resumes);
             if let Some(at) = limit {
                 self.timer.as_mut().reset(at.into());
             }
@@ -209,7 +213,7 @@ impl Driver {
     async fn catch_up(&mut self) -> Result<(), ()> {
         let Some(queue) = &self.queue else { return Err(()) };
         let wanted = !self.turns.is_empty() || self.look;
-        if !wanted || queue.outstanding() > 0 || !queue.is_behind() {
+        if !wanted || queue.outstanding() > 0 || !queue.is_left() {
             self.look = self.look && queue.outstanding() > 0;
             return Ok(());
         }
@@ -362,7 +366,7 @@ fn on_reactor(queue: &Queue) -> Result<AsyncFd<OwnedFd>> {
 
 /// An association that is lost takes its queues with it.
 fn see_to_death(queue: &mut Queue) {
-    if queue.is_behind() && queue.outstanding() == 0 {
+    if queue.is_left() && queue.outstanding() == 0 {
         return;
     }
     if let Some(death) = queue.association().death() {

@@ -9,7 +9,7 @@ use nvme_tcp_target::{self as target, Fault, FaultPlan};
 use system_tests::{Embedded, SUBSYSTEM_NQN, faulty, host, image, key, scaled};
 use tokio::task::JoinSet;
 
-use super::{PIECE, open, run, served, under_load};
+use super::{PIECE, open, run, served, under_load, until};
 
 #[test]
 fn a_command_that_takes_too_long_ends_the_association_and_gives_its_memory_back() {
@@ -150,4 +150,26 @@ fn keys_rotate_by_call_and_by_themselves_and_an_idle_controller_follows() {
         assert!(events.next().await.is_none());
     });
     assert_eq!(served.statistics().failed_commands, 0);
+}
+
+#[test]
+fn futures_wait_where_a_budget_is_nearly_spent_before_the_next_association_is_up() {
+    let (key, plan) = (key(), FaultPlan::new());
+    let served = faulty(target::Namespace::ram(1 << 20), Some(key.clone()), &plan);
+    let budget = ktls::Options::new().record_limit(2000).record_alarm(1000);
+    let options = system_tests::options(served.address(), Some(&key)).tls_options(budget).io_queues(1);
+    run(async {
+        let (controller, namespace) = open(options).await;
+        let events = controller.events().unwrap();
+        // Many times what the rest of the budget lasts.
+        plan.any(PduType::IcResp, 1, Fault::Delay(Duration::from_secs(2)));
+        under_load(&namespace, async {
+            until("no new association", || controller.info().generation >= 2).await;
+        })
+        .await;
+        controller.shutdown().await;
+        for event in std::iter::from_fn(|| events.recv()) {
+            assert!(!matches!(event, Event::AssociationLost { .. }), "{event:?}");
+        }
+    });
 }
