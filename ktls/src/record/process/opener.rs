@@ -39,8 +39,8 @@ pub struct Opener {
     idle: u32,
     meter: Meter,
     max_fragment: usize,
-    /// The length of the last record's body.
-    last_body: usize,
+    /// The length of the last large record's body: what is expected where data is to be placed.
+    large_body: usize,
     /// How many more reads take a record at most.
     lean: u8,
 }
@@ -71,7 +71,7 @@ impl Opener {
             idle: 0,
             meter,
             max_fragment: MAX_FRAGMENT_LEN,
-            last_body: 0,
+            large_body: 0,
             lean: 0,
         }
     }
@@ -168,7 +168,9 @@ impl Opener {
         let begin = self.wire.start + RECORD_HEADER_LEN;
         self.open = begin + content.start..begin + content.end;
         self.wire.start = begin + len;
-        self.last_body = len;
+        if len >= placed::MIN_BODY {
+            self.large_body = len;
+        }
         Ok(Some(content_type))
     }
 

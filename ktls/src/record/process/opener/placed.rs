@@ -1,6 +1,6 @@
 //! Records of data that are received straight into their caller's memory, and opened there.
 //!
-//! What is to come is guessed: records as long as the last one. One receive puts their data one after the other into
+//! What is to come is guessed: records as long as the last large one. One receive puts their data one after the other into
 //! the caller's memory, what frames them elsewhere, and what follows them into the opener's own buffer:
 //!
 //! ```text
@@ -26,8 +26,8 @@ use crate::record::{BadRecord, ContentType};
 const TAIL_LEN: usize = 1 + TAG_LEN;
 /// The most records that one receive places.
 const MAX_RECORDS: usize = 14;
-/// Shorter data is not worth three pieces of a receive.
-const MIN_DATA: usize = 4096;
+/// The body of a record with 4,096 bytes of data: less is not worth three pieces of a receive.
+pub(super) const MIN_BODY: usize = 4096 + TAIL_LEN;
 /// Where in the buffer goes what follows the records: there is room before it for all of them.
 const AHEAD: usize = MAX_RECORDS * FIRST_BUFFER;
 /// Three for each record, and one for what follows.
@@ -98,9 +98,12 @@ impl Opener {
     pub fn layout(&self, room: usize) -> Option<Layout> {
         let body = match self.buf[self.wire.clone()].first_chunk() {
             Some(header) => self.codec.body_len(header).ok()?,
-            None => self.last_body,
+            None => self.large_body,
         };
-        let data = body.checked_sub(TAIL_LEN).filter(|data| *data >= MIN_DATA && self.codec.is_tls13())?;
+        if body < MIN_BODY || !self.codec.is_tls13() {
+            return None;
+        }
+        let data = body - TAIL_LEN;
         // The last one's content type has to stand somewhere, too.
         let fit = room.checked_sub(1)? / data;
         let records = fit.min(MAX_RECORDS);
@@ -134,7 +137,10 @@ impl Opener {
         let whole = layout.records.min(got / layout.on_wire());
         let (mut opened, mut odd) = (0, None);
         while let Some(frame) = frames[..whole].get(opened) {
-            if self.codec.body_len(&frame.header) != Ok(layout.data + TAIL_LEN) {
+            let body = self.codec.body_len(&frame.header);
+            if body != Ok(layout.data + TAIL_LEN) {
+                // Not to guess so again before there was another large one.
+                self.large_body = body.unwrap_or(0);
                 break;
             }
             match self.open_here(frame, &mut place[opened * layout.data..][..=layout.data]) {
