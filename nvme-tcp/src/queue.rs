@@ -105,6 +105,15 @@ impl Queue {
     }
 
     /// How many commands can be submitted now.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// for offset in (0..namespace.size()).step_by(4096).take(queue.room()) {
+    ///     queue.submit_read(namespace, vec![0; 4096], offset, offset).map_err(|rejected| rejected.error)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn room(&self) -> usize {
         match (self.generations.is_current(&self.lane.association), self.outstanding()) {
             (false, 0) => self.lane.tickets.len(),
@@ -118,6 +127,16 @@ impl Queue {
     }
 
     /// How many commands are outstanding, those that were cancelled and are not yet answered among them.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// let mut done = Vec::new();
+    /// while queue.outstanding() > 0 {
+    ///     queue.poll(&mut done, std::time::Duration::MAX)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn outstanding(&self) -> usize {
         self.lane.engine.outstanding()
     }
@@ -125,11 +144,28 @@ impl Queue {
     /// Whether its connection is lost, or belongs to an association that was replaced: once nothing is outstanding, the
     /// next command goes to another connection, and its submission waits until that is up. Who must not wait there
     /// calls [`follow`](Self::follow) before, elsewhere.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// if queue.is_behind() {
+    ///     println!("after {} more completions it goes to another connection", queue.outstanding());
+    /// }
+    /// # }
+    /// ```
     pub fn is_behind(&self) -> bool {
         self.lane.dead.is_some() || self.is_stale()
     }
 
     /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // Not taken: nothing is sent, and the memory is here again.
+    /// let submitted = queue.submit_read(namespace, vec![0; 4096], 0, 7);
+    /// let memory = submitted.err().and_then(|rejected| rejected.buffer);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Wrong offset or length, a full queue, or a lost connection.
@@ -151,6 +187,17 @@ impl Queue {
 
     /// Writes `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) to `offset`.
     ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // In flight together, and so in no order: a write that must come later is submitted later.
+    /// for cookie in 0..4 {
+    ///     let piece = vec![cookie as u8; 4096];
+    ///     queue.submit_write(namespace, piece, cookie * 4096, cookie).map_err(|rejected| rejected.error)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
     pub fn submit_write(
@@ -171,6 +218,16 @@ impl Queue {
 
     /// Flushes the namespace.
     ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // It covers what is done; writes in flight may be left out.
+    /// if queue.outstanding() == 0 {
+    ///     queue.submit_flush(namespace, 8).map_err(|rejected| rejected.error)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// A full queue, or a lost connection.
     pub fn submit_flush(&mut self, namespace: &Namespace, cookie: u64) -> Result<(), Rejected> {
@@ -178,6 +235,14 @@ impl Queue {
     }
 
     /// Makes `len` bytes at `offset` read as zeros, by one Write Zeroes command: at most 65,536 blocks.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // Sent whether the controller has the command or not; INVALID_OPCODE says that it has not.
+    /// queue.submit_write_zeroes(namespace, 0, 1 << 20, 9)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
@@ -195,6 +260,14 @@ impl Queue {
 
     /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
     /// deallocate), less than 2^32 blocks.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // One command for the first GiB, while reads and writes elsewhere go on.
+    /// queue.submit_deallocate(namespace, 0, 1 << 30, 10)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
@@ -219,6 +292,18 @@ impl Queue {
     ///
     /// `false` where no read of this cookie waits. A write cannot be given up: it is completed as always,
     /// since its fate is known no earlier.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// // Another replica has answered: this one's memory is wanted for the next read.
+    /// let mut done = Vec::new();
+    /// if queue.cancel(7) {
+    ///     queue.poll(&mut done, std::time::Duration::ZERO)?;
+    /// }
+    /// let memory = done.into_iter().find(|read| read.cookie == 7).and_then(|read| read.buffer);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&mut self, cookie: u64) -> bool {
         let wanted = |ticket: &Ticket| ticket.reads && ticket.cookie == cookie;
         let found = self.lane.tickets.iter_mut().find(|ticket| ticket.as_ref().is_some_and(wanted));
@@ -265,6 +350,14 @@ impl Queue {
     /// by itself. A caller that saw room just before the change is still served by the old one, which is alive until
     /// then.
     ///
+    /// ```no_run
+    /// # fn example(mut queue: nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// // The event loop goes on meanwhile, and gets the queue back.
+    /// let following = std::thread::spawn(move || queue.follow().map(|()| queue));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The connection did not come up, or there is no association: the next call tries again.
     pub fn follow(&mut self) -> Result<()> {
@@ -288,6 +381,20 @@ impl Queue {
 
     /// Sends and receives what can be now, and adds what is done to `completions`; how many that were. Where
     /// nothing is done yet, waits for at most `wait`.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// let mut done = Vec::new();
+    /// queue.poll(&mut done, std::time::Duration::from_millis(100))?;
+    /// for completion in done {
+    ///     match completion.result {
+    ///         Ok(()) => println!("{} is done", completion.cookie),
+    ///         Err(error) => eprintln!("{} failed: {error}", completion.cookie),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The connection is lost: each command that was outstanding is completed with the same error, at this
@@ -359,17 +466,44 @@ impl Queue {
 
     /// Whether it sends and waits by io_uring: where [`Options::io_uring`](crate::Options::io_uring) asks for that and
     /// the kernel lets it.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// if !queue.uses_io_uring() {
+    ///     eprintln!("two system calls for each command: see sysctl kernel.io_uring_disabled");
+    /// }
+    /// # }
+    /// ```
     #[cfg(feature = "io-uring")]
     pub fn uses_io_uring(&self) -> bool {
         self.lane.uring.is_some()
     }
 
     /// By when an event loop polls, at the latest: no command of this queue will have taken too long before.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// // The timeout for poll(2); without one, nothing is outstanding.
+    /// let now = std::time::Instant::now();
+    /// let left = queue.next_deadline().map(|at| at.saturating_duration_since(now));
+    /// # }
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         self.lane.engine.next_deadline()
     }
 
     /// Which way the descriptor is wanted.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// use nix::poll::PollFlags;
+    ///
+    /// let mut events = PollFlags::empty();
+    /// events.set(PollFlags::POLLIN, queue.wants().read);
+    /// // Only while something is left to send: a socket is writable nearly always.
+    /// events.set(PollFlags::POLLOUT, queue.wants().write);
+    /// # }
+    /// ```
     pub fn wants(&self) -> Wants {
         Wants { write: self.lane.engine.wants_write(), read: self.outstanding() > 0 }
     }
