@@ -62,6 +62,15 @@ impl Options {
     }
 
     /// Connects from this local address (the kernel's `host_traddr`).
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::load()?;
+    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
+    /// // Of the target's own family, and an address of this machine: the storage network's, for example.
+    /// let error = options.host_address("::1".parse().unwrap()).connect().unwrap_err();
+    /// assert!(error.to_string().contains("127.0.0.1 cannot be reached from ::1"));
+    /// # Ok::<(), nvme_tcp::Error>(())
+    /// ```
     #[must_use]
     pub fn host_address(mut self, address: IpAddr) -> Self {
         self.route.local = Some(address);
@@ -70,6 +79,15 @@ impl Options {
 
     /// Connects through this network interface, whatever the routing table says (the kernel's `host_iface`,
     /// `SO_BINDTODEVICE`). Kernels older than 5.7 want CAP_NET_RAW for it.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::load()?;
+    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
+    /// // Such as "ens1f0"; there is none of this name.
+    /// let error = options.host_interface("storage-7").connect().unwrap_err();
+    /// assert!(matches!(error.kind(), nvme_tcp::ErrorKind::Route { .. }));
+    /// # Ok::<(), nvme_tcp::Error>(())
+    /// ```
     #[must_use]
     pub fn host_interface(mut self, name: impl Into<String>) -> Self {
         self.route.interface = Some(name.into());
@@ -78,6 +96,14 @@ impl Options {
 
     /// The type of service of every packet (`IP_TOS`), the traffic class with IPv6: DSCP in the upper six bits. The
     /// lower two are the kernel's own, for ECN.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // DSCP 26 (AF31), which the switches have a queue without loss for.
+    /// let controller = options.type_of_service(26 << 2).connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn type_of_service(mut self, tos: u8) -> Self {
         self.route.type_of_service = Some(tos);
@@ -86,6 +112,14 @@ impl Options {
 
     /// The priority of packets in this machine's own queues (`SO_PRIORITY`), which may become a VLAN's. Above 6 it
     /// wants CAP_NET_ADMIN.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // `ip link set ens1f0.7 type vlan egress-qos-map 3:3` makes a VLAN's priority of it.
+    /// let controller = options.host_interface("ens1f0.7").socket_priority(3).connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn socket_priority(mut self, priority: u8) -> Self {
         self.route.priority = Some(priority);

@@ -335,6 +335,16 @@ pub struct Error(Arc<ErrorKind>);
 
 impl Error {
     /// The cause.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind};
+    ///
+    /// let error = Error::from(ErrorKind::Unaligned { what: "offset", value: 700, block_size: 512 });
+    /// // What the message says, for a program.
+    /// if let ErrorKind::Unaligned { value, block_size, .. } = error.kind() {
+    ///     assert_eq!(value.next_multiple_of(u64::from(*block_size)), 1024);
+    /// }
+    /// ```
     pub fn kind(&self) -> &ErrorKind {
         &self.0
     }
@@ -344,6 +354,15 @@ impl Error {
     }
 
     /// How far it reaches.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind, Scope, spec::status::Status};
+    ///
+    /// let status = Status::RESERVATION_CONFLICT;
+    /// let conflict = Error::from(ErrorKind::Status { command: "Write", status });
+    /// // Nothing to reconnect for.
+    /// assert_eq!(conflict.scope(), Scope::Command);
+    /// ```
     pub fn scope(&self) -> Scope {
         use ErrorKind::*;
         match self.kind() {
@@ -373,6 +392,14 @@ impl Error {
     }
 
     /// Whose turn it is.
+    ///
+    /// ```
+    /// use nvme_tcp::{Blame, Error, ErrorKind};
+    ///
+    /// // A plain connection, to a listener with TLS: the target is all right.
+    /// let error = Error::from(ErrorKind::PeerSpeaksTls { address: "10.0.0.5:4420".into() });
+    /// assert_eq!(error.blame(), Blame::Caller);
+    /// ```
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.kind() {
@@ -399,6 +426,14 @@ impl Error {
     }
 
     /// Whether the same call may succeed later, with nothing changed by the caller.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind, spec::status::Status};
+    ///
+    /// let failed = |status| Error::from(ErrorKind::Status { command: "Read", status });
+    /// assert!(failed(Status::NAMESPACE_NOT_READY).is_retryable());
+    /// assert!(!failed(Status::NAMESPACE_NOT_READY.with_do_not_retry()).is_retryable());
+    /// ```
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Status { status, .. } => !status.do_not_retry(),
@@ -411,6 +446,16 @@ impl Error {
     }
 
     /// The NVMe status behind it, if there is one.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind, spec::status::Status};
+    ///
+    /// let full = Status::CAPACITY_EXCEEDED.with_do_not_retry();
+    /// let error = Error::from(ErrorKind::Status { command: "Write", status: full });
+    /// // `is` looks at type and code only.
+    /// assert!(error.status().is_some_and(|status| status.is(Status::CAPACITY_EXCEEDED)));
+    /// assert_eq!(Error::from(ErrorKind::ShutDown).status(), None);
+    /// ```
     pub fn status(&self) -> Option<Status> {
         match self.kind() {
             ErrorKind::Status { status, .. }

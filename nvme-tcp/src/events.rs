@@ -123,6 +123,19 @@ struct State {
 
 impl Events {
     /// Waits for the next event; `None` when the controller is gone and every event was received.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let events = controller.events()?;
+    /// // It ends with the controller.
+    /// std::thread::spawn(move || {
+    ///     while let Some(event) = events.recv() {
+    ///         eprintln!("{event:?}");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recv(&self) -> Option<Event> {
         self.0
             .take(|mut state| {
@@ -135,6 +148,19 @@ impl Events {
     }
 
     /// Waits for the next event, for at most `limit`.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::events::NoEvent;
+    ///
+    /// match controller.events()?.recv_timeout(std::time::Duration::from_secs(60)) {
+    ///     Ok(event) => println!("{event:?}"),
+    ///     Err(NoEvent::Yet) => println!("a quiet minute"),
+    ///     Err(NoEvent::Ever) => println!("the controller was shut down"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// None came in time, or none will come any more.
@@ -150,6 +176,21 @@ impl Events {
     }
 
     /// The next event, if it is there.
+    ///
+    /// ```no_run
+    /// # fn example(events: &nvme_tcp::events::Events) {
+    /// use nvme_tcp::events::Event;
+    ///
+    /// // The event loop says that the descriptor is readable.
+    /// while let Ok(event) = events.try_recv() {
+    ///     match event {
+    ///         Event::AssociationLost { error, .. } => eprintln!("lost: {error}"),
+    ///         Event::Missed(count) => eprintln!("{count} events came too fast"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// It is not, or none will come any more.

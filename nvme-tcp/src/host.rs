@@ -92,6 +92,13 @@ pub enum HostError {
 
 impl HostError {
     /// What an operator can do about it, where that does not follow from the message.
+    ///
+    /// ```
+    /// use nvme_tcp::host::HostIdentity;
+    ///
+    /// let error = HostIdentity::choose(Some("store 7"), None).unwrap_err();
+    /// assert!(error.hint().is_some_and(|hint| hint.contains("nqn.2014-08.org.nvmexpress:uuid:")));
+    /// ```
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } | Self::Random => None,
@@ -113,6 +120,17 @@ impl HostIdentity {
     /// initiator use; a missing one is made from the other. Without both it is made from
     /// `/etc/machine-id` by a one-way function, and random without that.
     ///
+    /// ```
+    /// use nvme_tcp::host::{HostIdentity, HostSource};
+    ///
+    /// let host = HostIdentity::load()?;
+    /// if host.source == HostSource::Random {
+    ///     eprintln!("reservations of this host do not outlive it: its identity is {}", host.source);
+    /// }
+    /// assert_eq!(nvme_tcp::nqn::validate(&host.nqn), Ok(()));
+    /// # Ok::<(), nvme_tcp::host::HostError>(())
+    /// ```
+    ///
     /// # Errors
     /// A file that is there but cannot be read or does not hold what it should.
     pub fn load() -> Result<Self, HostError> {
@@ -120,6 +138,21 @@ impl HostIdentity {
     }
 
     /// The same, with another folder in place of `/`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use nvme_tcp::host::{HostIdentity, HostSource};
+    /// use std::fs;
+    ///
+    /// // The root of an image that is being built.
+    /// let root = tempfile::tempdir()?;
+    /// fs::create_dir_all(root.path().join("etc/nvme"))?;
+    /// fs::write(root.path().join("etc/nvme/hostnqn"), "nqn.2024-01.io.example:store-7\n")?;
+    /// let host = HostIdentity::load_below(root.path())?;
+    /// assert_eq!((&*host.nqn, host.source), ("nqn.2024-01.io.example:store-7", HostSource::Files));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`HostIdentity::load`].
@@ -158,13 +191,13 @@ impl HostIdentity {
     /// What the caller says, and this machine's values for what it does not say. An identifier that is
     /// missing beside an NQN of the caller's own is made from that NQN, so that they always go together.
     ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
     /// use nvme_tcp::host::HostIdentity;
     ///
-    /// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), None)?;
-    /// # Ok(())
-    /// # }
+    /// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:store-7"), None)?;
+    /// // The same on every machine, and at every start.
+    /// assert_eq!(host, HostIdentity::choose(Some("nqn.2024-01.io.example:store-7"), None)?);
+    /// # Ok::<(), nvme_tcp::host::HostError>(())
     /// ```
     ///
     /// # Errors
@@ -196,6 +229,14 @@ impl HostIdentity {
 
 /// Reads a UUID of 32 hexadecimal digits, with its four hyphens or with none (as in
 /// `/etc/machine-id`).
+///
+/// ```
+/// use nvme_tcp::host::parse_uuid;
+///
+/// let id = parse_uuid("F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6");
+/// assert!(id.is_some() && id == parse_uuid("f81d4fae7dec11d0a76500a0c91e6bf6"));
+/// assert_eq!(parse_uuid("f81d-4fae-7dec11d0a76500a0c91e6bf6"), None);
+/// ```
 pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let hyphens = text.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
     let digits: Vec<u8> = match text.len() {
@@ -213,6 +254,15 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 }
 
 /// The text of a UUID, in lower case with hyphens (RFC 9562, section 4).
+///
+/// ```
+/// use nvme_tcp::host::{HostIdentity, format_uuid};
+///
+/// // A HOSTID as another host's reservation shows it.
+/// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:store-7"), Some([0x5a; 16]))?;
+/// assert_eq!(format_uuid(&host.id), "5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a");
+/// # Ok::<(), nvme_tcp::host::HostError>(())
+/// ```
 pub fn format_uuid(id: &[u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (at, byte) in id.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! What a caller wants of a controller.
 
+mod queues;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +113,15 @@ const MAX_DURATION: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl Options {
     /// Connects to `address` (`host:port`, `[v6]:port`, `[v6%interface]:port`) for the subsystem `subsystem_nqn` as `host`, in plain.
+    ///
+    /// ```
+    /// use nvme_tcp::{Options, Scope, host::HostIdentity};
+    ///
+    /// let options = Options::new("[2001:db8::5]:4420", "two words", HostIdentity::load()?);
+    /// // All is looked at by `connect`, before anything is sent.
+    /// assert_eq!(options.connect().unwrap_err().scope(), Scope::Configuration);
+    /// # Ok::<(), nvme_tcp::Error>(())
+    /// ```
     pub fn new(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: HostIdentity) -> Self {
         Self {
             address: address.into(),
@@ -149,6 +160,14 @@ impl Options {
     /// Queues that are shared ([`Namespace`](crate::Namespace)) and those of tasks do the same with it as without: of a
     /// shared queue others may send while one waits, which one call for both would keep them from; and tasks do not
     /// wait in system calls.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// let controller = options.io_uring(true).owned_queues(1).connect()?;
+    /// println!("allowed here: {}", controller.queue()?.uses_io_uring());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "io-uring")]
     #[must_use]
     pub fn io_uring(self, io_uring: bool) -> Self {
@@ -156,18 +175,47 @@ impl Options {
     }
 
     /// Requires TLS with this key.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// let key = nvme_tcp::psk::ConfiguredKey::from_file("/etc/nvme/image.key")?;
+    /// println!("{:?}", options.tls(key).connect()?.info().tls.map(|tls| tls.identity_version));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls(self, key: ConfiguredKey) -> Self {
         self.security(Security::Tls { keys: Arc::new([key]), policy: Policy::ALL })
     }
 
     /// Requires TLS with the keys that this source gives.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, psk::ConfiguredKey};
+    ///
+    /// let keys = KeySource::memory([ConfiguredKey::from_file("today.key")?]);
+    /// let controller = options.tls_from(keys.clone()).connect()?;
+    /// // Once the target knows it as well; no I/O is stopped for it.
+    /// keys.set([ConfiguredKey::from_file("tomorrow.key")?]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls_from(self, source: KeySource) -> Self {
         self.security(Security::TlsFrom { source, policy: Policy::ALL })
     }
 
     /// Sets whether and how the connections are TLS.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::load()?;
+    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
+    /// // A TLS key that comes of authentication, and no secret to authenticate with.
+    /// let error = options.security(nvme_tcp::Security::Concat).connect().unwrap_err();
+    /// assert!(error.to_string().contains("needs a DH-HMAC-CHAP secret"));
+    /// # Ok::<(), nvme_tcp::Error>(())
+    /// ```
     #[must_use]
     pub fn security(self, security: Security) -> Self {
         Self { security, ..self }
@@ -175,99 +223,34 @@ impl Options {
 
     /// Authenticates by DH-HMAC-CHAP with these secrets where the controller requires it; always, where there is
     /// a controller secret, since only so the controller is known to be the right one.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret};
+    ///
+    /// let secret = DhchapSecret::from_file("/etc/nvme/host.secret")?;
+    /// let controller = options.authentication(Authentication::new(secret)).connect()?;
+    /// println!("asked for: {}", controller.info().authentication.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn authentication(self, authentication: Authentication) -> Self {
         Self { authentication: Some(authentication), ..self }
     }
 
     /// Sets who seals the records, and how many for each key.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // By the kernel, or not at all.
+    /// let controller = options.tls_options(ktls::Options::new().layer(ktls::Layer::Kernel)).connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls_options(self, tls_options: ktls::Options) -> Self {
         Self { tls_options, ..self }
-    }
-
-    /// I/O queues, each a connection of its own; the controller may grant fewer. 1 by default; 0 for admin
-    /// commands only.
-    #[must_use]
-    pub fn io_queues(self, io_queues: u16) -> Self {
-        Self { io_queues, ..self }
-    }
-
-    /// I/O queues kept for [`Controller::queue`](crate::Controller::queue). None by default.
-    #[must_use]
-    pub fn owned_queues(self, owned_queues: u16) -> Self {
-        Self { owned_queues, ..self }
-    }
-
-    /// Entries in each I/O queue, 2 to 4,096; the controller may grant fewer. One entry less than that can be
-    /// outstanding. 128 by default.
-    #[must_use]
-    pub fn queue_size(self, queue_size: u32) -> Self {
-        Self { queue_size, ..self }
-    }
-
-    /// Asks for CRC-32C over headers and over data.
-    #[must_use]
-    pub fn digests(self, header: bool, data: bool) -> Self {
-        Self { header_digest: header, data_digest: data, ..self }
-    }
-
-    /// Whether the controller is to tell by SQHD how far it has come with the submission queue, as it is by default. This
-    /// host bounds what is outstanding by the queue's size in any case; without it the kernel's target saves the response
-    /// of each read that succeeds. `false` asks for none, and
-    /// [`ControllerTraits::sq_flow_control`](crate::proto::ControllerTraits::sq_flow_control) says what came of that.
-    #[must_use]
-    pub fn sq_flow_control(self, sq_flow_control: bool) -> Self {
-        Self { sq_flow_control, ..self }
-    }
-
-    /// Goes on without a digest that the controller declines. Off by default.
-    #[must_use]
-    pub fn digests_optional(self, digests_optional: bool) -> Self {
-        Self { digests_optional, ..self }
-    }
-
-    /// KATO, the keep-alive timeout; zero turns it off. 10 s by default. At most
-    /// 2^32 - 1 ms.
-    #[must_use]
-    pub fn keep_alive(self, keep_alive: Duration) -> Self {
-        Self { keep_alive, ..self }
-    }
-
-    /// How long a command may take. 30 s by default. At most
-    /// 2^32 - 1 ms.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
-    }
-
-    /// How long a connection may take to come up, TLS handshake and ICResp included. 10 s by default. At most
-    /// 2^32 - 1 ms.
-    #[must_use]
-    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
-    }
-
-    /// For how long a thread that waits for an answer asks the socket again and again before it sleeps: what that
-    /// costs in CPU time, it spares in waking up, which at queue depth 1 is most of a command's time. A little more
-    /// than a command takes is right, such as 100 us on a local network; it pays only where the other end has a CPU of
-    /// its own. Zero, the default, sleeps at once, and so does the time of [`poll`](crate::Queue::poll) where it is
-    /// shorter than 500 ms.
-    #[must_use]
-    pub fn busy_poll(self, busy_poll: Duration) -> Self {
-        Self { busy_poll, ..self }
-    }
-
-    /// R2Ts that the controller may have outstanding for one command, 0-based. 0 by default, as in Linux.
-    #[must_use]
-    pub fn maxr2t(self, maxr2t: u32) -> Self {
-        Self { maxr2t, ..self }
-    }
-
-    /// HPDA: received data begins at a multiple of (n + 1) x 4 bytes, n from 0 to 31. 0 by default.
-    #[must_use]
-    pub fn hpda(self, hpda: u8) -> Self {
-        Self { hpda, ..self }
     }
 
     /// Brings a lost association up again by itself, and holds the commands of
@@ -276,6 +259,16 @@ impl Options {
     /// [`Controller::reconnect`](crate::Controller::reconnect) brings up the next association. The commands of a
     /// [`Queue`](crate::Queue), whose memory its owner holds, fail in either case; what is submitted next goes to the
     /// new association.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // It never gives up, but a command is not held for longer than a minute.
+    /// let minute = Some(std::time::Duration::from_secs(60));
+    /// let policy = nvme_tcp::Recovery::default().controller_loss_timeout(None).fast_fail_timeout(minute);
+    /// let controller = options.recovery(policy).connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn recovery(self, recovery: Recovery) -> Self {
         Self { recovery: Some(recovery), ..self }

@@ -4,22 +4,20 @@
 mod driven;
 mod lane;
 mod raw;
+mod submit;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zerocopy::IntoBytes;
-
 use crate::driver::Loan;
 use crate::driver::shared::TICK;
 use crate::driver::transport::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generations::Generations;
-use crate::namespace::Namespace;
 use crate::proto::Wants;
-use crate::spec::command::{Sqe, nvm};
+use crate::spec::command::Sqe;
 
 use self::lane::{Lane, Ticket};
 
@@ -63,8 +61,8 @@ impl fmt::Debug for Rejected {
 
 /// A queue with a connection of its own, for one thread, to one controller: its owner holds the memory of its commands
 /// and their order, so it is its owner's to send what one path failed by another, each with a queue of its own
-/// ([`multipath::Subsystem::controller`](crate::multipath::Subsystem::controller)). [`Namespace`] does all that by
-/// itself.
+/// ([`multipath::Subsystem::controller`](crate::multipath::Subsystem::controller)). [`Namespace`](crate::Namespace) does all
+/// that by itself.
 ///
 /// Commands are submitted with the memory they use, which comes back with their completion. Nothing here
 /// waits but [`poll`](Self::poll) with a time to wait; an event loop of the caller's waits for [`AsFd`] in
@@ -106,6 +104,15 @@ impl Queue {
     }
 
     /// How many commands can be submitted now.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// for offset in (0..namespace.size()).step_by(4096).take(queue.room()) {
+    ///     queue.submit_read(namespace, vec![0; 4096], offset, offset).map_err(|rejected| rejected.error)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn room(&self) -> usize {
         match (self.generations.is_current(&self.lane.association), self.outstanding()) {
             (false, 0) => self.lane.tickets.len(),
@@ -121,6 +128,16 @@ impl Queue {
     }
 
     /// How many commands are outstanding, those that were cancelled and are not yet answered among them.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// let mut done = Vec::new();
+    /// while queue.outstanding() > 0 {
+    ///     queue.poll(&mut done, std::time::Duration::MAX)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn outstanding(&self) -> usize {
         self.lane.engine.outstanding()
     }
@@ -128,6 +145,14 @@ impl Queue {
     /// Whether its connection is lost, belongs to an association that was replaced, or has a key that is nearly spent:
     /// once nothing is outstanding, the next command goes to another connection, and its submission waits until that is
     /// up. Who must not wait there calls [`follow`](Self::follow) before, elsewhere.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// if queue.is_behind() {
+    ///     println!("after {} more completions it goes to another connection", queue.outstanding());
+    /// }
+    /// # }
+    /// ```
     pub fn is_behind(&self) -> bool {
         self.is_left() || self.held_until().is_some()
     }
@@ -144,89 +169,6 @@ impl Queue {
         (Instant::now() < until).then_some(until)
     }
 
-    /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
-    ///
-    /// # Errors
-    /// Wrong offset or length, a full queue, or a lost connection.
-    pub fn submit_read(
-        &mut self,
-        namespace: &Namespace,
-        buffer: Vec<u8>,
-        offset: u64,
-        cookie: u64,
-    ) -> Result<(), Rejected> {
-        match self.range(namespace, offset, buffer.len()) {
-            Ok((slba, count)) => {
-                let sqe = nvm::read(namespace.id(), slba, count);
-                self.submit("Read", sqe, Loan::owned_read(buffer), cookie)
-            }
-            Err(error) => Err(Rejected { error, buffer: Some(buffer) }),
-        }
-    }
-
-    /// Writes `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) to `offset`.
-    ///
-    /// # Errors
-    /// As [`submit_read`](Self::submit_read).
-    pub fn submit_write(
-        &mut self,
-        namespace: &Namespace,
-        buffer: Vec<u8>,
-        offset: u64,
-        cookie: u64,
-    ) -> Result<(), Rejected> {
-        match self.range(namespace, offset, buffer.len()) {
-            Ok((slba, count)) => {
-                let sqe = nvm::write(namespace.id(), slba, count);
-                self.submit("Write", sqe, Loan::owned_write(buffer), cookie)
-            }
-            Err(error) => Err(Rejected { error, buffer: Some(buffer) }),
-        }
-    }
-
-    /// Flushes the namespace.
-    ///
-    /// # Errors
-    /// A full queue, or a lost connection.
-    pub fn submit_flush(&mut self, namespace: &Namespace, cookie: u64) -> Result<(), Rejected> {
-        self.submit("Flush", nvm::flush(namespace.id()), Loan::default(), cookie)
-    }
-
-    /// Makes `len` bytes at `offset` read as zeros, by one Write Zeroes command: at most 65,536 blocks.
-    ///
-    /// # Errors
-    /// As [`submit_read`](Self::submit_read).
-    pub fn submit_write_zeroes(
-        &mut self,
-        namespace: &Namespace,
-        offset: u64,
-        len: u64,
-        cookie: u64,
-    ) -> Result<()> {
-        let (slba, count) = blocks(namespace, offset, len, nvm::MAX_BLOCKS)?;
-        let sqe = nvm::write_zeroes(namespace.id(), slba, count);
-        self.submit("Write Zeroes", sqe, Loan::default(), cookie).map_err(|rejected| rejected.error)
-    }
-
-    /// Tells the controller that `len` bytes at `offset` are not needed any more (Dataset Management,
-    /// deallocate), less than 2^32 blocks.
-    ///
-    /// # Errors
-    /// As [`submit_read`](Self::submit_read).
-    pub fn submit_deallocate(
-        &mut self,
-        namespace: &Namespace,
-        offset: u64,
-        len: u64,
-        cookie: u64,
-    ) -> Result<()> {
-        let (slba, count) = blocks(namespace, offset, len, u32::MAX)?;
-        let range = nvm::DsmRange { attributes: 0.into(), nlb: count.into(), slba: slba.into() };
-        let loan = Loan::owned_write(range.as_bytes().to_vec());
-        let sqe = nvm::deallocate(namespace.id(), 1);
-        self.submit("Dataset Management", sqe, loan, cookie).map_err(|rejected| rejected.error)
-    }
-
     /// Gives up the read that was submitted with `cookie` (one of them, where there are several): the next
     /// [`poll`](Self::poll) completes it with [`ErrorKind::Cancelled`], with its memory, of which nothing is
     /// touched from here on. Its slot stays in use until the controller has answered; what that sends is
@@ -234,6 +176,18 @@ impl Queue {
     ///
     /// `false` where no read of this cookie waits. A write cannot be given up: it is completed as always,
     /// since its fate is known no earlier.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// // Another replica has answered: this one's memory is wanted for the next read.
+    /// let mut done = Vec::new();
+    /// if queue.cancel(7) {
+    ///     queue.poll(&mut done, std::time::Duration::ZERO)?;
+    /// }
+    /// let memory = done.into_iter().find(|read| read.cookie == 7).and_then(|read| read.buffer);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&mut self, cookie: u64) -> bool {
         let wanted = |ticket: &Ticket| ticket.reads && ticket.cookie == cookie;
         let found = self.lane.tickets.iter_mut().find(|ticket| ticket.as_ref().is_some_and(wanted));
@@ -242,16 +196,6 @@ impl Queue {
         let result = Err(ErrorKind::Cancelled.into());
         self.lane.cancelled.push(QueueCompletion { cookie, result, buffer });
         true
-    }
-
-    fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
-        // What counts is the limit of the association that the command goes to.
-        self.follow()?;
-        let most = namespace.max_transfer_on(&self.lane.association);
-        if len == 0 || len > most {
-            return Err(Error::invalid(format!("a command moves 1 block to {most} bytes, not {len} bytes")));
-        }
-        blocks(namespace, offset, len as u64, nvm::MAX_BLOCKS)
     }
 
     fn submit(&mut self, name: &'static str, sqe: Sqe, loan: Loan, cookie: u64) -> Result<(), Rejected> {
@@ -278,6 +222,14 @@ impl Queue {
     /// connection, where this one was lost and the association was not: waits until that is up. Each submission does so
     /// by itself. A caller that saw room just before the change is still served by the old one, which is alive until
     /// then. Where a key is nearly spent, waits for the next association, as long as a command may take.
+    ///
+    /// ```no_run
+    /// # fn example(mut queue: nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// // The event loop goes on meanwhile, and gets the queue back.
+    /// let following = std::thread::spawn(move || queue.follow().map(|()| queue));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The connection did not come up, or there is no association: the next call tries again.
@@ -308,6 +260,20 @@ impl Queue {
 
     /// Sends and receives what can be now, and adds what is done to `completions`; how many that were. Where
     /// nothing is done yet, waits for at most `wait`.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {
+    /// let mut done = Vec::new();
+    /// queue.poll(&mut done, std::time::Duration::from_millis(100))?;
+    /// for completion in done {
+    ///     match completion.result {
+    ///         Ok(()) => println!("{} is done", completion.cookie),
+    ///         Err(error) => eprintln!("{} failed: {error}", completion.cookie),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The connection is lost: each command that was outstanding is completed with the same error, at this
@@ -379,28 +345,46 @@ impl Queue {
 
     /// Whether it sends and waits by io_uring: where [`Options::io_uring`](crate::Options::io_uring) asks for that and
     /// the kernel lets it.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// if !queue.uses_io_uring() {
+    ///     eprintln!("two system calls for each command: see sysctl kernel.io_uring_disabled");
+    /// }
+    /// # }
+    /// ```
     #[cfg(feature = "io-uring")]
     pub fn uses_io_uring(&self) -> bool {
         self.lane.uring.is_some()
     }
 
     /// By when an event loop polls, at the latest: no command of this queue will have taken too long before.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// // The timeout for poll(2); without one, nothing is outstanding.
+    /// let now = std::time::Instant::now();
+    /// let left = queue.next_deadline().map(|at| at.saturating_duration_since(now));
+    /// # }
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         self.lane.engine.next_deadline()
     }
 
     /// Which way the descriptor is wanted.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &nvme_tcp::Queue) {
+    /// use nix::poll::PollFlags;
+    ///
+    /// let mut events = PollFlags::empty();
+    /// events.set(PollFlags::POLLIN, queue.wants().read);
+    /// // Only while something is left to send: a socket is writable nearly always.
+    /// events.set(PollFlags::POLLOUT, queue.wants().write);
+    /// # }
+    /// ```
     pub fn wants(&self) -> Wants {
         Wants { write: self.lane.engine.wants_write(), read: self.outstanding() > 0 }
-    }
-}
-
-/// The first block and the number of blocks of `len` bytes at `offset`, which one command takes.
-fn blocks(namespace: &Namespace, offset: u64, len: u64, most: u32) -> Result<(u64, u32)> {
-    let (slba, count) = namespace.blocks_at(offset, len)?;
-    match u32::try_from(count) {
-        Ok(count) if (1..=most).contains(&count) => Ok((slba, count)),
-        _ => Err(Error::invalid(format!("a command is for 1 to {most} blocks, not {count}"))),
     }
 }
 

@@ -64,6 +64,17 @@ pub struct Address {
 
 impl Address {
     /// Checks both. A host is a name, or an IPv4 or IPv6 address without brackets.
+    ///
+    /// ```
+    /// use nvme_tcp::uri::{Address, UriError};
+    ///
+    /// assert_eq!(Address::new("2001:db8::5", 8009)?.to_string(), "[2001:db8::5]:8009");
+    /// assert_eq!(Address::new("10.0.0.5", 0), Err(UriError::Port("0".to_owned())));
+    /// # Ok::<(), UriError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The host is none, or the port is 0.
     pub fn new(host: &str, port: u16) -> Result<Self, UriError> {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         // With a colon it is an IPv6 address, perhaps with a zone.

@@ -37,11 +37,34 @@ pub struct EraseConsent {
 
 impl EraseConsent {
     /// Everything in namespace `nsid` of subsystem `subsystem_nqn` may be destroyed.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // What the operator typed, not what `controller` says of itself: the two are compared.
+    /// let consent = nvme_tcp::EraseConsent::for_namespace("nqn.2024-01.io.example:images", 3);
+    /// controller.delete_namespace(consent, 3, std::time::Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn for_namespace(subsystem_nqn: impl Into<String>, nsid: u32) -> Self {
         Self { subsystem_nqn: subsystem_nqn.into(), nsid: Some(nsid) }
     }
 
     /// Everything in every namespace of subsystem `subsystem_nqn` may be destroyed, whoever uses it.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::maintenance::SecureErase;
+    /// use nvme_tcp::{EraseConsent, FormatOptions};
+    ///
+    /// // Every namespace of a shelf that is taken down, at once.
+    /// let consent = EraseConsent::for_whole_subsystem("nqn.2024-01.io.example:images");
+    /// let timeout = std::time::Duration::from_secs(600);
+    /// let erase = SecureErase::Cryptographic;
+    /// controller.format(consent, &FormatOptions { nsid: None, format: 0, erase, timeout })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn for_whole_subsystem(subsystem_nqn: impl Into<String>) -> Self {
         Self { subsystem_nqn: subsystem_nqn.into(), nsid: None }
     }
@@ -82,6 +105,20 @@ pub struct FormatOptions {
 impl Controller {
     /// Formats a namespace, or all of them, and by that destroys what is in it.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::maintenance::SecureErase;
+    /// use nvme_tcp::{EraseConsent, FormatOptions};
+    ///
+    /// let consent = EraseConsent::for_namespace("nqn.2024-01.io.example:images", 3);
+    /// let (erase, timeout) = (SecureErase::None, std::time::Duration::from_secs(600));
+    /// controller.format(consent, &FormatOptions { nsid: Some(3), format: 1, erase, timeout })?;
+    /// // A `Namespace` from before counts in the old blocks: open it anew.
+    /// println!("blocks of {} bytes", controller.namespace(3)?.block_size());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `consent` is for something else; for one namespace it is not enough where the controller formats all at once
     /// (FNA). The format has metadata, the command failed, or the association is lost.
@@ -113,6 +150,19 @@ impl Controller {
     /// Starts to sanitize the subsystem: to erase all that ever was in any of its namespaces. It goes on by itself,
     /// and [`sanitize_log`](Self::sanitize_log) tells how far it is.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::EraseConsent;
+    /// use nvme_tcp::spec::command::maintenance::{SanitizeAction, SanitizeOptions};
+    ///
+    /// let consent = EraseConsent::for_whole_subsystem("nqn.2024-01.io.example:images");
+    /// let timeout = std::time::Duration::from_secs(60);
+    /// controller.sanitize(consent, SanitizeAction::CryptoErase, SanitizeOptions::default(), timeout)?;
+    /// println!("{:?}", controller.sanitize_log()?.state());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `consent` is not for the whole of this subsystem, the options make no sense, the command failed, or the
     /// association is lost.
@@ -131,6 +181,17 @@ impl Controller {
     }
 
     /// Deletes a namespace, and by that destroys what is in it.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let consent = nvme_tcp::EraseConsent::for_namespace("nqn.2024-01.io.example:images", 3);
+    /// // Only where no other controller, and so no other host, has it attached.
+    /// if controller.controllers(Some(3))? == [controller.info().traits.cntlid] {
+    ///     controller.delete_namespace(consent, 3, std::time::Duration::from_secs(60))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `consent` is for something else, the command failed, or the association is lost.

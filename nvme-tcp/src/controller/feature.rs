@@ -40,7 +40,7 @@ bitflags::bitflags! {
     }
 }
 
-/// Feature 02h.
+/// Feature 02h: how much power the controller takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PowerManagement {
     /// PS: the power state, 0 to 31.
@@ -83,6 +83,16 @@ impl Controller {
     /// Gets a feature: its data, if it has any, in `data` (which must be as long as the feature's), and DW0 of the
     /// completion.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::admin::{FEATURE_WRITE_CACHE, FeatureValue};
+    ///
+    /// let can = controller.get_feature(FEATURE_WRITE_CACHE, 0, FeatureValue::Capabilities, &mut [])?;
+    /// println!("the write cache can be switched: {}; for good: {}", can & 0b100 != 0, can & 0b001 != 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn get_feature(&self, feature: u8, nsid: u32, value: FeatureValue, data: &mut [u8]) -> Result<u32> {
@@ -96,6 +106,14 @@ impl Controller {
     ///
     /// Whoever sets what this library has set itself (Number of Queues, Keep Alive Timer, Asynchronous Event
     /// Configuration) must know what comes of it.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // Temperature Threshold (04h), in kelvin: above it, the controller warns by an event.
+    /// controller.set_feature(0x04, 0, 273 + 70, &[], false)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -114,6 +132,16 @@ impl Controller {
 
     /// Feature 07h: the I/O queues that the controller granted. It cannot be set once a queue is connected.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let granted = controller.number_of_queues()?;
+    /// if granted.submission < 8 {
+    ///     println!("eight threads share {} queues", granted.submission);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn number_of_queues(&self) -> Result<NumberOfQueues> {
@@ -122,6 +150,15 @@ impl Controller {
     }
 
     /// Feature 0Bh: the events that the controller may send.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// if !controller.async_events()?.contains(nvme_tcp::AsyncEvents::ANA_CHANGE) {
+    ///     println!("nothing tells of a failover: read the ANA log from time to time");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -147,6 +184,16 @@ impl Controller {
     }
 
     /// Feature 0Fh, KATO: how long the controller waits for a keep-alive; `None` where it does not.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// match controller.keep_alive_timeout()? {
+    ///     Some(limit) => println!("a host that went silent is given up after {limit:?}"),
+    ///     None => println!("a host that went silent is never given up"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -198,7 +245,16 @@ impl Controller {
         self.current(FEATURE_WRITE_CACHE).map(|dw0| dw0 & 1 != 0)
     }
 
-    /// Switches the volatile write cache on or off.
+    /// Switches the volatile write cache on or off; `save` makes it outlive a reset.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // Off, after a reset as well: what was written is durable without a flush.
+    /// controller.set_write_cache(false, true)?;
+    /// assert!(!controller.write_cache()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed (there is no such cache), or the association is lost.
@@ -206,7 +262,15 @@ impl Controller {
         self.set_feature(FEATURE_WRITE_CACHE, 0, on.into(), &[], save).map(drop)
     }
 
-    /// Feature 02h.
+    /// Feature 02h: the power state, and the workload that the controller was told to expect.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let (power, identify) = (controller.power_management()?, controller.identify_controller()?);
+    /// println!("power state {} of 0 to {}", power.state, identify.npss);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -215,7 +279,18 @@ impl Controller {
         Ok(PowerManagement { state: dw0 as u8 & 0x1f, workload: (dw0 >> 5) as u8 & 0b111 })
     }
 
-    /// Sets feature 02h.
+    /// Sets feature 02h; `save` makes it outlive a reset.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::PowerManagement;
+    ///
+    /// // The last state takes the least power; not to be saved, so that a reset ends it.
+    /// let state = controller.identify_controller()?.npss;
+    /// controller.set_power_management(PowerManagement { state, workload: 0 }, false)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// State or workload are out of range, the command failed, or the association is lost.
@@ -237,6 +312,15 @@ impl Controller {
 
     /// Feature 16h: what the controller was told that this host can do with.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// if !controller.host_behavior()?.retry_delays {
+    ///     println!("a busy controller cannot say how long to wait before a retry");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn host_behavior(&self) -> Result<HostBehavior> {
@@ -244,6 +328,17 @@ impl Controller {
     }
 
     /// Sets feature 16h; what this library does not know of it stays as it is.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::HostBehavior;
+    ///
+    /// // Besides what it was told before.
+    /// let behavior = HostBehavior { retry_delays: true, ..controller.host_behavior()? };
+    /// controller.set_host_behavior(behavior)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.

@@ -102,6 +102,21 @@ impl Controller {
 
     /// Commits the image that was handed over, or activates what is in a slot.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::maintenance::CommitAction;
+    /// use nvme_tcp::{Activation, FirmwareCommit};
+    ///
+    /// // Back to what slot 1 holds: no image goes over.
+    /// let (action, timeout) = (CommitAction::ActivateAtReset, std::time::Duration::from_secs(120));
+    /// let commit = FirmwareCommit { slot: 1, action, boot_partition: false, timeout };
+    /// if controller.firmware_commit(&commit)? == Activation::SubsystemReset {
+    ///     println!("it runs once the whole subsystem was reset");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The slot is above 7, the command failed, or the association is lost.
     pub fn firmware_commit(&self, commit: &FirmwareCommit) -> Result<Activation> {

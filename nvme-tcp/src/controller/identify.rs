@@ -27,6 +27,16 @@ pub struct NamespaceIds {
 
 impl NamespaceIds {
     /// Reads a list of descriptors; those of unknown types or of wrong lengths are passed over.
+    ///
+    /// ```
+    /// use nvme_tcp::NamespaceIds;
+    ///
+    /// // An EUI64: type 1, 8 bytes. A zero ends the list.
+    /// let list = [1, 8, 0, 0, 0x00, 0x25, 0x38, 0xb1, 0x11, 0x00, 0x00, 0x01, 0, 0, 0, 0];
+    /// let ids = NamespaceIds::read(&list);
+    /// assert_eq!(ids.eui64, Some([0x00, 0x25, 0x38, 0xb1, 0x11, 0x00, 0x00, 0x01]));
+    /// assert_eq!(ids.uuid, None);
+    /// ```
     pub fn read(bytes: &[u8]) -> Self {
         let mut ids = Self::default();
         for (kind, id) in descriptor::iter(bytes) {
@@ -45,6 +55,15 @@ impl NamespaceIds {
 impl Controller {
     /// An Identify data structure: `cns` for `nsid`.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // CNS 04h, the NVM sets: how many there are, then 128 bytes for each.
+    /// let sets = controller.identify(0x04, 0)?;
+    /// println!("{} NVM sets", sets[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn identify(&self, cns: u8, nsid: u32) -> Result<Vec<u8>> {
@@ -52,6 +71,17 @@ impl Controller {
     }
 
     /// Any Identify data structure, 4,096 bytes as they come.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::admin::IdentifyFields;
+    ///
+    /// // CNS 1Ch, the command sets; CNTID FFFFh is this controller. Bit 2 of the first is for zones.
+    /// let fields = IdentifyFields { cns: 0x1c, cntid: 0xffff, ..IdentifyFields::default() };
+    /// println!("zoned namespaces: {}", controller.identify_fields(fields)?[0] & 1 << 2 != 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -87,6 +117,14 @@ impl Controller {
 
     /// CNS 00h: a namespace. One that is not attached comes out as zeros.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let namespace = controller.identify_namespace(1)?;
+    /// println!("{} of {} blocks are in use", namespace.nuse, namespace.nsze);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn identify_namespace(&self, nsid: u32) -> Result<Box<IdentifyNamespace>> {
@@ -94,6 +132,15 @@ impl Controller {
     }
 
     /// CNS 11h: a namespace of the subsystem, whether it is attached to this controller or not.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// for nsid in controller.allocated_namespaces()? {
+    ///     println!("{nsid}: {} blocks", controller.identify_allocated_namespace(nsid)?.nsze);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -103,6 +150,14 @@ impl Controller {
 
     /// CNS 08h: a namespace, as far as it is the same for each command set.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let namespace = controller.identify_independent_namespace(1)?;
+    /// println!("ready: {}, ANA group {}", namespace.nstat & 1 != 0, namespace.anagrpid);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn identify_independent_namespace(&self, nsid: u32) -> Result<Box<IdentifyIndependentNamespace>> {
@@ -111,6 +166,14 @@ impl Controller {
 
     /// CNS 05h, CSI 0: what the NVM command set adds to a namespace.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let preferred = controller.identify_nvm_namespace(1)?;
+    /// println!("reads are best a multiple of {} blocks (0: of any)", preferred.nprg);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn identify_nvm_namespace(&self, nsid: u32) -> Result<Box<IdentifyNvmNamespace>> {
@@ -118,6 +181,15 @@ impl Controller {
     }
 
     /// CNS 06h, CSI 0: what the NVM command set adds to the controller.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // This library splits what is longer into several commands.
+    /// let limits = controller.identify_nvm_controller()?;
+    /// println!("{} blocks in one range to deallocate (0: no limit)", limits.dmrsl);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -160,6 +232,13 @@ impl Controller {
 
     /// CNS 07h: those of them that belong to command set `csi`, in ascending order.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// println!("zoned (CSI 2): {:?}", controller.namespaces_of(2)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`namespaces`](Self::namespaces).
     pub fn namespaces_of(&self, csi: u8) -> Result<Vec<u32>> {
@@ -168,6 +247,16 @@ impl Controller {
     }
 
     /// CNS 10h: the namespaces of the subsystem, attached to this controller or not, in ascending order.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let attached = controller.namespaces()?;
+    /// for nsid in controller.allocated_namespaces()?.iter().filter(|nsid| !attached.contains(nsid)) {
+    ///     println!("{nsid} is there, but not attached to this controller");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`namespaces`](Self::namespaces).
@@ -192,6 +281,15 @@ impl Controller {
 
     /// The controllers of the subsystem (CNS 13h), or those that namespace `nsid` is attached to (CNS 12h), in
     /// ascending order.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let own = controller.info().traits.cntlid;
+    /// let others = controller.controllers(Some(1))?.into_iter().filter(|id| *id != own);
+    /// println!("{} more controllers have namespace 1: other paths, or other hosts", others.count());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, its list is malformed, or the association is lost.
@@ -220,6 +318,15 @@ impl Controller {
     }
 
     /// CNS 17h: the UUIDs that UUID indexes stand for, from index 1 on.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// for (index, entry) in (1..).zip(controller.uuids()?) {
+    ///     println!("UUID index {index}: {}", nvme_tcp::host::format_uuid(&entry.uuid));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.

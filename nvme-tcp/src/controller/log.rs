@@ -43,6 +43,18 @@ pub(crate) fn read_log(
 impl Controller {
     /// `buffer.len()` bytes (a multiple of 4) of log page `lid` from `offset` on.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // Device Self-test (06h): what runs in byte 0, how far it is in byte 1.
+    /// let mut log = [0; 564];
+    /// controller.get_log_page(0x06, 0, &mut log)?;
+    /// if log[0] & 0xf != 0 {
+    ///     println!("self-test: {} % done", log[1] & 0x7f);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn get_log_page(&self, lid: u8, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -79,6 +91,17 @@ impl Controller {
     }
 
     /// LID 00h: the log pages that the controller has.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::admin::LOG_SANITIZE;
+    ///
+    /// if controller.supported_logs()?.iter().any(|log| log.lid == LOG_SANITIZE) {
+    ///     println!("sanitize: {:?}", controller.sanitize_log()?.state());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -131,6 +154,17 @@ impl Controller {
 
     /// LID 03h: what firmware there is, and which runs.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let slots = controller.firmware_slots()?;
+    /// println!("runs: {:?}", slots.revision(slots.active_slot()));
+    /// if let Some(next) = slots.next_slot() {
+    ///     println!("after the next reset: {:?}", slots.revision(next));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn firmware_slots(&self) -> Result<Box<FirmwareSlotLog>> {
@@ -138,7 +172,17 @@ impl Controller {
     }
 
     /// LID 04h: the namespaces that changed since this was last asked, and by that forgets them; `None` where there
-    /// are too many to list, so that all are to be looked at.
+    /// are too many to list, so that all are to be looked at. This library asks by itself at each event that tells of
+    /// such a change, and [`events`](Self::events) says then which they were.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// for nsid in controller.changed_namespaces()?.map_or_else(|| controller.namespaces(), Ok)? {
+    ///     println!("{nsid}: look at it anew");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.
@@ -150,6 +194,18 @@ impl Controller {
 
     /// LID 05h: the commands that there are, and what they do besides what they are for; of command set `csi`.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::{command::maintenance::FORMAT, identify::CSI_NVM};
+    ///
+    /// let format = controller.command_effects(CSI_NVM)?.admin_command(FORMAT);
+    /// if format.is_some_and(|effects| effects.exclusion() == 2) {
+    ///     println!("to format one namespace, stop the I/O to all of them");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn command_effects(&self, csi: u8) -> Result<Box<CommandEffectsLog>> {
@@ -157,6 +213,18 @@ impl Controller {
     }
 
     /// LID 81h: how the last sanitize went, or how far the present one is.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::log_page::SanitizeState;
+    ///
+    /// let log = controller.sanitize_log()?;
+    /// if log.state() == SanitizeState::Running {
+    ///     println!("{} % done", u32::from(log.progress.get()) * 100 / 65_536);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.

@@ -64,6 +64,14 @@ impl Controller {
 
     /// Attaches a namespace to controllers of the subsystem.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // To every controller there is: the namespace was created as `shared`.
+    /// controller.attach_namespace(2, &controller.controllers(None)?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// There are no controllers or more than 2,047, the command failed, or the association is lost.
     pub fn attach_namespace(&self, nsid: u32, controllers: &[u16]) -> Result<()> {
@@ -71,6 +79,15 @@ impl Controller {
     }
 
     /// Detaches a namespace from controllers of the subsystem.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// controller.detach_namespace(2, &[controller.info().traits.cntlid])?;
+    /// // The subsystem keeps it, and what is in it.
+    /// assert!(!controller.namespaces()?.contains(&2) && controller.allocated_namespaces()?.contains(&2));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`attach_namespace`](Self::attach_namespace).
@@ -89,6 +106,16 @@ impl Controller {
     }
 
     /// Asks the controller to abort command `cid` of queue `qid` of the present association: whether it did.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // Command 00A3h of I/O queue 1, as a trace of the PDUs shows it.
+    /// if !controller.abort(1, 0x00a3)? {
+    ///     println!("it is done already, or too far to be stopped");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The command failed, or the association is lost.

@@ -94,6 +94,14 @@ impl Controller {
     }
 
     /// What the controller and the connections to it turned out to be.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) {
+    /// let traits = controller.info().traits;
+    /// let (major, minor) = (traits.version >> 16, traits.version >> 8 & 0xff);
+    /// println!("{}, NVMe {major}.{minor}, {} I/O queues", traits.model_number, traits.io_queues);
+    /// # }
+    /// ```
     pub fn info(&self) -> ControllerInfo {
         let association = self.generations.current();
         ControllerInfo {
@@ -106,6 +114,19 @@ impl Controller {
     }
 
     /// A namespace, to read and write.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// for nsid in controller.namespaces()? {
+    ///     match controller.namespace(nsid) {
+    ///         Ok(namespace) => println!("{nsid}: {} bytes", namespace.size()),
+    ///         // One with metadata, for example: the others can be used.
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is none of this ID, or it has metadata or protection information, which would be misread.
@@ -122,6 +143,18 @@ impl Controller {
     /// A queue of its own for one thread, on one of the I/O queues that
     /// [`Options::owned_queues`] reserved.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// # fn serve(_worker: usize, _queue: nvme_tcp::Queue) {}
+    /// // As many threads as `owned_queues` reserved queues.
+    /// for worker in 0..4 {
+    ///     let queue = controller.queue()?;
+    ///     std::thread::spawn(move || serve(worker, queue));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// All of them are in use, or the connection failed.
     pub fn queue(&self) -> Result<Queue> {
@@ -130,6 +163,19 @@ impl Controller {
 
     /// Brings up a new association with new keys, sends new commands there and shuts the old one down when
     /// its last command is done. A dead association is replaced in the same way.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let namespace = controller.namespace(1)?;
+    /// if let Err(lost) = controller.check() {
+    ///     eprintln!("{lost}");
+    ///     controller.reconnect()?;
+    /// }
+    /// // The namespace from before goes on with the new association.
+    /// namespace.write_at(&[7; 4096], 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The new one did not come up; the old one is still used.
@@ -168,6 +214,15 @@ impl Controller {
     /// Authenticates both ends of the admin queue once more by DH-HMAC-CHAP, with the secrets that
     /// [`Options::authentication`] gave. It works while the queues are in use.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// // From time to time, so that whoever has lost its secret is found out.
+    /// controller.reauthenticate()?;
+    /// println!("both ways: {:?}", controller.info().authentication.map(|agreed| agreed.mutual));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// There is no secret, or authentication failed: then the association is over, and every command on it fails.
     pub fn reauthenticate(&self) -> Result<()> {
@@ -177,6 +232,16 @@ impl Controller {
     /// Whether the controller is there, as far as is known: its keep-alives are answered, and no queue that
     /// is shared is lost. It asks nobody and waits for nothing, so whoever waits for something else can look
     /// from time to time.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) {
+    /// // For a health page, however often it is asked for.
+    /// match controller.check() {
+    ///     Ok(()) => println!("up"),
+    ///     Err(error) => println!("down: {error}"),
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Why its association was lost.
@@ -211,6 +276,17 @@ impl Controller {
     /// still drain are closed at once; the present one is given 5 s to say that its shutdown is complete, and less
     /// where it answers. Commands that are outstanding then fail with [`ErrorKind::ShutDown`]. An association that
     /// is just being brought up is closed when it is up, without being waited for.
+    ///
+    /// ```no_run
+    /// # fn example(controller: nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// let namespace = controller.namespace(1)?;
+    /// namespace.write_at(&[7; 4096], 0)?;
+    /// // What was written is durable before the target is told that this host goes.
+    /// namespace.flush()?;
+    /// controller.shutdown();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shutdown(mut self) {
         self.end();
     }
@@ -287,6 +363,15 @@ pub(crate) fn admin_value(generations: &Generations, name: &'static str, sqe: Sq
 
 impl Options {
     /// Connects: brings up a controller with its I/O queues.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) {
+    /// match options.connect() {
+    ///     Ok(controller) => println!("connected to {}", controller.info().traits.subsystem_nqn),
+    ///     Err(error) => eprintln!("{error}; {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Wrong options; no connection; TLS failed with every identity; the controller refused this host or

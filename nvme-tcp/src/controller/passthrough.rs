@@ -66,6 +66,14 @@ pub struct RawCompletion {
 
 impl RawCommand {
     /// A command with this opcode for this namespace, everything else zero.
+    ///
+    /// ```
+    /// use nvme_tcp::RawCommand;
+    ///
+    /// // Identify, CNS 01h.
+    /// let command = RawCommand { cdw10: [0x01, 0, 0, 0, 0, 0], ..RawCommand::new(0x06, 0) };
+    /// assert_eq!((command.opcode, command.nsid, command.timeout), (0x06, 0, None));
+    /// ```
     pub fn new(opcode: u8, nsid: u32) -> Self {
         Self { opcode, nsid, ..Self::default() }
     }
@@ -102,6 +110,20 @@ impl RawCommand {
 impl Controller {
     /// Runs an admin command, and gives back how it was completed, whatever its status says.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, RawData};
+    ///
+    /// // Device Self-test, the short one, of the controller and all its namespaces.
+    /// let command = RawCommand { cdw10: [1, 0, 0, 0, 0, 0], ..RawCommand::new(0x14, 0xffff_ffff) };
+    /// let status = controller.admin_passthrough(&command, RawData::None)?.status;
+    /// if !status.is_success() {
+    ///     println!("refused: {status}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// It is a fabrics command, Keep Alive or Asynchronous Event Request, which are this library's own to send; the
     /// data does not go the way that the opcode says; the data came damaged; the association is lost.
@@ -119,6 +141,19 @@ impl Controller {
 
     /// Runs an I/O command on this thread's queue, and gives back how it was completed, whatever its status says.
     /// It is not known what the command does, so nothing is done again where the association is lost.
+    ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, RawData};
+    ///
+    /// // Zone Management Receive: a report of the zones from block 0 on, in 1,024 dwords.
+    /// let mut report = [0; 4096];
+    /// let command = RawCommand { cdw10: [0, 0, 1023, 0, 0, 0], ..RawCommand::new(0x7a, 1) };
+    /// let done = controller.io_passthrough(&command, RawData::Read(&mut report))?;
+    /// println!("{}; {} zones", done.status, u16::from_le_bytes([report[0], report[1]]));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`admin_passthrough`](Self::admin_passthrough), and where the controller was connected without I/O queues.

@@ -11,6 +11,15 @@ use crate::spec::completion::Status;
 
 impl Error {
     /// The number of <errno.h> that says most of it.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind, spec::status::Status};
+    /// use std::io;
+    ///
+    /// let full = Error::from(ErrorKind::Status { command: "Write", status: Status::CAPACITY_EXCEEDED });
+    /// // For code that knows files only.
+    /// assert_eq!(io::Error::from_raw_os_error(full.errno()).kind(), io::ErrorKind::StorageFull);
+    /// ```
     pub fn errno(&self) -> i32 {
         match self.kind() {
             ErrorKind::KeyFile(KeyFileError::Io { source, .. }) => ktls::Error::errno_of(source, libc::EIO),

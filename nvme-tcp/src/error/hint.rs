@@ -12,7 +12,15 @@ use crate::spec::command::fabrics::InvalidParameter;
 use crate::spec::completion::Status;
 
 impl Error {
-    /// What an operator can do about it.
+    /// What an operator can do about it, in the words of the command line; `None` where the message says it all.
+    ///
+    /// ```
+    /// use nvme_tcp::{Error, ErrorKind};
+    ///
+    /// let error = Error::from(ErrorKind::PeerSpeaksTls { address: "10.0.0.5:4420".into() });
+    /// assert_eq!(error.to_string(), "10.0.0.5:4420 answers in TLS");
+    /// assert!(error.hint().is_some_and(|hint| hint.contains("--tls and the key")));
+    /// ```
     pub fn hint(&self) -> Option<String> {
         let text = match self.kind() {
             ErrorKind::Host(e) => return e.hint(),

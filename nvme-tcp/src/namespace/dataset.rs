@@ -51,6 +51,17 @@ impl Namespace {
 
     /// As [`deallocate`](Self::deallocate), for several ranges in as few commands as the controller allows.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::ByteRange;
+    ///
+    /// // What the allocation map says is free, in one command.
+    /// let free = [ByteRange { offset: 1 << 20, len: 1 << 20 }, ByteRange { offset: 8 << 20, len: 4 << 20 }];
+    /// namespace.deallocate_ranges(&free)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn deallocate_ranges(&self, ranges: &[ByteRange]) -> Result<()> {

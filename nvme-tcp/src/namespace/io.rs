@@ -29,6 +29,17 @@ impl Namespace {
 
     /// As [`read_at`](Self::read_at), with force unit access or limited retry.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::nvm::IoFlags;
+    ///
+    /// // From the medium, not from a cache.
+    /// let mut back = vec![0; 4096];
+    /// namespace.read_with(&mut back, 0, IoFlags::FORCE_UNIT_ACCESS)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read_at`](Self::read_at), and flags that are not for reads.
     pub fn read_with(&self, buffer: &mut [u8], offset: u64, flags: IoFlags) -> Result<()> {
@@ -101,6 +112,17 @@ impl Namespace {
     /// Makes everything that was written before durable. Nothing is sent where the controller has no volatile
     /// write cache.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // What is pointed to is durable before the pointer is written.
+    /// namespace.write_at(&[7; 4096], 1 << 20)?;
+    /// namespace.flush()?;
+    /// namespace.write_at(&[1; 4096], 0)?;
+    /// namespace.flush()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, or the association is lost.
     pub fn flush(&self) -> Result<()> {
@@ -115,6 +137,14 @@ impl Namespace {
 
     /// Makes `len` bytes at `offset` read as zeros, by Write Zeroes; by writing zeros where the controller has
     /// no such command.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // Nothing of an old file system is left where the new one looks for it.
+    /// namespace.write_zeroes(0, 1 << 20)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
@@ -190,6 +220,16 @@ impl Namespace {
     }
 
     /// Marks `len` bytes at `offset` so that reading them fails until they are written again.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // What a scrubber sees of a medium that lost a block.
+    /// let block = u64::from(namespace.block_size());
+    /// namespace.write_uncorrectable(0, block)?;
+    /// println!("{:?}", namespace.verify(0, block).unwrap_err().status());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at), and where the controller has no Write Uncorrectable.

@@ -95,31 +95,84 @@ impl Namespace {
     }
 
     /// NSID.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) {
+    /// // For a command that this library does not know: Zone Management Receive.
+    /// let command = nvme_tcp::RawCommand::new(0x7a, namespace.id());
+    /// # }
+    /// ```
     pub fn id(&self) -> u32 {
         self.nsid
     }
 
     /// The size of a block in bytes, a power of two from 512 to 65,536.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // Whole blocks are written: the last one is filled up.
+    /// let mut data = b"a journal's entry".to_vec();
+    /// data.resize(data.len().next_multiple_of(namespace.block_size() as usize), 0);
+    /// namespace.write_at(&data, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn block_size(&self) -> u32 {
         1 << self.block_shift
     }
 
-    /// The size of the namespace in bytes.
+    /// The size of the namespace in bytes, as it was when this was opened.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // The copy of a GUID partition table's header stands in the last block.
+    /// let mut header = vec![0; namespace.block_size() as usize];
+    /// namespace.read_at(&mut header, namespace.size() - u64::from(namespace.block_size()))?;
+    /// println!("partitioned: {}", header.starts_with(b"EFI PART"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn size(&self) -> u64 {
         self.blocks << self.block_shift
     }
 
     /// Whether it is write protected.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) {
+    /// if namespace.is_read_only() {
+    ///     println!("a snapshot: it can be read, and every write fails");
+    /// }
+    /// # }
+    /// ```
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }
 
     /// What else Identify says of it.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// // The cheaper way to zeros, where it is one.
+    /// match namespace.info().deallocated_reads_zero {
+    ///     true => namespace.deallocate(0, namespace.size())?,
+    ///     false => namespace.write_zeroes(0, namespace.size())?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn info(&self) -> &NamespaceInfo {
         &self.info
     }
 
     /// The most data that one command moves, in bytes: MDTS, in whole blocks.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) {
+    /// // A call takes any length; memory for a `Queue`, whose commands are not split, has this.
+    /// let pool: Vec<Vec<u8>> = (0..32).map(|_| vec![0; namespace.max_transfer()]).collect();
+    /// # }
+    /// ```
     pub fn max_transfer(&self) -> usize {
         self.whole_blocks(self.route.facts().max_transfer)
     }

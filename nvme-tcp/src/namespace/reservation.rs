@@ -150,6 +150,18 @@ impl Reporting {
 impl Namespace {
     /// Registers this host's key, takes the registration back, or replaces the key.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{Register, spec::command::reservation::RegisterAction};
+    ///
+    /// // Another key in place of this host's own; a reservation that it holds stays.
+    /// let action = RegisterAction::Replace;
+    /// let register = Register { action, current_key: 7, new_key: 8, ..Register::default() };
+    /// namespace.reservation_register(&register)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The command failed, by [`RESERVATION_CONFLICT`](crate::spec::completion::Status::RESERVATION_CONFLICT) where
     /// the current key is another; the association is lost; the controller has no reservations.
@@ -159,6 +171,24 @@ impl Namespace {
 
     /// Takes the reservation, with [`AcquireAction::Preempt`] from somebody else. The host must be registered.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::Acquire;
+    /// use nvme_tcp::spec::command::reservation::AcquireAction;
+    /// use nvme_tcp::spec::{reservation::ReservationType, status::Status};
+    ///
+    /// let (action, kind) = (AcquireAction::Acquire, ReservationType::WriteExclusive);
+    /// let acquire = Acquire { action, kind, current_key: 7, preempt_key: 0 };
+    /// match namespace.reservation_acquire(&acquire) {
+    ///     Err(error) if error.status().is_some_and(|status| status.is(Status::RESERVATION_CONFLICT)) => {
+    ///         println!("another host holds it, or this one is not registered");
+    ///     }
+    ///     result => result?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`reservation_register`](Self::reservation_register).
     pub fn reservation_acquire(&self, acquire: &Acquire) -> Result<()> {
@@ -166,6 +196,17 @@ impl Namespace {
     }
 
     /// Gives the reservation back, or clears it and every registration.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{Release, spec::command::reservation::ReleaseAction};
+    ///
+    /// // A cluster starts afresh: no reservation, no registration, of no host.
+    /// let action = ReleaseAction::Clear;
+    /// namespace.reservation_release(&Release { action, current_key: 7, ..Release::default() })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`reservation_register`](Self::reservation_register).

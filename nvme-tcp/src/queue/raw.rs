@@ -13,6 +13,15 @@ impl Queue {
     /// Nothing is copied where the kernel opens the records, or none are sealed. The completion has no
     /// buffer.
     ///
+    /// ```no_run
+    /// # use nvme_tcp::{Namespace, Queue, Result};
+    /// # fn example(queue: &mut Queue, namespace: &Namespace, page: &'static mut [u8]) -> Result<()> {
+    /// // SAFETY: the page (of an arena, say) is there for good, and is left alone until completion 1.
+    /// unsafe { queue.submit_read_raw(namespace, page.as_mut_ptr(), page.len(), 0, 1)? };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Safety
     /// The `len` bytes at `memory` are valid to read and write, and nobody else reads or writes them, from
     /// here until the completion with this `cookie` came out of [`poll`](Self::poll),
@@ -36,6 +45,15 @@ impl Queue {
 
     /// Writes `len` bytes from `memory` to `offset`, as [`submit_write`](Self::submit_write) does.
     ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// static LABEL: [u8; 4096] = [0x5a; 4096];
+    /// // SAFETY: it is there for good, and a static is never written.
+    /// unsafe { queue.submit_write_raw(namespace, LABEL.as_ptr(), LABEL.len(), 0, 2)? };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Safety
     /// The `len` bytes at `memory` are valid to read, and nobody writes them, from here until the completion
     /// with this `cookie` came out of [`poll`](Self::poll) or this queue is dropped. Where this call fails,
@@ -58,6 +76,17 @@ impl Queue {
     /// Reads from `offset` into several pieces of memory, each an address and its length, one after the
     /// other: one command, whose whole blocks the pieces may cut anywhere.
     ///
+    /// ```no_run
+    /// # use nvme_tcp::{Namespace, Queue, Result};
+    /// # fn example(queue: &mut Queue, namespace: &Namespace, pages: &'static mut [Vec<u8>]) -> Result<()> {
+    /// // As readv(2) and a guest's descriptors have it.
+    /// let pieces = pages.iter_mut().map(|page| (page.as_mut_ptr(), page.len()));
+    /// // SAFETY: the pages are there for good, and are left alone until completion 3.
+    /// unsafe { queue.submit_readv_raw(namespace, pieces, 0, 3)? };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Safety
     /// As [`submit_read_raw`](Self::submit_read_raw), for each piece.
     ///
@@ -78,6 +107,17 @@ impl Queue {
 
     /// Writes several pieces of memory, each an address and its length, one after the other to `offset`: one
     /// command, whose whole blocks the pieces may cut anywhere.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {
+    /// static HEADER: [u8; 64] = [1; 64];
+    /// static BODY: [u8; 448] = [2; 448];
+    /// let pieces = [HEADER.as_slice(), &BODY].into_iter().map(|piece| (piece.as_ptr(), piece.len()));
+    /// // SAFETY: statics are there for good, and these are never written. Together they are one block.
+    /// unsafe { queue.submit_writev_raw(namespace, pieces, 0, 4)? };
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Safety
     /// As [`submit_write_raw`](Self::submit_write_raw), for each piece.
