@@ -22,6 +22,17 @@ use crate::psk::{ConfiguredKey, Derivation, IdentityVersion, Origin, Policy, Tls
 use crate::trace::Watcher;
 
 /// What TLS turned out to be on a connection.
+///
+/// ```no_run
+/// # fn example(controller: &nvme_tcp::Controller) {
+/// use nvme_tcp::psk::{IdentityVersion, Origin};
+///
+/// let Some(tls) = controller.info().tls else { return println!("plain") };
+/// if tls.origin == Origin::Retained && tls.identity_version == IdentityVersion::V0 {
+///     println!("this target can know one key of this host's at a time");
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TlsFacts {

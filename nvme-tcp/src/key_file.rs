@@ -81,6 +81,13 @@ pub enum KeyFileError {
 
 impl KeyFileError {
     /// What an operator can do about it, where that does not follow from the message.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::KeyFileError;
+    ///
+    /// let error = KeyFileError::Permissions { path: "/etc/nvme/image.key".into(), mode: 0o644 };
+    /// assert!(error.hint().is_some_and(|hint| hint.starts_with("chmod 600 /etc/nvme/image.key")));
+    /// ```
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,

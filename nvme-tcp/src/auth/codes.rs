@@ -97,6 +97,13 @@ pub enum Reason {
 
 impl Reason {
     /// Its number on the wire.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::AuthError;
+    ///
+    /// // RCE of the AUTH_Failure that a wrong response is answered by.
+    /// assert_eq!(AuthError::HostUnverified.reason().code(), 0x01);
+    /// ```
     pub fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
@@ -111,6 +118,14 @@ impl Reason {
     }
 
     /// The reason with this number.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::Reason;
+    ///
+    /// assert_eq!(Reason::from_code(4), Reason::HashUnusable);
+    /// // What is not assigned yet is kept, to be shown.
+    /// assert_eq!(Reason::from_code(0x42).to_string(), "reason 0x42");
+    /// ```
     pub fn from_code(code: u8) -> Self {
         match code {
             1 => Self::Failed,
@@ -141,6 +156,15 @@ impl std::fmt::Display for Reason {
 }
 
 /// The number that a hash has in these messages.
+///
+/// ```
+/// use ktls::crypto::Hash;
+/// use nvme_tcp::auth::message::hash_id;
+///
+/// // As AUTH_Negotiate lists them, the preferred first.
+/// let hashes = [Hash::Sha384, Hash::Sha256].map(hash_id);
+/// assert_eq!(hashes, [Some(2), Some(1)]);
+/// ```
 pub fn hash_id(hash: Hash) -> Option<u8> {
     match hash {
         Hash::Sha256 => Some(1),
@@ -151,6 +175,15 @@ pub fn hash_id(hash: Hash) -> Option<u8> {
 }
 
 /// The hash with this number.
+///
+/// ```
+/// use ktls::crypto::Hash;
+/// use nvme_tcp::auth::message::hash_from_id;
+///
+/// assert_eq!(hash_from_id(3), Some(Hash::Sha512));
+/// // 0 is the hash of a secret's text that has none, and no hash of a transaction.
+/// assert_eq!(hash_from_id(0), None);
+/// ```
 pub fn hash_from_id(id: u8) -> Option<Hash> {
     [Hash::Sha256, Hash::Sha384, Hash::Sha512].into_iter().find(|hash| hash_id(*hash) == Some(id))
 }

@@ -39,6 +39,15 @@ pub struct Authentication {
 impl Authentication {
     /// The host authenticates itself with `secret`. Every hash and group is allowed, SHA-256 and no
     /// Diffie-Hellman preferred, as in Linux.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret};
+    ///
+    /// let secret: DhchapSecret = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:".parse()?;
+    /// // One way: whoever is at the other end is believed.
+    /// assert!(!Authentication::new(secret).is_mutual());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(secret: DhchapSecret) -> Self {
         Self {
             secret,
@@ -49,18 +58,47 @@ impl Authentication {
     }
 
     /// The controller authenticates itself as well, with this secret: a host insists on it.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
+    ///
+    /// // A secret of each end's own: who knows the host's cannot pass for the target.
+    /// let host = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    /// assert!(host.controller_secret(DhchapSecret::generate(SecretHash::Sha256)?).is_mutual());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn controller_secret(self, secret: DhchapSecret) -> Self {
         Self { controller_secret: Some(secret), ..self }
     }
 
     /// Allows these hashes only, the preferred first.
+    ///
+    /// ```
+    /// use ktls::crypto::Hash;
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
+    ///
+    /// // The hash of the transaction has nothing to do with that of the secret.
+    /// let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?).hashes([Hash::Sha384]);
+    /// assert!(format!("{settings:?}").contains("hashes: [Sha384]"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn hashes(self, hashes: impl Into<Vec<Hash>>) -> Self {
         Self { hashes: hashes.into(), ..self }
     }
 
     /// Allows these Diffie-Hellman groups only, the preferred first.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Authentication, DhGroup, DhchapSecret, SecretHash};
+    ///
+    /// // Never without Diffie-Hellman: who reads along cannot try secrets out afterwards.
+    /// let groups = [DhGroup::Ffdhe3072, DhGroup::Ffdhe2048];
+    /// let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?).groups(groups);
+    /// assert!(!format!("{settings:?}").contains("Null"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn groups(self, groups: impl Into<Vec<DhGroup>>) -> Self {
         Self { groups: groups.into(), ..self }
@@ -72,6 +110,16 @@ impl Authentication {
     }
 
     /// Whether the controller has to authenticate itself.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
+    ///
+    /// let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    /// if !settings.is_mutual() {
+    ///     eprintln!("the target is not asked to prove who it is");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_mutual(&self) -> bool {
         self.controller_secret.is_some()
     }
@@ -101,6 +149,15 @@ pub struct Entropy {
 impl Entropy {
     /// Draws them from the system.
     ///
+    /// ```
+    /// use nvme_tcp::auth::Entropy;
+    ///
+    /// // Once for each transaction: sequence numbers of a process never come twice.
+    /// let [one, other] = [Entropy::gather()?, Entropy::gather()?];
+    /// assert_ne!(format!("{one:?}"), format!("{other:?}"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When it gives no random bytes.
     pub fn gather() -> Result<Self, CryptoError> {
@@ -122,6 +179,13 @@ impl Entropy {
     }
 
     /// For tests: what [`gather`](Self::gather) would have drawn. `sequence` is not zero.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{EXPONENT_LEN, Entropy};
+    ///
+    /// let entropy = Entropy::fixed([1; EXPONENT_LEN], [2; 64], 7, 3);
+    /// assert_eq!(format!("{entropy:?}"), "Entropy(S 7, T_ID 3)");
+    /// ```
     pub fn fixed(exponent: [u8; EXPONENT_LEN], challenge: [u8; 64], sequence: u32, transaction: u16) -> Self {
         Self { exponent: Zeroizing::new(exponent), challenge, sequence: sequence.max(1), transaction }
     }

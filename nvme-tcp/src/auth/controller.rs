@@ -67,6 +67,18 @@ pub struct Controller {
 impl Controller {
     /// A transaction that has not begun: `channel` is what the host has to ask for on this queue. `entropy` is
     /// nobody else's.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Controller, Entropy, Progress, SecureChannel};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// // `settings` are those of the host whose NQN stands in the Connect.
+    /// let (host, subsystem) = ("nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images");
+    /// let transaction = Controller::new(settings, host, subsystem, SecureChannel::None, Entropy::gather()?);
+    /// assert_eq!(transaction.progress(), Progress::Pending);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         settings: Authentication,
         host_nqn: impl Into<String>,
@@ -80,6 +92,18 @@ impl Controller {
     }
 
     /// How far it is.
+    ///
+    /// ```no_run
+    /// # fn example(transaction: &nvme_tcp::auth::Controller) {
+    /// use nvme_tcp::auth::Progress;
+    ///
+    /// match transaction.progress() {
+    ///     Progress::Pending => println!("other commands get Authentication Required"),
+    ///     Progress::Done(agreed) => println!("let in, with {:?} and {:?}", agreed.hash, agreed.group),
+    ///     Progress::Failed(error) => println!("the connection ends: {error}"),
+    /// }
+    /// # }
+    /// ```
     pub fn progress(&self) -> Progress<'_> {
         match &self.state {
             State::Done(agreed) => Progress::Done(agreed),
@@ -90,6 +114,19 @@ impl Controller {
 
     /// What Authentication Send brought. What is wrong with it, the host is told at its next Authentication
     /// Receive.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Controller, Reason, SecureChannel, message};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// let mut controller = Controller::new(settings, "nqn.a", "nqn.b", SecureChannel::None, Entropy::gather()?);
+    /// // A message out of its turn is no error here: the host hears of it.
+    /// controller.received(&message::success2(1));
+    /// let failure = controller.give();
+    /// assert_eq!(message::parse(&failure)?.2, message::Message::Failure1(Reason::IncorrectMessage));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn received(&mut self, bytes: &[u8]) {
         let state = std::mem::replace(&mut self.state, State::AwaitNegotiate);
         self.state = match self.take(state, bytes) {
@@ -101,6 +138,23 @@ impl Controller {
     }
 
     /// The message that Authentication Receive asks for: the one that is due, or why there is none.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Action, AuthError, Controller, Host, Progress, SecureChannel, message};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// let none = SecureChannel::None;
+    /// let mut host = Host::new(settings.clone(), "nqn.a", "nqn.b", none, Entropy::gather()?);
+    /// let mut controller = Controller::new(settings, "nqn.a", "nqn.b", none, Entropy::gather()?);
+    /// let Action::Send(negotiate) = host.action()? else { panic!("the host begins") };
+    /// controller.received(&negotiate);
+    /// assert!(matches!(message::parse(&controller.give())?.2, message::Message::Challenge(_)));
+    /// // To be asked once more without a reply ends it.
+    /// controller.give();
+    /// assert_eq!(controller.progress(), Progress::Failed(AuthError::NothingDue));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn give(&mut self) -> Vec<u8> {
         let state = std::mem::replace(&mut self.state, State::AwaitNegotiate);
         let (state, bytes) = match state {

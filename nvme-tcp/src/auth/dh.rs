@@ -48,16 +48,36 @@ impl DhGroup {
         [Self::Null, Self::Ffdhe2048, Self::Ffdhe3072, Self::Ffdhe4096, Self::Ffdhe6144, Self::Ffdhe8192];
 
     /// Its number on the wire.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::DhGroup;
+    ///
+    /// // As AUTH_Negotiate lists what the host allows.
+    /// assert_eq!([DhGroup::Ffdhe3072, DhGroup::Null].map(DhGroup::id), [2, 0]);
+    /// ```
     pub fn id(self) -> u8 {
         self as u8
     }
 
     /// The group with this number on the wire, if there is one.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::DhGroup;
+    ///
+    /// assert_eq!(DhGroup::from_id(5), Some(DhGroup::Ffdhe8192));
+    /// assert_eq!(DhGroup::from_id(6), None);
+    /// ```
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.id() == id)
     }
 
     /// The length of its prime, and so of a public value, in bytes; 0 for [`DhGroup::Null`].
+    ///
+    /// ```
+    /// use nvme_tcp::auth::DhGroup;
+    ///
+    /// assert_eq!(DhGroup::ALL.map(DhGroup::public_len), [0, 256, 384, 512, 768, 1024]);
+    /// ```
     pub fn public_len(self) -> usize {
         self.prime().map_or(0, |hex| hex.len() / 2)
     }
@@ -114,6 +134,16 @@ pub struct DhKey {
 
 impl DhKey {
     /// A key from random bytes, which no other key is made from.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhGroup, DhKey, EXPONENT_LEN};
+    ///
+    /// let mut random = [0; EXPONENT_LEN];
+    /// ktls::crypto::random(&mut random)?;
+    /// let key = DhKey::new(DhGroup::Ffdhe2048, &random);
+    /// assert_eq!(format!("{key:?}"), "DhKey(Ffdhe2048)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(group: DhGroup, random: &[u8; EXPONENT_LEN]) -> Self {
         let bits = EXPONENT_LEN as u32 * 8;
         let mut exponent = BoxedUint::zero_with_precision(bits);
@@ -124,6 +154,14 @@ impl DhKey {
     }
 
     /// What the peer gets: 2^x modulo p, as long as the prime; empty for [`DhGroup::Null`].
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhGroup, DhKey};
+    ///
+    /// let public = |group| DhKey::new(group, &[1; 64]).public();
+    /// assert_eq!(public(DhGroup::Ffdhe2048).len(), DhGroup::Ffdhe2048.public_len());
+    /// assert!(public(DhGroup::Null).is_empty());
+    /// ```
     pub fn public(&self) -> Vec<u8> {
         self.field.as_ref().map_or_else(Vec::new, |field| {
             let two = BoxedUint::from(2_u8).widen(field.bits_precision());
@@ -134,6 +172,15 @@ impl DhKey {
     /// The secret with `peer`'s public value, as long as the prime; empty for [`DhGroup::Null`].
     ///
     /// A value without its leading zeros is taken as well: SPDK sends those.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhError, DhGroup, DhKey};
+    ///
+    /// let key = DhKey::new(DhGroup::Ffdhe2048, &[1; 64]);
+    /// // With 1 the secret would be 1 whatever the exponent: such a peer is refused.
+    /// assert_eq!(key.agree(&[1]).err(), Some(DhError::Range));
+    /// assert_eq!(key.agree(&[]).err(), Some(DhError::Length { expected: 256, found: 0 }));
+    /// ```
     ///
     /// # Errors
     /// The value is none of the group's.

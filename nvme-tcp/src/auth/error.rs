@@ -113,6 +113,14 @@ fn chosen(id: Option<u8>) -> String {
 
 impl AuthError {
     /// What the peer is told; what the peer itself said, where it ended the transaction.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{AuthError, Reason};
+    ///
+    /// // The peer learns the kind of fault, not which end's secret is wrong.
+    /// assert_eq!(AuthError::ControllerUnverified.reason(), Reason::Failed);
+    /// assert_eq!(AuthError::Sequence.reason(), Reason::IncorrectPayload);
+    /// ```
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused(reason) => *reason,
@@ -139,6 +147,14 @@ impl AuthError {
     }
 
     /// Whether a secret or a setting of this host may be at fault, and not the peer.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{AuthError, Reason};
+    ///
+    /// assert!(AuthError::Refused(Reason::Failed).may_be_the_caller());
+    /// // No secret makes a controller send this.
+    /// assert!(!AuthError::Sequence.may_be_the_caller());
+    /// ```
     pub fn may_be_the_caller(&self) -> bool {
         match self {
             Self::Refused(reason) => {
@@ -150,6 +166,15 @@ impl AuthError {
     }
 
     /// What an operator of the host can do about it.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{AuthError, Reason};
+    ///
+    /// let error = AuthError::Refused(Reason::Failed);
+    /// assert!(error.hint().is_some_and(|hint| hint.contains("compare both, and the host NQN")));
+    /// // A fault of the peer's, which nothing here mends.
+    /// assert_eq!(AuthError::Sequence.hint(), None);
+    /// ```
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Refused(Reason::Failed) => {

@@ -62,6 +62,17 @@ pub struct Host {
 
 impl Host {
     /// A transaction that has not begun. `entropy` is nobody else's.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, Host, SecretHash, SecureChannel};
+    ///
+    /// let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    /// let (host, subsystem) = ("nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images");
+    /// // On an I/O queue: what authentication leaves behind for TLS comes from the admin queue.
+    /// let transaction = Host::new(settings, host, subsystem, SecureChannel::None, Entropy::gather()?);
+    /// assert!(!transaction.is_mutual());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         settings: Authentication,
         host_nqn: impl Into<String>,
@@ -75,22 +86,59 @@ impl Host {
     }
 
     /// Takes no challenge that the transaction before this one had.
+    ///
+    /// ```no_run
+    /// # fn example(host: nvme_tcp::auth::Host, previous: &nvme_tcp::auth::Agreed) {
+    /// // The same controller once more, some hours later: a challenge of then would be no challenge.
+    /// let host = host.after(previous);
+    /// println!("{host:?}");
+    /// # }
+    /// ```
     #[must_use]
     pub fn after(self, previous: &Agreed) -> Self {
         Self { previous: Some(previous.challenge.clone()), ..self }
     }
 
     /// Whether the controller has to authenticate itself.
+    ///
+    /// ```no_run
+    /// # fn example(host: &nvme_tcp::auth::Host) {
+    /// println!("{}", if host.is_mutual() { "both ways" } else { "one way" });
+    /// # }
+    /// ```
     pub fn is_mutual(&self) -> bool {
         self.settings.is_mutual()
     }
 
     /// What it asks for.
+    ///
+    /// ```no_run
+    /// # fn example(host: &nvme_tcp::auth::Host) {
+    /// use nvme_tcp::auth::SecureChannel;
+    ///
+    /// if host.channel() == SecureChannel::NewTlsPsk {
+    ///     println!("a TLS PSK follows: the connection is to be made anew with it");
+    /// }
+    /// # }
+    /// ```
     pub fn channel(&self) -> SecureChannel {
         self.channel
     }
 
     /// What to do now.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{Action, Host, SecureChannel, message};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// let mut host = Host::new(settings, "nqn.a", "nqn.b", SecureChannel::None, Entropy::gather()?);
+    /// let Action::Send(negotiate) = host.action()? else { panic!("the host begins") };
+    /// assert!(matches!(message::parse(&negotiate)?.2, message::Message::Negotiate(_)));
+    /// // What it gave to send counts as sent.
+    /// assert_eq!(host.action()?, Action::Receive);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The transaction failed, and the controller was told.
@@ -131,6 +179,18 @@ impl Host {
 
     /// What Authentication Receive gave, which may be longer than the message in it. What is wrong with it shows
     /// at [`action`](Self::action).
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{AuthError, Host, Reason, SecureChannel, message};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// let mut host = Host::new(settings, "nqn.a", "nqn.b", SecureChannel::None, Entropy::gather()?);
+    /// host.action()?;
+    /// host.received(&message::failure(message::Kind::Failure1, 1, Reason::HashUnusable));
+    /// assert_eq!(host.action(), Err(AuthError::Refused(Reason::HashUnusable)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn received(&mut self, bytes: &[u8]) {
         let state = std::mem::replace(&mut self.state, State::AwaitChallenge);
         self.state = match self.take(state, bytes) {

@@ -29,6 +29,15 @@ impl Header {
     }
 
     /// Which message it begins.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::message::{self, Header, Kind};
+    /// use zerocopy::FromBytes;
+    ///
+    /// let bytes = message::success2(7);
+    /// let (header, _) = Header::ref_from_prefix(&bytes).expect("6 bytes");
+    /// assert_eq!((header.kind(), header.t_id.get()), (Kind::Success2, 7));
+    /// ```
     pub fn kind(&self) -> Kind {
         Kind::from_codes(self.auth_type, self.auth_id)
     }
@@ -158,6 +167,17 @@ pub enum Message<'a> {
 /// Takes a message apart; what follows it, as in a buffer that is larger, does not count. Its kind, its T_ID,
 /// and then what is in it.
 ///
+/// ```
+/// use nvme_tcp::auth::AuthError;
+/// use nvme_tcp::auth::message::{self, Kind, Message};
+///
+/// // As it comes, in a buffer that is longer.
+/// let mut buffer = message::success2(7);
+/// buffer.resize(4096, 0);
+/// assert_eq!(message::parse(&buffer), Ok((Kind::Success2, 7, Message::Success2)));
+/// assert_eq!(message::parse(&buffer[..4]), Err(AuthError::Truncated { field: "header", len: 4 }));
+/// ```
+///
 /// # Errors
 /// It ends too early, or is none of those there are.
 pub fn parse(bytes: &[u8]) -> Result<(Kind, u16, Message<'_>), AuthError> {
@@ -231,6 +251,17 @@ fn parse_negotiate(bytes: &[u8]) -> Result<Negotiate, AuthError> {
 }
 
 /// AUTH_Negotiate that offers DH-HMAC-CHAP with these hashes and groups, each list with the preferred first.
+///
+/// ```
+/// use ktls::crypto::Hash;
+/// use nvme_tcp::auth::{DhGroup, SecureChannel, message};
+///
+/// let groups = [DhGroup::Ffdhe2048, DhGroup::Null];
+/// let bytes = message::negotiate(7, SecureChannel::None, &[Hash::Sha256, Hash::Sha384], &groups);
+/// let message::Message::Negotiate(offer) = message::parse(&bytes)?.2 else { panic!("another message") };
+/// assert_eq!((offer.hashes, offer.groups), (Some(vec![1, 2]), vec![1, 0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn negotiate(t_id: u16, channel: SecureChannel, hashes: &[Hash], groups: &[DhGroup]) -> Vec<u8> {
     let header = Header::new(Kind::Negotiate, t_id);
     let fixed = NegotiateHeader { header, sc_c: channel as u8, napd: 1 };
@@ -248,6 +279,16 @@ pub fn negotiate(t_id: u16, channel: SecureChannel, hashes: &[Hash], groups: &[D
 }
 
 /// DH-HMAC-CHAP_Challenge.
+///
+/// ```
+/// use nvme_tcp::auth::message::{self, Challenge, Message};
+///
+/// // SHA-256, and no Diffie-Hellman: there is no public value then.
+/// let challenge = Challenge { hash: 1, group: 0, sequence: 9, value: &[7; 32], dh_value: &[] };
+/// let bytes = message::challenge(7, &challenge);
+/// assert_eq!(message::parse(&bytes)?.2, Message::Challenge(challenge));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn challenge(t_id: u16, challenge: &Challenge<'_>) -> Vec<u8> {
     let fixed = ValuesHeader {
         header: Header::new(Kind::Challenge, t_id),
@@ -262,6 +303,16 @@ pub fn challenge(t_id: u16, challenge: &Challenge<'_>) -> Vec<u8> {
 }
 
 /// DH-HMAC-CHAP_Reply.
+///
+/// ```
+/// use nvme_tcp::auth::message::{self, Message, Reply};
+///
+/// // One way: neither a challenge of the host's nor a sequence number.
+/// let reply = Reply { response: &[7; 32], challenge: None, sequence: 0, dh_value: &[] };
+/// let bytes = message::reply(7, &reply);
+/// assert_eq!(message::parse(&bytes)?.2, Message::Reply(reply));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn reply(t_id: u16, reply: &Reply<'_>) -> Vec<u8> {
     let fixed = ValuesHeader {
         header: Header::new(Kind::Reply, t_id),
@@ -277,6 +328,15 @@ pub fn reply(t_id: u16, reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// DH-HMAC-CHAP_Success1, with R2 where the host asked for it; `hl` is the hash's length in bytes.
+///
+/// ```
+/// use nvme_tcp::auth::message::{self, Message};
+///
+/// // HL stands there even without R2.
+/// assert_eq!(message::parse(&message::success1(7, 32, None))?.2, Message::Success1(None));
+/// assert_eq!(message::parse(&message::success1(7, 32, Some(&[9; 32])))?.2, Message::Success1(Some(&[9; 32])));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn success1(t_id: u16, hl: usize, response: Option<&[u8]>) -> Vec<u8> {
     let fixed = SuccessHeader {
         header: Header::new(Kind::Success1, t_id),
@@ -290,12 +350,29 @@ pub fn success1(t_id: u16, hl: usize, response: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// DH-HMAC-CHAP_Success2.
+///
+/// ```
+/// use nvme_tcp::auth::message::{self, Kind};
+///
+/// // The host's last word where both ends authenticated themselves.
+/// let bytes = message::success2(7);
+/// assert!(message::parse(&bytes).is_ok_and(|(kind, t_id, _)| (kind, t_id) == (Kind::Success2, 7)));
+/// ```
 pub fn success2(t_id: u16) -> Vec<u8> {
     let header = Header::new(Kind::Success2, t_id);
     SuccessHeader { header, ..SuccessHeader::new_zeroed() }.as_bytes().to_vec()
 }
 
 /// AUTH_Failure1 ([`Kind::Failure1`]) or AUTH_Failure2.
+///
+/// ```
+/// use nvme_tcp::auth::message::{self, Kind, Message, Reason};
+///
+/// // The controller's; a host sends Failure2.
+/// let bytes = message::failure(Kind::Failure1, 7, Reason::HashUnusable);
+/// assert_eq!(message::parse(&bytes)?.2, Message::Failure1(Reason::HashUnusable));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn failure(kind: Kind, t_id: u16, reason: Reason) -> Vec<u8> {
     let header = Header::new(kind, t_id);
     FailureMessage { header, reason: 1, explanation: reason.code() }.as_bytes().to_vec()

@@ -36,11 +36,26 @@ impl SecretHash {
     pub const ALL: [Self; 4] = [Self::None, Self::Sha256, Self::Sha384, Self::Sha512];
 
     /// The number in the text.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let text = DhchapSecret::generate(SecretHash::Sha512)?.to_text();
+    /// assert!(text.starts_with(&format!("DHHC-1:{:02}:", SecretHash::Sha512.id())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(self) -> u8 {
         self as u8
     }
 
     /// The value with this number, if there is one.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::SecretHash;
+    ///
+    /// assert_eq!(SecretHash::from_id(0), Some(SecretHash::None));
+    /// assert_eq!(SecretHash::from_id(4), None);
+    /// ```
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|hash| hash.id() == id)
     }
@@ -74,6 +89,16 @@ pub struct DhchapSecret {
 impl DhchapSecret {
     /// Takes the key's bytes.
     ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// // Any of the three lengths goes with any hash.
+    /// let secret = DhchapSecret::new(SecretHash::Sha256, &[7; 64])?;
+    /// assert_eq!(secret.key().len(), 64);
+    /// assert!(DhchapSecret::new(SecretHash::Sha256, &[7; 33]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SecretTextError::Length`] unless they are 32, 48 or 64.
     pub fn new(hash: SecretHash, key: &[u8]) -> Result<Self, SecretTextError> {
@@ -83,6 +108,14 @@ impl DhchapSecret {
     }
 
     /// A new random secret, as long as the hash's output; 32 bytes for [`SecretHash::None`].
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let secret = DhchapSecret::generate(SecretHash::Sha384)?;
+    /// assert_eq!(secret.key().len(), 48);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// When the system gives no random bytes.
@@ -96,6 +129,17 @@ impl DhchapSecret {
     /// Reads a secret from a file that holds its text; white space around it does not count. A pipe is as
     /// good as a file.
     ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use nvme_tcp::auth::DhchapSecret;
+    ///
+    /// // Written by `nvme gen-dhchap-key --hmac=1 > host.secret`, and `chmod 600 host.secret`.
+    /// let secret = DhchapSecret::from_file("/etc/nvme/host.secret")?;
+    /// println!("tied to its owner by {:?}", secret.hash());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Group or others have access to the file, or it cannot be read, or does not hold a secret.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
@@ -106,6 +150,19 @@ impl DhchapSecret {
 
     /// Writes the text to a new file of mode 0600.
     ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, KeyFileError, SecretHash};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("host.secret");
+    /// let secret = DhchapSecret::generate(SecretHash::Sha256)?;
+    /// secret.write_file(&path)?;
+    /// assert_eq!(DhchapSecret::from_file(&path)?, secret);
+    /// // One that may be in use is not written over.
+    /// assert!(matches!(secret.write_file(&path), Err(KeyFileError::Exists { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`KeyFileError::Exists`] if there is such a file already, which is left as it is;
     /// [`KeyFileError::Io`] if it cannot be written, and then there is no file.
@@ -114,22 +171,59 @@ impl DhchapSecret {
     }
 
     /// Its text, without a line's end. It is the secret: keep it out of logs.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let secret = DhchapSecret::generate(SecretHash::Sha256)?;
+    /// // For the target's configuration; its memory is overwritten when it is dropped.
+    /// assert_eq!(secret.to_text().parse::<DhchapSecret>()?, secret);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_text(&self) -> Zeroizing<String> {
         key_text::format(PREFIX, self.hash.id(), self.key.expose())
     }
 
     /// Which hash ties it to its owner.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let secret: DhchapSecret = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:".parse()?;
+    /// assert_eq!(secret.hash(), SecretHash::Sha256);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash(&self) -> SecretHash {
         self.hash
     }
 
     /// The key itself.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let secret = DhchapSecret::new(SecretHash::None, &[7; 32])?;
+    /// // Only `expose` shows it, which is easy to look for in a program.
+    /// assert_eq!(secret.key().expose(), [7; 32]);
+    /// assert_eq!(format!("{:?}", secret.key()), "Secret(32 bytes)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(&self) -> &Secret {
         &self.key
     }
 
     /// The transformed key, which responses are made with: tied to `owner`, the NQN of the host or the
     /// subsystem whose secret it is.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let secret = DhchapSecret::generate(SecretHash::Sha256)?;
+    /// // It is of no use for another host: a target may keep it in the secret's place.
+    /// let [one, other] = ["nqn.2024-01.io.example:one", "nqn.2024-01.io.example:other"];
+    /// assert_ne!(secret.transformed(one), secret.transformed(other));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn transformed(&self, owner: &str) -> Secret {
         match self.hash.hash() {
             None => self.key.clone(),
@@ -209,6 +303,14 @@ pub enum SecretTextError {
 
 impl SecretTextError {
     /// What an operator can do about it.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{DhchapSecret, SecretTextError};
+    ///
+    /// let error = "NVMeTLSkey-1:01:".parse::<DhchapSecret>().unwrap_err();
+    /// assert_eq!(error, SecretTextError::TlsKey);
+    /// assert!(error.hint().contains("`nvme gen-dhchap-key`"));
+    /// ```
     pub fn hint(&self) -> String {
         match self {
             Self::Prefix | Self::TlsKey | Self::Hash { .. } => {

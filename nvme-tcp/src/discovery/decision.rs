@@ -55,6 +55,20 @@ impl Entry {
     /// | concatenation | concatenation | concatenation | refused |
     ///
     /// A listener that has only TLS 1.2 is refused where TLS is to be used.
+    ///
+    /// ```
+    /// use nvme_tcp::Security;
+    /// use nvme_tcp::discovery::{Decision, Entry, Refusal};
+    /// use nvme_tcp::spec::discovery_log::{DiscoveryLogEntry, TREQ_REQUIRED};
+    ///
+    /// let mut raw = DiscoveryLogEntry::zeroed();
+    /// raw.subnqn[..29].copy_from_slice(b"nqn.2024-01.io.example:images");
+    /// (raw.sectype, raw.treq) = (2, TREQ_REQUIRED);
+    /// // The entry may keep a connection from being made, and never weakens it.
+    /// let entry = Entry::read(&raw);
+    /// assert_eq!(entry.decide(&Security::Plain), Decision::Refused(Refusal::TlsRequired));
+    /// assert_eq!(entry.decide(&Security::Concat), Decision::Refused(Refusal::ConcatNotTaken));
+    /// ```
     pub fn decide(&self, security: &Security) -> Decision {
         if let Err(error) = nqn::validate(&self.subsystem_nqn) {
             return Decision::Refused(error.into());
@@ -74,6 +88,15 @@ impl Entry {
 
     /// The options to connect to this entry: those of `base` with the entry's address and subsystem, and with the
     /// same security.
+    ///
+    /// ```no_run
+    /// # fn example(entry: &nvme_tcp::discovery::Entry, base: &nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // Keys, queues and time-outs are those of `base`; what was found says only where.
+    /// let controller = entry.options(base)?.connect()?;
+    /// println!("{}: {:?}", entry.address, controller.namespaces()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`decide`](Self::decide) refuses it.

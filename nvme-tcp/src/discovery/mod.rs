@@ -97,6 +97,18 @@ pub struct Entry {
 
 /// Asks the discovery controller at the options' address, whatever subsystem they name, and no other.
 ///
+/// ```no_run
+/// # fn main() -> nvme_tcp::Result<()> {
+/// use nvme_tcp::{Options, discovery, host::HostIdentity, nqn::DISCOVERY_NQN};
+///
+/// let options = Options::new("10.0.0.5:8009", DISCOVERY_NQN, HostIdentity::load()?);
+/// for entry in discovery::discover(options)? {
+///     println!("{:?} {} at {}", entry.kind, entry.subsystem_nqn, entry.address);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// No connection, or the log is malformed or kept changing.
 pub fn discover(options: Options) -> Result<Vec<Entry>> {
@@ -123,6 +135,21 @@ fn ask(options: Options, nqn: &str) -> Result<Answer> {
 impl Controller {
     /// The entries for TCP of the discovery log of this controller, which is to be a discovery controller. The log
     /// is read anew until it did not change meanwhile (GENCTR); that clears the event that tells of its change.
+    ///
+    /// ```no_run
+    /// # fn example(discovery: &nvme_tcp::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::events::{AsyncEvent, Event};
+    ///
+    /// // A discovery controller with a keep-alive tells when its log changes.
+    /// let events = discovery.events()?;
+    /// while let Some(event) = events.recv() {
+    ///     if matches!(event, Event::Reported(AsyncEvent::DiscoveryLogChanged)) {
+    ///         println!("{} entries now", discovery.discovery_log()?.len());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A command failed, the log is malformed or kept changing, or the association is lost.
@@ -179,6 +206,18 @@ impl Controller {
 
 impl Entry {
     /// What an entry of the log says. Text that is not printable comes out as `?`.
+    ///
+    /// ```
+    /// use nvme_tcp::discovery::Entry;
+    /// use nvme_tcp::spec::discovery_log::{ADRFAM_IPV6, DiscoveryLogEntry};
+    ///
+    /// let mut raw = DiscoveryLogEntry::zeroed();
+    /// raw.adrfam = ADRFAM_IPV6;
+    /// raw.traddr[..11].copy_from_slice(b"2001:db8::5");
+    /// raw.trsvcid[..4].copy_from_slice(b"4420");
+    /// // As `Options::new` takes it.
+    /// assert_eq!(Entry::read(&raw).address, "[2001:db8::5]:4420");
+    /// ```
     pub fn read(entry: &DiscoveryLogEntry) -> Self {
         let kind = match entry.subtype {
             SUBTYPE_NVM => EntryKind::Subsystem,

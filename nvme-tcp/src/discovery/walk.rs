@@ -98,6 +98,19 @@ struct Stop {
 impl Discovery {
     /// Begins at the options' address, whatever subsystem they name. Every referral is followed with the same
     /// options: with the same keys, and never with less security.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::psk::ConfiguredKey;
+    /// use nvme_tcp::{Options, discovery::Discovery, host::HostIdentity, nqn::DISCOVERY_NQN};
+    ///
+    /// let key = ConfiguredKey::from_file("/etc/nvme/discovery.key")?;
+    /// let options = Options::new("10.0.0.5:8009", DISCOVERY_NQN, HostIdentity::load()?).tls(key);
+    /// // A referral to a controller without TLS is tried with TLS all the same.
+    /// println!("{} entries", Discovery::new(options).run()?.found.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(options: Options) -> Self {
         Self {
             options,
@@ -108,24 +121,70 @@ impl Discovery {
     }
 
     /// The NQN of the first discovery subsystem, where it has a unique one. The well-known one by default.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::discovery::Discovery;
+    ///
+    /// // A TLS PSK is bound to the subsystem's name, and so to this one.
+    /// let site = Discovery::new(options).discovery_nqn("nqn.2024-01.io.example:discovery.site-2");
+    /// println!("{} entries", site.run()?.found.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn discovery_nqn(self, nqn: impl Into<String>) -> Self {
         Self { nqn: nqn.into(), ..self }
     }
 
     /// How many referrals are followed one after the other; 0 for none. 8 by default.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::discovery::Discovery;
+    ///
+    /// // Only what this one knows by itself: its referrals stand in `unreached`, with the reason.
+    /// let found = Discovery::new(options).max_depth(0).run()?;
+    /// found.unreached.iter().for_each(|referral| println!("{}: {}", referral.entry.address, referral.why));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn max_depth(self, max_depth: u32) -> Self {
         Self { max_depth, ..self }
     }
 
     /// How many discovery controllers are asked. 64 by default.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::discovery::{Discovery, Why};
+    ///
+    /// let found = Discovery::new(options).max_controllers(4).run()?;
+    /// let more = found.unreached.iter().any(|referral| matches!(referral.why, Why::TooMany(_)));
+    /// println!("complete: {}", !more);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn max_controllers(self, max_controllers: usize) -> Self {
         Self { max_controllers, ..self }
     }
 
     /// Asks them.
+    ///
+    /// ```no_run
+    /// # fn example(discovery: &nvme_tcp::discovery::Discovery) -> nvme_tcp::Result<()> {
+    /// let found = discovery.run()?;
+    /// for found in &found.found {
+    ///     println!("{} (by {}, {} referrals away)", found.entry.subsystem_nqn, found.from, found.depth);
+    /// }
+    /// for referral in &found.unreached {
+    ///     eprintln!("{}: {}", referral.entry.address, referral.why);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The first controller could not be asked. For the others see [`Discovered::unreached`].
@@ -193,6 +252,17 @@ impl Discovery {
 
 impl Discovered {
     /// The subsystems' ports, each once.
+    ///
+    /// ```no_run
+    /// # fn example(found: &nvme_tcp::discovery::Discovered) {
+    /// use nvme_tcp::discovery::TlsNeed;
+    ///
+    /// // Two discovery controllers may name one port: it comes once.
+    /// for entry in found.subsystems().filter(|entry| entry.tls != TlsNeed::Off) {
+    ///     println!("{} at {}", entry.subsystem_nqn, entry.address);
+    /// }
+    /// # }
+    /// ```
     pub fn subsystems(&self) -> impl Iterator<Item = &Entry> {
         let mut seen = HashSet::new();
         self.found
@@ -204,6 +274,15 @@ impl Discovered {
 
     /// Connects to every port of every subsystem, as the options of `base` say but for address and subsystem; some
     /// of them side by side. An entry that [`Entry::decide`] refuses is not connected to.
+    ///
+    /// ```no_run
+    /// # fn example(found: &nvme_tcp::discovery::Discovered, base: &nvme_tcp::Options) {
+    /// // One that fails keeps nobody else from being connected to.
+    /// let (up, down): (Vec<_>, Vec<_>) =
+    ///     found.connect_all(base).into_iter().partition(|port| port.controller.is_ok());
+    /// println!("{} up, {} down", up.len(), down.len());
+    /// # }
+    /// ```
     pub fn connect_all(&self, base: &Options) -> Vec<Connected> {
         let entries: Vec<_> = self.subsystems().collect();
         let mut connected = Vec::with_capacity(entries.len());

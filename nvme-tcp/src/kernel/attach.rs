@@ -86,6 +86,17 @@ impl Options {
 impl Connect {
     /// What these options say to the kernel. A name among the addresses is resolved here, and its first address taken.
     ///
+    /// ```
+    /// use nvme_tcp::{Options, Recovery, host::HostIdentity, kernel::Connect};
+    ///
+    /// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", host);
+    /// // Without a recovery the kernel removes the controller as soon as its connection is lost.
+    /// assert!(Connect::of(&options)?.text(None)?.contains("ctrl_loss_tmo=0"));
+    /// assert!(!Connect::of(&options.recovery(Recovery::default()))?.text(None)?.contains("ctrl_loss_tmo=0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// An option that the kernel does not have; a key source that gives no key.
     pub fn of(options: &Options) -> Result<Self> {
@@ -164,11 +175,32 @@ impl Connect {
 
 impl Attached {
     /// The namespace.
+    ///
+    /// ```no_run
+    /// # fn example(attached: &nvme_tcp::kernel::Attached) -> nvme_tcp::Result<()> {
+    /// // Where a reference is wanted; calls need none, since it derefs to it.
+    /// fn size(namespace: &nvme_tcp::Namespace) -> u64 {
+    ///     namespace.size()
+    /// }
+    /// assert_eq!(size(attached.namespace()), attached.size());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
     /// Which initiator it is.
+    ///
+    /// ```no_run
+    /// # fn example(attached: &nvme_tcp::kernel::Attached) {
+    /// use nvme_tcp::kernel::Initiator;
+    ///
+    /// if attached.initiator() == Initiator::Kernel {
+    ///     println!("a block device of this machine's, for `nvme list` to show");
+    /// }
+    /// # }
+    /// ```
     pub fn initiator(&self) -> Initiator {
         match self.link {
             Link::Library(_) => Initiator::Library,
@@ -177,6 +209,16 @@ impl Attached {
     }
 
     /// The library's controller, where it is that.
+    ///
+    /// ```no_run
+    /// # fn example(attached: &nvme_tcp::kernel::Attached) -> nvme_tcp::Result<()> {
+    /// // Only the library's rotates keys: the kernel's is to be connected anew.
+    /// if let Some(controller) = attached.controller() {
+    ///     println!("another key: {}", controller.rotate_keys()?.key_changed);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn controller(&self) -> Option<&Controller> {
         match &self.link {
             Link::Library(controller) => Some(controller),

@@ -49,6 +49,15 @@ impl fmt::Debug for Connect {
 
 impl Connect {
     /// The subsystem `subsystem_nqn` at this IP address (with `%scope` where it is a link-local one), port 4420.
+    ///
+    /// ```
+    /// use nvme_tcp::{host::HostIdentity, kernel::Connect};
+    ///
+    /// let host = HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// let connect = Connect::tcp("fe80::1%eth0", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.text(None)?.contains("traddr=fe80::1%eth0,trsvcid=4420,"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tcp(address: impl Into<String>, subsystem_nqn: impl Into<String>, host: &HostIdentity) -> Self {
         let (address, subsystem_nqn) = (address.into(), subsystem_nqn.into());
         let base = Self {
@@ -68,102 +77,233 @@ impl Connect {
     }
 
     /// TRSVCID: the port. 4420 by default.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.port(8009).text(None)?.contains("trsvcid=8009"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn port(self, port: u16) -> Self {
         self.set("trsvcid", port)
     }
 
     /// The local address to connect from.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.host_address("10.1.0.9").text(None)?.ends_with(",host_traddr=10.1.0.9"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn host_address(self, address: impl fmt::Display) -> Self {
         self.set("host_traddr", address)
     }
 
     /// The network interface to connect through.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // A comma would begin another option.
+    /// assert!(connect.host_interface("eth1,tls").text(None).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn host_interface(self, interface: impl fmt::Display) -> Self {
         self.set("host_iface", interface)
     }
 
     /// I/O queues; as many as there are processors by default.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.io_queues(4).text(None)?.ends_with(",nr_io_queues=4"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn io_queues(self, queues: u32) -> Self {
         self.set("nr_io_queues", queues)
     }
 
     /// More I/O queues, for writes only.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // Reads have the other four for themselves.
+    /// assert!(connect.io_queues(4).write_queues(2).text(None)?.ends_with(",nr_io_queues=4,nr_write_queues=2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn write_queues(self, queues: u32) -> Self {
         self.set("nr_write_queues", queues)
     }
 
     /// More I/O queues, for polled I/O.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // For I/O that asks for it: RWF_HIPRI, or io_uring with IORING_SETUP_IOPOLL.
+    /// assert!(connect.poll_queues(1).text(None)?.ends_with(",nr_poll_queues=1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn poll_queues(self, queues: u32) -> Self {
         self.set("nr_poll_queues", queues)
     }
 
     /// Entries in each I/O queue, 16 to 1,024.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.queue_size(256).text(None)?.ends_with(",queue_size=256"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn queue_size(self, entries: u32) -> Self {
         self.set("queue_size", entries)
     }
 
     /// KATO, in whole seconds; the next whole one is taken.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// let limit = std::time::Duration::from_millis(4500);
+    /// assert!(connect.keep_alive(limit).text(None)?.ends_with(",keep_alive_tmo=5"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn keep_alive(self, limit: Duration) -> Self {
         self.set("keep_alive_tmo", seconds(limit))
     }
 
     /// How long after a lost connection the next attempt comes, in whole seconds.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// let delay = std::time::Duration::from_secs(2);
+    /// assert!(connect.reconnect_delay(delay).text(None)?.ends_with(",reconnect_delay=2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn reconnect_delay(self, delay: Duration) -> Self {
         self.set("reconnect_delay", seconds(delay))
     }
 
     /// After how long without a connection the controller is removed; `None` for never.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.controller_loss_timeout(None).text(None)?.ends_with(",ctrl_loss_tmo=-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn controller_loss_timeout(self, limit: Option<Duration>) -> Self {
         self.or_never("ctrl_loss_tmo", limit)
     }
 
     /// After how long without a connection commands fail; `None` for never.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // Another path is tried after 5 s, while this one goes on reconnecting.
+    /// let limit = Some(std::time::Duration::from_secs(5));
+    /// assert!(connect.fast_fail_timeout(limit).text(None)?.ends_with(",fast_io_fail_tmo=5"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn fast_fail_timeout(self, limit: Option<Duration>) -> Self {
         self.or_never("fast_io_fail_tmo", limit)
     }
 
     /// The type of service of its packets (`IP_TOS`).
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // DSCP AF11 in bits 7:2.
+    /// assert!(connect.type_of_service(10 << 2).text(None)?.ends_with(",tos=40"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn type_of_service(self, tos: u8) -> Self {
         self.set("tos", tos)
     }
 
     /// CRC-32C over headers and over data.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.digests(true, false).text(None)?.ends_with(",hdr_digest"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn digests(self, header: bool, data: bool) -> Self {
         self.flag("hdr_digest", header).flag("data_digest", data)
     }
 
     /// Allows several connections to one target.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.duplicate().text(None)?.ends_with(",duplicate_connect"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn duplicate(self) -> Self {
         self.flag("duplicate_connect", true)
     }
 
     /// Turns submission queue flow control off.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.without_sq_flow_control().text(None)?.ends_with(",disable_sqflow"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn without_sq_flow_control(self) -> Self {
         self.flag("disable_sqflow", true)
     }
 
     /// Connects to a discovery controller that has a name of its own.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // The well-known name needs it not.
+    /// assert!(connect.port(8009).discovery().text(None)?.ends_with(",discovery"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn discovery(self) -> Self {
         self.flag("discovery", true)
     }
 
     /// Authenticates with this secret; with the second, the controller has to as well.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// let connect = connect.authentication(&DhchapSecret::generate(SecretHash::Sha256)?, None);
+    /// assert!(!format!("{connect:?}").contains("DHHC-1:"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn authentication(mut self, host: &DhchapSecret, controller: Option<&DhchapSecret>) -> Self {
         self.secrets = vec![("dhchap_secret", host.to_text())];
@@ -172,6 +312,17 @@ impl Connect {
     }
 
     /// TLS by a key that authentication agrees on.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// use nvme_tcp::auth::{DhchapSecret, SecretHash};
+    ///
+    /// // It is authentication that gives the key.
+    /// let connect = connect.authentication(&DhchapSecret::generate(SecretHash::Sha256)?, None).concatenation();
+    /// assert!(connect.tls_psk().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn concatenation(self) -> Self {
         self.flag("concat", true)
@@ -182,6 +333,15 @@ impl Connect {
     ///
     /// [`Kernel::connect`]: super::Kernel::connect
     ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// let key = nvme_tcp::psk::ConfiguredKey::generate(nvme_tcp::psk::KeyHash::Sha256)?;
+    /// // The serial number is that of the key in `.nvme`.
+    /// assert!(connect.tls(&key)?.text(Some(77))?.ends_with(",tls,tls_key=77"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// A name that cannot stand in an identity.
     pub fn tls(self, key: &ConfiguredKey) -> Result<Self> {
@@ -189,6 +349,18 @@ impl Connect {
     }
 
     /// As [`tls`](Self::tls), for targets that know other identities.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, KeyHash};
+    ///
+    /// // For an SPDK target.
+    /// let connect =
+    ///     connect.tls_as(&ConfiguredKey::generate(KeyHash::Sha256)?, IdentityVersion::V0, Derivation::Rfc8446)?;
+    /// assert!(connect.tls_psk().is_some_and(|psk| psk.identity().starts_with("NVMe0R01 ")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`tls`](Self::tls); a version-0 identity too long to be derived from.
@@ -203,6 +375,15 @@ impl Connect {
     }
 
     /// TLS by this TLS PSK, derived elsewhere.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// let identity = "NVMe0R01 nqn.2024-01.io.example:host nqn.2024-01.io.example:images";
+    /// let connect = connect.tls_with(nvme_tcp::psk::TlsPsk::new(identity, &[7; 32])?);
+    /// assert!(connect.tls_psk().is_some_and(|psk| psk.identity() == identity));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tls_with(mut self, psk: TlsPsk) -> Self {
         self.psk = Some(psk);
@@ -219,12 +400,27 @@ impl Connect {
     }
 
     /// TLS by whatever key of this host and subsystem the keyring `.nvme` has.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // For a key that `nvme gen-tls-key --insert` put there.
+    /// assert!(connect.tls_from_keyring().text(None)?.ends_with(",tls"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn tls_from_keyring(self) -> Self {
         self.flag("tls", true)
     }
 
     /// The TLS PSK that has to be in the keyring, with its identity.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// assert!(connect.tls_from_keyring().tls_psk().is_none(), "which one it is, the kernel chooses");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tls_psk(&self) -> Option<&TlsPsk> {
         self.psk.as_ref()
     }
@@ -235,6 +431,14 @@ impl Connect {
 
     /// What is written to `/dev/nvme-fabrics`, where the TLS key has this serial number in the keyring. Secrets of
     /// authentication are in it.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::choose(Some("nqn.2024-01.io.example:host"), Some([7; 16]))?;
+    /// # let connect = nvme_tcp::kernel::Connect::tcp("10.0.0.5", "nqn.2024-01.io.example:images", &host);
+    /// // As `nvme connect` writes it.
+    /// assert!(connect.text(None)?.starts_with("nqn=nqn.2024-01.io.example:images,transport=tcp,"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A value has a comma or a line end, which would begin another option; a name is none.

@@ -45,6 +45,18 @@ pub(crate) type StandIn = fn(bool, &RawCommand, RawData<'_>) -> Result<RawComple
 impl Device {
     /// Opens it, for writing too where that is allowed.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::kernel::Device;
+    ///
+    /// match Device::open("/dev/nvme0") {
+    ///     Ok(device) => println!("{}", device.path().display()),
+    ///     Err(error) => eprintln!("{error}: {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// It is not there, or not this process's to use.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
@@ -67,6 +79,19 @@ impl Device {
 
     /// Runs an admin command, and gives back how it was completed, whatever its status says.
     ///
+    /// ```no_run
+    /// # fn example(device: &nvme_tcp::kernel::Device) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, RawData};
+    ///
+    /// // Get Log Page, SMART / Health Information (LID 02h), 128 dwords.
+    /// let command = RawCommand { cdw10: [127 << 16 | 0x02, 0, 0, 0, 0, 0], ..RawCommand::new(0x02, 0xffff_ffff) };
+    /// let mut log = [0; 512];
+    /// device.admin(&command, RawData::Read(&mut log))?;
+    /// println!("{} % used", log[5]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The kernel does not let it through; the data does not go the way that the opcode says.
     pub fn admin(&self, command: &RawCommand, data: RawData<'_>) -> Result<RawCompletion> {
@@ -75,6 +100,18 @@ impl Device {
 
     /// Runs an I/O command, and gives back how it was completed, whatever its status says.
     ///
+    /// ```no_run
+    /// # fn example(device: &nvme_tcp::kernel::Device) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, RawData};
+    ///
+    /// // Read, of one block of 4096 bytes at block 8. A status that is a failure is no error here.
+    /// let read = RawCommand { cdw10: [8, 0, 0, 0, 0, 0], ..RawCommand::new(0x02, 1) };
+    /// let done = device.io(&read, RawData::Read(&mut [0; 4096]))?;
+    /// println!("{}, {} bytes", done.status, done.received);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`admin`](Self::admin).
     pub fn io(&self, command: &RawCommand, data: RawData<'_>) -> Result<RawCompletion> {
@@ -82,6 +119,15 @@ impl Device {
     }
 
     /// Where it is.
+    ///
+    /// ```
+    /// use nvme_tcp::kernel::Device;
+    ///
+    /// # let file = tempfile::NamedTempFile::new()?;
+    /// # let path = file.path();
+    /// assert_eq!(Device::open(path)?.path(), path);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }

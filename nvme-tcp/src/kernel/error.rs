@@ -60,6 +60,18 @@ pub enum KernelError {
 
 impl KernelError {
     /// What an operator can do about it.
+    ///
+    /// ```no_run
+    /// # fn example(connect: &nvme_tcp::kernel::Connect) {
+    /// use nvme_tcp::{ErrorKind, kernel::Kernel};
+    ///
+    /// if let Err(error) = Kernel::new().connect(connect) {
+    ///     // `Error::hint` has the same, whatever the error is.
+    ///     let ErrorKind::Kernel(kernel) = error.kind() else { return };
+    ///     eprintln!("{kernel}: {}", kernel.hint().unwrap_or("no advice"));
+    /// }
+    /// # }
+    /// ```
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::File { source, path } => match source.raw_os_error() {

@@ -28,6 +28,15 @@ pub struct Connected {
 
 impl Connected {
     /// The name of its device: `nvme0`.
+    ///
+    /// ```no_run
+    /// # use nvme_tcp::kernel::{Connect, Kernel};
+    /// # fn example(kernel: &Kernel, connect: &Connect) -> nvme_tcp::Result<()> {
+    /// let made = kernel.connect(connect)?;
+    /// println!("/dev/{}", made.name());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> String {
         format!("nvme{}", self.instance)
     }
@@ -53,17 +62,48 @@ impl Default for Kernel {
 
 impl Kernel {
     /// This machine's.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// let kernel = nvme_tcp::kernel::Kernel::new();
+    /// for subsystem in kernel.subsystems()? {
+    ///     println!("{}: {} {}", subsystem.nqn, subsystem.model, subsystem.serial);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::below("/")
     }
 
     /// With `dev`, `proc` and `sys` below this folder.
+    ///
+    /// ```
+    /// use nvme_tcp::kernel::Kernel;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path();
+    /// // As a container has it that mounts the host's folders elsewhere, or a test without any.
+    /// assert!(Kernel::below(path).subsystems()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn below(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
     /// Connects; the controller's namespaces come up soon after. The TLS key of [`Connect::tls`] is put into the
     /// keyring `.nvme` first, and stays there for the kernel's reconnects.
+    ///
+    /// ```no_run
+    /// # use nvme_tcp::kernel::{Connect, Kernel};
+    /// # fn example(kernel: &Kernel, connect: &Connect) -> nvme_tcp::Result<()> {
+    /// match kernel.connect(connect) {
+    ///     Ok(made) => println!("{} is controller {}", made.name(), made.cntlid),
+    ///     Err(error) => eprintln!("{error}: {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is no `/dev/nvme-fabrics`, or no keyring; this process may not use them; the kernel did not connect.
@@ -93,6 +133,15 @@ impl Kernel {
 
     /// Disconnects the controller `name`, `nvme0` for example; its paths go with it.
     ///
+    /// ```no_run
+    /// # fn example(kernel: &nvme_tcp::kernel::Kernel) -> nvme_tcp::Result<()> {
+    /// kernel.disconnect("nvme0")?;
+    /// // A name that is none, or that leads elsewhere, is refused before anything is written.
+    /// assert!(kernel.disconnect("../nvme0").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// There is no such controller, or this process may not.
     pub fn disconnect(&self, name: &str) -> Result<()> {
@@ -108,6 +157,14 @@ impl Kernel {
 
     /// Disconnects every controller of the subsystem `nqn`; how many those were.
     ///
+    /// ```no_run
+    /// # fn example(kernel: &nvme_tcp::kernel::Kernel) -> nvme_tcp::Result<()> {
+    /// let ended = kernel.disconnect_all("nqn.2024-01.io.example:images")?;
+    /// println!("{ended} controllers disconnected");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`disconnect`](Self::disconnect), and as [`subsystems`](Self::subsystems).
     pub fn disconnect_all(&self, nqn: &str) -> Result<usize> {
@@ -121,6 +178,15 @@ impl Kernel {
     /// The subsystems that the kernel knows, with their controllers and namespaces, of every transport. None where it
     /// has no NVMe driver.
     ///
+    /// ```no_run
+    /// # fn example(kernel: &nvme_tcp::kernel::Kernel) -> nvme_tcp::Result<()> {
+    /// for controller in kernel.subsystems()?.iter().flat_map(|subsystem| &subsystem.controllers) {
+    ///     println!("{} {} TLS key {:?}", controller.name, controller.state, controller.tls_key);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// An attribute is not what it should be.
     pub fn subsystems(&self) -> Result<Vec<Subsystem>> {
@@ -129,6 +195,16 @@ impl Kernel {
 
     /// The namespace `nsid` of a controller, by the device of its subsystem: with several controllers the kernel
     /// chooses the path.
+    ///
+    /// ```no_run
+    /// # use nvme_tcp::kernel::{Connected, Kernel};
+    /// # fn example(kernel: &Kernel, made: &Connected) -> nvme_tcp::Result<()> {
+    /// // Of one that was connected long ago: right after connecting it may not be there yet.
+    /// let namespace = kernel.namespace(made, 1)?;
+    /// println!("{}: {} bytes", namespace.device().path().display(), namespace.size());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is no such namespace, or this process may not use its device.
@@ -142,6 +218,17 @@ impl Kernel {
     }
 
     /// As [`namespace`](Self::namespace), once it is there.
+    ///
+    /// ```no_run
+    /// # use nvme_tcp::kernel::{Connect, Kernel};
+    /// # fn example(kernel: &Kernel, connect: &Connect) -> nvme_tcp::Result<()> {
+    /// let made = kernel.connect(connect)?;
+    /// // The kernel scans after connecting, and udev makes the device after that.
+    /// let namespace = kernel.wait_for_namespace(&made, 1, std::time::Duration::from_secs(5))?;
+    /// println!("{}", namespace.device().path().display());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`namespace`](Self::namespace), where it is not there in time.

@@ -25,26 +25,68 @@ impl Namespace {
     }
 
     /// NSID.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) {
+    /// // The number in the device's name need not be the NSID.
+    /// println!("{} is namespace {}", namespace.device().path().display(), namespace.id());
+    /// # }
+    /// ```
     pub fn id(&self) -> u32 {
         self.nsid
     }
 
     /// The size of a block in bytes.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// let mut last = vec![0; namespace.block_size() as usize];
+    /// namespace.read_at(&mut last, namespace.size() - u64::from(namespace.block_size()))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn block_size(&self) -> u32 {
         self.block_size
     }
 
     /// The size of the namespace in bytes.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) {
+    /// // As it was when the device was opened.
+    /// println!("{} GiB", namespace.size() >> 30);
+    /// # }
+    /// ```
     pub fn size(&self) -> u64 {
         self.size
     }
 
     /// Its device, for any other command.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, RawData};
+    ///
+    /// // Flush, past the page cache: only what reached the controller is made durable.
+    /// let done = namespace.device().io(&RawCommand::new(0x00, namespace.id()), RawData::None)?;
+    /// println!("{}", done.status);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// Its character device, `/dev/ng0n1` for `/dev/nvme0n1`: for commands by io_uring, and past the page cache.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// let device = namespace.generic()?;
+    /// // /dev/ng0n1 of /dev/nvme0n1, which takes commands even where the block device is mounted.
+    /// println!("{}", device.path().display());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Device::open`]. Linux 5.13 made the first.
@@ -56,6 +98,15 @@ impl Namespace {
 
     /// Fills `buffer` with what stands at `offset`.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// let mut first = vec![0; 4096];
+    /// namespace.read_at(&mut first, 0)?;
+    /// println!("{first:02x?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Not whole blocks, outside the namespace, or the kernel's error.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
@@ -64,6 +115,15 @@ impl Namespace {
     }
 
     /// Writes `buffer` to `offset`. The data is on stable media after a [`flush`](Self::flush).
+    ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// // It is in the page cache when this returns.
+    /// namespace.write_at(&[7; 4096], 0)?;
+    /// namespace.flush()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
@@ -74,6 +134,17 @@ impl Namespace {
 
     /// Makes everything that was written before durable: what the page cache holds, and the controller.
     ///
+    /// ```no_run
+    /// # fn example(namespace: &nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// for offset in (0..1 << 20).step_by(4096) {
+    ///     namespace.write_at(&[7; 4096], offset)?;
+    /// }
+    /// // Once for all of them.
+    /// namespace.flush()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The kernel's.
     pub fn flush(&self) -> Result<()> {
@@ -82,6 +153,15 @@ impl Namespace {
 
     /// The same namespace as any other of this library: every command that there is, each sent to the controller past
     /// the page cache. What stands in the page cache and not at the controller yet is flushed first.
+    ///
+    /// ```no_run
+    /// # fn example(namespace: nvme_tcp::kernel::Namespace) -> nvme_tcp::Result<()> {
+    /// let namespace = namespace.into_namespace()?;
+    /// // A block device has no such call.
+    /// println!("{:?}", namespace.compare(&[0; 4096], 0)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The kernel's; its driver does not pass commands on; it has metadata or protection information.

@@ -95,6 +95,19 @@ impl std::fmt::Debug for Ring {
 impl Ring {
     /// A ring for this device, with room for `entries` commands, or the next power of two.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::kernel::{Device, Ring};
+    ///
+    /// match Ring::new(Device::open("/dev/ng0n1")?, 128) {
+    ///     Ok(ring) => println!("{} outstanding", ring.outstanding()),
+    ///     // A container's rules, for example: the calls of `Device` do then.
+    ///     Err(error) => eprintln!("{error}: {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The kernel gives none.
     pub fn new(device: Device, entries: u32) -> Result<Self> {
@@ -104,6 +117,20 @@ impl Ring {
 
     /// Sends an admin command. It gets a number, by which [`wait`](Self::wait) names it.
     ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::RawCommand;
+    /// use nvme_tcp::kernel::{Device, Ring, RingData};
+    ///
+    /// let mut ring = Ring::new(Device::open("/dev/nvme0")?, 4)?;
+    /// // Identify Controller.
+    /// let identify = RawCommand { cdw10: [1, 0, 0, 0, 0, 0], ..RawCommand::new(0x06, 0) };
+    /// ring.admin(&identify, RingData::Read(vec![0; 4096]))?;
+    /// println!("{:?}", ring.wait()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The ring is full; the data does not go the way that the opcode says; io_uring's own.
     pub fn admin(&mut self, command: &RawCommand, data: RingData) -> Result<u64> {
@@ -112,6 +139,18 @@ impl Ring {
 
     /// Sends an I/O command.
     ///
+    /// ```no_run
+    /// # fn example(ring: &mut nvme_tcp::kernel::Ring) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, kernel::RingData};
+    ///
+    /// // Write, of one block of 4096 bytes at block 8: the ring keeps the memory until it is done.
+    /// let write = RawCommand { cdw10: [8, 0, 0, 0, 0, 0], ..RawCommand::new(0x01, 1) };
+    /// let number = ring.io(&write, RingData::Write(vec![7; 4096]))?;
+    /// println!("sent as {number}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`admin`](Self::admin).
     pub fn io(&mut self, command: &RawCommand, data: RingData) -> Result<u64> {
@@ -119,11 +158,34 @@ impl Ring {
     }
 
     /// How many commands are outstanding.
+    ///
+    /// ```no_run
+    /// # fn example(ring: &mut nvme_tcp::kernel::Ring) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{RawCommand, kernel::RingData};
+    ///
+    /// // Never more than eight at a time.
+    /// while ring.outstanding() >= 8 {
+    ///     ring.wait()?;
+    /// }
+    /// ring.io(&RawCommand::new(0x02, 1), RingData::Read(vec![0; 4096]))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
     /// Waits for the next command that is done; `None` where none is outstanding.
+    ///
+    /// ```no_run
+    /// # fn example(ring: &mut nvme_tcp::kernel::Ring) -> nvme_tcp::Result<()> {
+    /// // In the order in which they are done, which need not be that of sending.
+    /// while let Some(done) = ring.wait()? {
+    ///     println!("{}: {}", done.number, done.result?.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// io_uring's own: what is outstanding stays so.

@@ -61,6 +61,14 @@ pub struct KeyringKey {
 impl KeyringKey {
     /// The key of this description.
     ///
+    /// ```
+    /// use nvme_tcp::{KeySource, KeyringKey};
+    ///
+    /// let source = KeySource::keyring(KeyringKey::new("nvme-image")?);
+    /// assert!(format!("{source:?}").contains("nvme-image"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// It has a NUL character.
     pub fn new(description: impl Into<Vec<u8>>) -> Result<Self> {
@@ -69,6 +77,17 @@ impl KeyringKey {
     }
 
     /// Puts these key texts there, one a line, in the keyring of this process, in the place of what was there.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeyringKey, psk::ConfiguredKey};
+    ///
+    /// // From a file that only root may read into this process, which may give its rights up then.
+    /// let text = ConfiguredKey::from_file("/etc/nvme/image.key")?.to_text();
+    /// KeyringKey::new("nvme-image")?.store(&text)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The kernel has no such service, or does not let this process use it.
@@ -79,6 +98,15 @@ impl KeyringKey {
 
     /// Makes the key useless for everybody.
     ///
+    /// ```no_run
+    /// # fn example(key: &nvme_tcp::KeyringKey) -> nvme_tcp::Result<()> {
+    /// // Connections that are up go on; the next one finds no key.
+    /// key.revoke()?;
+    /// assert!(key.load().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// There is no such key, or this process may not.
     pub fn revoke(&self) -> Result<()> {
@@ -87,6 +115,16 @@ impl KeyringKey {
     }
 
     /// The keys as they are now, at least one; the preferred first.
+    ///
+    /// ```no_run
+    /// # fn example(key: &nvme_tcp::KeyringKey) -> nvme_tcp::Result<()> {
+    /// match key.load() {
+    ///     Ok(keys) => println!("{} keys, the preferred of {} bytes", keys.len(), keys[0].psk().len()),
+    ///     Err(error) => eprintln!("{error}: {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is no such key, or this process may not read it; its payload is no key text.

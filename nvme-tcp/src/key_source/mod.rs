@@ -70,17 +70,49 @@ struct Memory {
 
 impl KeySource {
     /// These keys, until [`set`](Self::set) gives others.
+    ///
+    /// ```
+    /// use nvme_tcp::KeySource;
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let source = KeySource::memory([ConfiguredKey::generate(KeyHash::Sha256)?]);
+    /// assert_eq!(format!("{source:?}"), "KeySource::memory(1 keys)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn memory(keys: impl Into<Vec<ConfiguredKey>>) -> Self {
         Self(Arc::new(Source::Memory(Mutex::new(Memory { keys: keys.into(), bells: Vec::new() }))))
     }
 
     /// The keys in this file (see [`ConfiguredKey::all_from_file`]), which is watched: a controller rotates when the file
     /// is written, or another takes its place.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, Options, host::HostIdentity};
+    ///
+    /// // Kubernetes changes a secret's file by another in its place, which is noticed too.
+    /// let keys = KeySource::file("/run/secrets/image.key");
+    /// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+    /// println!("{:?}", options.tls_from(keys).connect()?.info().tls);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Source::File(path.into())))
     }
 
     /// The key texts, one a line, in a key of the kernel's key retention service (`keyrings(7)`).
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, KeyringKey};
+    ///
+    /// // After `keyctl padd user nvme-image @u < image.key`; to change it is followed by `rotate_keys`.
+    /// let controller = options.tls_from(KeySource::keyring(KeyringKey::new("nvme-image")?)).connect()?;
+    /// println!("{}", controller.rotate_keys()?.key_changed);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn keyring(key: KeyringKey) -> Self {
         Self(Arc::new(Source::Keyring(key)))
     }
@@ -88,18 +120,55 @@ impl KeySource {
     /// The TLS PSKs in this file, one a line with its identity, as [`TlsPsk::all_from_file`] reads it and
     /// `nvme tls-key --export` writes it: [`TLS_KEYS_FILE`](crate::psk::TLS_KEYS_FILE), for example. Those of this
     /// host and the subsystem are tried. It is watched, as a [`file`](Self::file) is.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, psk::TLS_KEYS_FILE};
+    ///
+    /// // The file that the kernel's initiator is given its keys from when the machine starts.
+    /// let controller = options.tls_from(KeySource::tls_keys(TLS_KEYS_FILE)).connect()?;
+    /// println!("{:?}", controller.info().tls);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tls_keys(path: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Source::TlsKeys(path.into())))
     }
 
     /// The TLS PSKs in a keyring of the kernel's, as its own initiator takes them from `.nvme`. Those of this host and
     /// the subsystem are tried.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, TlsKeyring};
+    ///
+    /// // One key for both initiators, where the kernel's has it.
+    /// let controller = options.tls_from(KeySource::tls_keyring(TlsKeyring::nvme())).connect()?;
+    /// println!("{:?}", controller.info().tls);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tls_keyring(keyring: TlsKeyring) -> Self {
         Self(Arc::new(Source::TlsKeyring(keyring)))
     }
 
     /// What `load` gives: it is called on a thread of the library's, or in `connect` or `rotate_keys`, and may take
     /// its time.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{KeySource, psk::ConfiguredKey};
+    ///
+    /// // A credential that systemd unsealed for this service.
+    /// let keys = KeySource::callback(|| {
+    ///     let folder = std::env::var("CREDENTIALS_DIRECTORY")?;
+    ///     Ok(ConfiguredKey::all_from_file(format!("{folder}/image.key"))?)
+    /// });
+    /// let controller = options.tls_from(keys).connect()?;
+    /// println!("{:?}", controller.info().tls);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn callback(
         load: impl Fn() -> Result<Vec<ConfiguredKey>, KeySourceError> + Send + Sync + 'static,
     ) -> Self {
@@ -108,6 +177,19 @@ impl KeySource {
 
     /// Other keys from now on: each controller that uses this source rotates to them by itself, without being
     /// waited for. Whether the source is one in memory; another takes no keys.
+    ///
+    /// ```
+    /// use nvme_tcp::KeySource;
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let today = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// let tomorrow = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// let source = KeySource::memory([today.clone()]);
+    /// // Controllers rotate now; where the target does not know tomorrow's key yet, today's is tried after it.
+    /// assert!(source.set([tomorrow.clone(), today]));
+    /// assert!(!KeySource::file("/etc/nvme/image.key").set([tomorrow]), "a file is written instead");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set(&self, keys: impl Into<Vec<ConfiguredKey>>) -> bool {
         let Source::Memory(memory) = &*self.0 else { return false };
         let mut memory = lock(memory);

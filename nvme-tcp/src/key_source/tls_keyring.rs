@@ -34,16 +34,46 @@ pub struct TlsKeyring {
 
 impl TlsKeyring {
     /// `.nvme`, which is looked for each time.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// // There is one as soon as the kernel's initiator is loaded.
+    /// for psk in nvme_tcp::TlsKeyring::nvme().load()? {
+    ///     println!("{}", psk.identity());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nvme() -> Self {
         Self { serial: None }
     }
 
     /// The keyring with this serial number, or one of the special numbers of `keyctl(2)`.
+    ///
+    /// ```
+    /// use nvme_tcp::{KeySource, TlsKeyring};
+    ///
+    /// // KEY_SPEC_SESSION_KEYRING: that of this login, for whoever is not root.
+    /// let source = KeySource::tls_keyring(TlsKeyring::serial(-3));
+    /// assert!(format!("{source:?}").contains("-3"));
+    /// ```
     pub fn serial(serial: i32) -> Self {
         Self { serial: Some(serial) }
     }
 
     /// Puts a TLS PSK there, in the place of what it had of this identity.
+    ///
+    /// ```no_run
+    /// # fn example(keyring: &nvme_tcp::TlsKeyring) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, derive};
+    ///
+    /// let (host, subsystem) = ("nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images");
+    /// let key = ConfiguredKey::from_file("/etc/nvme/image.key")?;
+    /// // As `nvme gen-tls-key --insert` does.
+    /// keyring.store(&derive(&key, host, subsystem, IdentityVersion::V1, Derivation::Rfc8446)?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is no such keyring, or this process may not write to it.
@@ -60,6 +90,16 @@ impl TlsKeyring {
     }
 
     /// The TLS PSKs as they are now.
+    ///
+    /// ```no_run
+    /// # fn example(keyring: &nvme_tcp::TlsKeyring) -> nvme_tcp::Result<()> {
+    /// // Those of every host and subsystem: the identities say whose each is.
+    /// let psks = keyring.load()?;
+    /// let ours = psks.iter().filter(|psk| psk.identity().contains(" nqn.2024-01.io.example:images"));
+    /// println!("{} of {}", ours.count(), psks.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// There is no such keyring; this process may not read it or one of its keys, with the mend as the

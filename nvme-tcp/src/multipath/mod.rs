@@ -61,6 +61,14 @@ pub struct MultipathOptions {
 
 impl MultipathOptions {
     /// How a path is chosen among those that are equally good. [`PathPolicy::RoundRobin`] by default.
+    ///
+    /// ```
+    /// use nvme_tcp::multipath::{MultipathOptions, PathPolicy};
+    ///
+    /// // Paths of unequal speed: the faster gets more. ANA states come first all the same.
+    /// let options = MultipathOptions::default().policy(PathPolicy::Latency);
+    /// assert!(format!("{options:?}").contains("Latency"));
+    /// ```
     #[must_use]
     pub fn policy(self, policy: PathPolicy) -> Self {
         Self { policy, ..self }
@@ -69,6 +77,15 @@ impl MultipathOptions {
     /// How long a command waits without any path before it fails; `None`, the default, as long as one may come
     /// back. Each path is given up after its own
     /// [`Recovery::controller_loss_timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nvme_tcp::multipath::MultipathOptions;
+    ///
+    /// // A database that would rather fail over to another machine than hang.
+    /// let options = MultipathOptions::default().no_path_timeout(Some(Duration::from_secs(30)));
+    /// assert!(format!("{options:?}").contains("30s"));
+    /// ```
     #[must_use]
     pub fn no_path_timeout(self, limit: Option<Duration>) -> Self {
         Self { no_path_timeout: limit, ..self }
@@ -132,6 +149,20 @@ pub(crate) struct Link {
 impl Subsystem {
     /// Connects each of these paths. Those that do not come up are tried again in the background, as their
     /// [`Recovery`] says, and join when they do. A path without [`Options::recovery`] gets its defaults.
+    ///
+    /// ```no_run
+    /// # fn main() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::multipath::{MultipathOptions, Subsystem};
+    /// use nvme_tcp::{Options, Recovery, host::HostIdentity};
+    ///
+    /// let (host, for_ever) = (HostIdentity::load()?, Recovery::default().controller_loss_timeout(None));
+    /// let path = |portal| Options::new(portal, "nqn.2024-01.io.example:images", host.clone()).recovery(for_ever);
+    /// // Up with one of the two; the other is tried as long as it takes.
+    /// let paths = ["10.0.0.5:4420", "10.0.1.5:4420"].map(path);
+    /// println!("{:?}", Subsystem::connect(paths, MultipathOptions::default())?.paths(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// They are not paths to one subsystem for one host, or none of them came up: the first path's error.
@@ -199,6 +230,15 @@ impl Subsystem {
 
     /// A namespace, to read and write by whichever path is best.
     ///
+    /// ```no_run
+    /// # fn example(subsystem: &nvme_tcp::multipath::Subsystem) -> nvme_tcp::Result<()> {
+    /// let namespace = subsystem.namespace(1)?;
+    /// let mut first = vec![0; 4096];
+    /// namespace.read_at(&mut first, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// No path is up, or as [`Controller::namespace`]. With several paths, it has neither UUID nor NGUID nor EUI64,
     /// so that nothing says that they lead to the same.
@@ -236,12 +276,32 @@ impl Subsystem {
 
     /// The controller that a path has at its end, counted from 0 in the order that they were given in; `None` as
     /// long as it has not been connected.
+    ///
+    /// ```no_run
+    /// # fn example(subsystem: &nvme_tcp::multipath::Subsystem) -> nvme_tcp::Result<()> {
+    /// // Admin commands go to one controller, which the caller chooses.
+    /// if let Some(controller) = subsystem.controller(0) {
+    ///     println!("{} % used", controller.smart_log(None)?.percentage_used);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn controller(&self, path: usize) -> Option<Arc<Controller>> {
         self.shared.entries.get(path)?.controller()
     }
 
     /// How each path to a namespace is that was asked for by [`namespace`](Self::namespace); for another, how it is
     /// to the subsystem.
+    ///
+    /// ```no_run
+    /// # fn example(subsystem: &nvme_tcp::multipath::Subsystem) -> nvme_tcp::Result<()> {
+    /// let namespace = subsystem.namespace(1)?;
+    /// for path in subsystem.paths(namespace.id()).iter().filter(|path| path.error.is_none()) {
+    ///     println!("{}: {:?}", path.address, path.ana);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn paths(&self, nsid: u32) -> Vec<PathState> {
         let group = self.shared.lock_groups().get(&nsid).cloned();
         let entries = self.shared.entries.iter().enumerate();
@@ -254,6 +314,14 @@ impl Subsystem {
     }
 
     /// [`Controller::rotate_keys`] of each path that is connected, one after the other.
+    ///
+    /// ```no_run
+    /// # fn example(subsystem: &nvme_tcp::multipath::Subsystem) {
+    /// let failed = subsystem.rotate_keys().into_iter().filter_map(Result::err);
+    /// // Most often a target that does not know the new key yet.
+    /// failed.for_each(|error| eprintln!("{error}"));
+    /// # }
+    /// ```
     pub fn rotate_keys(&self) -> Vec<Result<Rotation>> {
         let controllers = self.shared.entries.iter().filter_map(Entry::controller);
         controllers.map(|controller| controller.rotate_keys()).collect()
@@ -261,6 +329,17 @@ impl Subsystem {
 
     /// Shuts all controllers down in good order, as dropping it does. Commands that are outstanding or wait then
     /// fail with [`ErrorKind::ShutDown`].
+    ///
+    /// ```no_run
+    /// # fn example(subsystem: nvme_tcp::multipath::Subsystem) -> nvme_tcp::Result<()> {
+    /// let namespace = subsystem.namespace(1)?;
+    /// namespace.flush()?;
+    /// subsystem.shutdown();
+    /// // No path comes back, so that this waits for none.
+    /// assert!(namespace.read_at(&mut [0; 4096], 0).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shutdown(self) {
         drop(self);
     }

@@ -28,11 +28,33 @@ impl Policy {
     pub const ALL: Self = Self { version: None, derivation: None };
 
     /// Identities of this version only.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, KeyHash, Policy, candidates};
+    ///
+    /// // For a target that knows no other, a gateway of Ceph's for example.
+    /// let policy = Policy::ALL.only_version(IdentityVersion::V0);
+    /// let keys = [ConfiguredKey::generate(KeyHash::Sha256)?];
+    /// let psks = candidates(&keys, "nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images", policy)?;
+    /// assert!(psks.iter().all(|psk| psk.identity().starts_with("NVMe0R01 ")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn only_version(self, version: IdentityVersion) -> Self {
         Self { version: Some(version), ..self }
     }
 
     /// Keys of this derivation only.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, Derivation, KeyHash, Policy, candidates};
+    ///
+    /// // What RFC 8446 has: half as many attempts where the key is wrong.
+    /// let policy = Policy::ALL.only_derivation(Derivation::Rfc8446);
+    /// let keys = [ConfiguredKey::generate(KeyHash::Sha256)?];
+    /// let psks = candidates(&keys, "nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images", policy)?;
+    /// assert_eq!(psks.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn only_derivation(self, derivation: Derivation) -> Self {
         Self { derivation: Some(derivation), ..self }
     }
@@ -56,6 +78,19 @@ impl Default for Policy {
 /// A client uses ONE of them for each connection attempt and remembers which was taken: servers in the
 /// field give up at the first identity that they do not know. A server may know them all. Version-0
 /// identities hold no digest, so several candidates may share one.
+///
+/// ```
+/// use ktls::crypto::Hash;
+/// use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, KeyHash, Policy, candidates};
+///
+/// let keys = [ConfiguredKey::generate(KeyHash::Sha256)?, ConfiguredKey::generate(KeyHash::Sha384)?];
+/// let psks =
+///     candidates(&keys, "nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images", Policy::ALL)?;
+/// // Two keys, two versions, two derivations.
+/// assert_eq!(psks.len(), 8);
+/// assert_eq!((psks[0].version(), psks[0].hash()), (IdentityVersion::V1, Hash::Sha384));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// A name that cannot stand in an identity. A version-0 identity too long to be derived from is left

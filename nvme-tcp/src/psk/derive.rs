@@ -63,6 +63,15 @@ pub enum PskError {
 
 impl PskError {
     /// What an operator can do about it, where that does not follow from the message.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, KeyHash, derive};
+    ///
+    /// let (key, long) = (ConfiguredKey::generate(KeyHash::Sha256)?, "s".repeat(223));
+    /// let error = derive(&key, "nqn.2024-01.io.example:host", &long, IdentityVersion::V0, Derivation::Rfc8446);
+    /// assert!(error.unwrap_err().hint().is_some_and(|hint| hint.contains("version-1")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::HostNqn(_) | Self::SubsystemNqn(_) => None,
@@ -97,37 +106,107 @@ pub struct TlsPsk {
 
 impl TlsPsk {
     /// The PSK identity: visible ASCII and spaces, at most 530 bytes, no secret.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::TlsPsk;
+    ///
+    /// let psk = TlsPsk::new("NVMe0R01 nqn.2024-01.io.example:host nqn.2024-01.io.example:images", &[7; 32])?;
+    /// // It goes over the wire in plain, in the ClientHello.
+    /// assert_eq!(psk.identity().split(' ').nth(1), Some("nqn.2024-01.io.example:host"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
     /// The TLS PSK itself.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::TlsPsk;
+    ///
+    /// let psk = TlsPsk::new("NVMe0R01 nqn.2024-01.io.example:host nqn.2024-01.io.example:images", &[7; 32])?;
+    /// // For a TLS library, or the kernel's keyring; printed it is its length only.
+    /// assert_eq!(format!("{:?}", psk.secret()), "Secret(32 bytes)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 
     /// The hash of the key, which that of the cipher suite must be too.
+    ///
+    /// ```
+    /// use ktls::crypto::Hash;
+    /// use nvme_tcp::psk::TlsPsk;
+    ///
+    /// let psk = TlsPsk::new("NVMe0R02 nqn.2024-01.io.example:host nqn.2024-01.io.example:images", &[7; 48])?;
+    /// // So the suite is TLS_AES_256_GCM_SHA384.
+    /// assert_eq!(psk.hash(), Hash::Sha384);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash(&self) -> Hash {
         self.hash
     }
 
     /// Whether it comes from a configured key or from authentication.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{Origin, TlsPsk};
+    ///
+    /// let psk = TlsPsk::new("NVMe0G01 nqn.2024-01.io.example:host nqn.2024-01.io.example:images", &[7; 32])?;
+    /// assert_eq!(psk.origin(), Origin::Generated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
     /// Its identity's version.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, IdentityVersion, KeyHash, Policy, candidates};
+    ///
+    /// let keys = [ConfiguredKey::generate(KeyHash::Sha256)?];
+    /// let psks =
+    ///     candidates(&keys, "nqn.2024-01.io.example:host", "nqn.2024-01.io.example:images", Policy::ALL)?;
+    /// // The version that names the key is tried first.
+    /// assert_eq!(psks[0].version(), IdentityVersion::V1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn version(&self) -> IdentityVersion {
         self.version
     }
 
     /// Which derivation made it. One that was made elsewhere is taken for the RFC's.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, KeyHash, derive};
+    ///
+    /// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// let derived = |derivation| derive(&key, "nqn.a", "nqn.b", IdentityVersion::V0, derivation);
+    /// let [rfc, compat] = [derived(Derivation::Rfc8446)?, derived(Derivation::Compat)?];
+    /// // Nothing in a version-0 identity tells them apart, but the keys differ.
+    /// assert_eq!(rfc.identity(), compat.identity());
+    /// assert!(rfc.secret() != compat.secret() && compat.derivation() == Derivation::Compat);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn derivation(&self) -> Derivation {
         self.derivation
     }
 }
 
 /// The identity and the TLS PSK that `key` gives between this host and this subsystem.
+///
+/// ```
+/// use nvme_tcp::psk::{ConfiguredKey, Derivation, IdentityVersion, derive};
+///
+/// let key: ConfiguredKey = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:".parse()?;
+/// let (host, subsystem) = ("nqn.psk-test-host", "nqn.psk-test-subsys");
+/// let psk = derive(&key, host, subsystem, IdentityVersion::V1, Derivation::Rfc8446)?;
+/// // The digest at the end is that of libnvme and the kernel.
+/// assert!(psk.identity().ends_with(" iSbjiStwJ/1TrTvDlt2fjFmzvsytOJelidNnA+X5lEU="));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// A name that cannot stand in an identity, or a version-0 identity too long for HKDF-Expand-Label.
@@ -143,6 +222,17 @@ pub fn derive(
 }
 
 /// The retained PSK: what the host may keep in the configured key's place.
+///
+/// ```
+/// use nvme_tcp::psk::{ConfiguredKey, Derivation, KeyHash, retained};
+///
+/// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+/// let [one, other] = ["nqn.2024-01.io.example:one", "nqn.2024-01.io.example:other"]
+///     .map(|host| retained(&key, host, Derivation::Rfc8446));
+/// // Who steals it can pass for this host, and for no other that was given the same key.
+/// assert_ne!(one?, other?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// A host NQN that is none.

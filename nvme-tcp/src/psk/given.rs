@@ -129,6 +129,14 @@ impl TlsPsk {
 
     /// Its line in a file such as [`TLS_KEYS_FILE`], without a line's end: the identity, a space, and the key as an
     /// interchange text. It holds the key: keep it out of logs.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::TlsPsk;
+    ///
+    /// let psk = TlsPsk::new("NVMe0R01 nqn.2024-01.io.example:host nqn.2024-01.io.example:images", &[7; 32])?;
+    /// assert_eq!(psk.to_line().parse::<TlsPsk>()?, psk);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_line(&self) -> Zeroizing<String> {
         let hash = if self.hash == Hash::Sha384 { KeyHash::Sha384 } else { KeyHash::Sha256 };
         let key = ConfiguredKey::new(hash, self.secret.expose()).map(|key| key.to_text());

@@ -21,16 +21,39 @@ impl KeyHash {
     pub const ALL: [Self; 3] = [Self::None, Self::Sha256, Self::Sha384];
 
     /// The number in the text.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let text = ConfiguredKey::generate(KeyHash::Sha384)?.to_text();
+    /// assert!(text.starts_with(&format!("NVMeTLSkey-1:{:02}:", KeyHash::Sha384.id())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(self) -> u8 {
         self as u8
     }
 
     /// The value with this number, if there is one.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::KeyHash;
+    ///
+    /// assert_eq!(KeyHash::from_id(1), Some(KeyHash::Sha256));
+    /// // SHA-512 is for the secrets of DH-HMAC-CHAP only.
+    /// assert_eq!(KeyHash::from_id(3), None);
+    /// ```
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|hash| hash.id() == id)
     }
 
     /// The length of a key with this hash in bytes; `None` where both 32 and 48 are allowed.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::KeyHash;
+    ///
+    /// assert_eq!(KeyHash::Sha384.key_len(), Some(48));
+    /// assert_eq!(KeyHash::None.key_len(), None);
+    /// ```
     pub fn key_len(self) -> Option<usize> {
         match self {
             Self::None => None,
@@ -64,6 +87,13 @@ pub struct ConfiguredKey {
 impl ConfiguredKey {
     /// Takes a copy of the key's bytes.
     ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let error = ConfiguredKey::new(KeyHash::Sha384, &[7; 32]).unwrap_err();
+    /// assert_eq!(error.to_string(), "the key is 32 bytes long, but its hash 02 asks for 48");
+    /// ```
+    ///
     /// # Errors
     /// [`KeyTextError::Length`] unless they are 32 or 48, [`KeyTextError::HashLength`] when that is not
     /// the length that `hash` asks for.
@@ -87,6 +117,16 @@ impl ConfiguredKey {
     /// [`KeyHash::Sha256`] is what every peer understands. GnuTLS before 3.8.11, and so the kernel's
     /// targets that use it, cannot do a handshake with a 48-byte key.
     ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// // Two that are generated are never the same, and neither is shown by a log.
+    /// assert_ne!(key, ConfiguredKey::generate(KeyHash::Sha256)?);
+    /// assert!(format!("{key:?}").contains("Secret(32 bytes)"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the system gives no random bytes.
     pub fn generate(hash: KeyHash) -> Result<Self, CryptoError> {
@@ -100,17 +140,44 @@ impl ConfiguredKey {
     }
 
     /// Which hash makes the retained PSK from it.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let key: ConfiguredKey = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:".parse()?;
+    /// assert_eq!(key.hash(), KeyHash::Sha256);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash(&self) -> KeyHash {
         self.hash
     }
 
     /// The hash of everything derived from it, and of the cipher suite: by its length, SHA-256 for
     /// 32 bytes and SHA-384 for 48.
+    ///
+    /// ```
+    /// use ktls::crypto::Hash;
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// // Its text says no hash, and its length does.
+    /// let key = ConfiguredKey::new(KeyHash::None, &[7; 48])?;
+    /// assert_eq!(key.psk_hash(), Hash::Sha384);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn psk_hash(&self) -> Hash {
         self.psk_hash
     }
 
     /// The key itself.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let [tied, bare] = [KeyHash::Sha256, KeyHash::None].map(|hash| ConfiguredKey::new(hash, &[7; 32]));
+    /// // The same key in two texts; comparing takes as long whatever differs.
+    /// assert_eq!(tied?.psk(), bare?.psk());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn psk(&self) -> &Secret {
         &self.psk
     }

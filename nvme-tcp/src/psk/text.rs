@@ -84,6 +84,14 @@ pub enum KeyTextError {
 
 impl KeyTextError {
     /// What an operator can do about it.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyTextError};
+    ///
+    /// let error = "DHHC-1:01:".parse::<ConfiguredKey>().unwrap_err();
+    /// assert_eq!(error, KeyTextError::AuthenticationSecret);
+    /// assert!(error.hint().contains("`nvme-tcp key generate`"));
+    /// ```
     pub fn hint(&self) -> String {
         match self {
             Self::Prefix | Self::Version { .. } => {
@@ -143,6 +151,20 @@ impl ConfiguredKey {
     /// Reads a key from a file that holds its interchange text; white space around it does not count.
     /// A pipe is as good as a file.
     ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyFileError, KeyHash};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("image.key");
+    /// ConfiguredKey::generate(KeyHash::Sha256)?.write_file(&path)?;
+    /// // One that the group may read as well is no secret any more.
+    /// std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))?;
+    /// let error = ConfiguredKey::from_file(&path).unwrap_err();
+    /// assert!(matches!(error, KeyFileError::Permissions { mode: 0o640, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Group or others have access to the file, or it cannot be read, or does not hold a key.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
@@ -153,6 +175,17 @@ impl ConfiguredKey {
 
     /// Reads every key from a file that holds one interchange text a line, the preferred first; empty lines do not
     /// count. While a key is changed the file can so hold the new one and the one before.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use nvme_tcp::psk::ConfiguredKey;
+    ///
+    /// // Tomorrow's key stands in the first line, today's in the second.
+    /// let keys = ConfiguredKey::all_from_file("/etc/nvme/image.keys")?;
+    /// println!("{} keys", keys.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file); one of the lines is no key. A file without a line holds no key.
@@ -167,6 +200,18 @@ impl ConfiguredKey {
 
     /// Writes the interchange text to a new file of mode 0600.
     ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyFileError, KeyHash};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("image.key");
+    /// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// key.write_file(&path)?;
+    /// // A key that may be in use is not written over.
+    /// assert!(matches!(key.write_file(&path), Err(KeyFileError::Exists { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`KeyFileError::Exists`] if there is such a file already, which is left as it is;
     /// [`KeyFileError::Io`] if it cannot be written, and then there is no file.
@@ -175,6 +220,15 @@ impl ConfiguredKey {
     }
 
     /// The interchange text, without a line's end. It is the key: keep it out of logs.
+    ///
+    /// ```
+    /// use nvme_tcp::psk::{ConfiguredKey, KeyHash};
+    ///
+    /// let key = ConfiguredKey::generate(KeyHash::Sha256)?;
+    /// // For an administrator's tool to hand out; its memory is overwritten when it is dropped.
+    /// assert_eq!(key.to_text().parse::<ConfiguredKey>()?, key);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_text(&self) -> Zeroizing<String> {
         key_text::format(&format!("{PREFIX}{VERSION}:"), self.hash().id(), self.psk().expose())
     }

@@ -107,6 +107,18 @@ impl Controller {
     /// [`Options::io_queues`] counts the queues of the tasks, [`Options::owned_queues`] those that are left for
     /// [`Controller::queue`](crate::Controller::queue).
     ///
+    /// ```no_run
+    /// # async fn example() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::{Options, host::HostIdentity, tokio::Controller};
+    ///
+    /// let options = Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", HostIdentity::load()?);
+    /// // Eight connections, each with a task that drives it.
+    /// let controller = Controller::connect(options.io_queues(8)).await?;
+    /// println!("{} I/O queues granted", controller.info().traits.io_queues);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Options::connect`].
     ///
@@ -124,6 +136,14 @@ impl Controller {
 
     /// What the controller and the connections to it turned out to be.
     ///
+    /// ```no_run
+    /// # fn example(controller: &nvme_tcp::tokio::Controller) {
+    /// let info = controller.info();
+    /// println!("{} {}", info.traits.model_number, info.traits.firmware_revision);
+    /// println!("associations before this one: {}", info.generation);
+    /// # }
+    /// ```
+    ///
     /// # Panics
     /// Never while it can be called.
     pub fn info(&self) -> ControllerInfo {
@@ -131,6 +151,14 @@ impl Controller {
     }
 
     /// A namespace, to read and write.
+    ///
+    /// ```no_run
+    /// # async fn example(controller: &nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// let namespace = controller.namespace(1).await?;
+    /// println!("{} GiB in blocks of {} bytes", namespace.size() >> 30, namespace.block_size());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Controller::namespace`](crate::Controller::namespace).
@@ -141,6 +169,15 @@ impl Controller {
 
     /// Brings up a new association with new keys and sends new commands there, as
     /// [`Controller::reconnect`](crate::Controller::reconnect) does.
+    ///
+    /// ```no_run
+    /// # async fn example(controller: &nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// // What is in flight is completed on the old association; namespaces go over by themselves.
+    /// controller.reconnect().await?;
+    /// println!("association {}", controller.info().generation);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The new one did not come up; the old one is still used.
@@ -169,6 +206,16 @@ impl Controller {
     /// Authenticates both ends of the admin queue once more, as
     /// [`Controller::reauthenticate`](crate::Controller::reauthenticate) does.
     ///
+    /// ```no_run
+    /// # async fn example(controller: &nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// // Once an hour, say: the I/O queues work on meanwhile.
+    /// if let Err(error) = controller.reauthenticate().await {
+    ///     eprintln!("not authenticated any more: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As the blocking call.
     pub async fn reauthenticate(&self) -> Result<()> {
@@ -176,6 +223,14 @@ impl Controller {
     }
 
     /// Whether the controller is there, as far as is known. It waits for nothing.
+    ///
+    /// ```no_run
+    /// # fn example(controllers: &[nvme_tcp::tokio::Controller]) {
+    /// // It costs next to nothing, so a health check may ask for thousands.
+    /// let lost = controllers.iter().filter(|controller| controller.check().is_err()).count();
+    /// println!("{lost} of {} lost", controllers.len());
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Why its association was lost.
@@ -185,6 +240,20 @@ impl Controller {
 
     /// What happens to the controller from now on: [`Events::next`] is for tasks.
     ///
+    /// ```no_run
+    /// # async fn example(controller: &nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::Event;
+    ///
+    /// let events = controller.events()?;
+    /// while let Some(event) = events.next().await {
+    ///     if let Event::AssociationLost { error, .. } = event {
+    ///         eprintln!("lost: {error}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// This process has no descriptor left.
     pub fn events(&self) -> Result<Events> {
@@ -193,6 +262,15 @@ impl Controller {
 
     /// Calls `call` with the blocking controller, on one of the runtime's threads for that: everything that has no
     /// method here. Where the future is given up, the call still goes on to its end.
+    ///
+    /// ```no_run
+    /// # async fn example(controller: &nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// // A log page, which has no method here.
+    /// let smart = controller.with(|controller| controller.smart_log(None)).await?;
+    /// println!("{} % used", smart.percentage_used);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of `call`; [`ErrorKind::ShutDown`] where the runtime is shut down before it ran.
@@ -205,6 +283,15 @@ impl Controller {
     }
 
     /// Shuts the controller down, as [`Controller::shutdown`](crate::Controller::shutdown) does.
+    ///
+    /// ```no_run
+    /// # async fn example(controller: nvme_tcp::tokio::Controller) -> nvme_tcp::Result<()> {
+    /// controller.namespace(1).await?.flush().await?;
+    /// // The target knows of it at once, and need not wait for the keep-alive to run out.
+    /// controller.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(mut self) {
         end(self.inner.take(), &self.paths).await;
     }

@@ -43,6 +43,21 @@ impl Subsystem {
     /// the queues of the tasks, which are connected when the path is first taken. Where the future is given up, the
     /// subsystem is shut down as soon as it is up.
     ///
+    /// ```no_run
+    /// # async fn example() -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::multipath::{MultipathOptions, PathPolicy};
+    /// use nvme_tcp::{Options, host::HostIdentity, tokio::Subsystem};
+    ///
+    /// let host = HostIdentity::load()?;
+    /// let path = |portal| Options::new(portal, "nqn.2024-01.io.example:images", host.clone()).io_queues(4);
+    /// // One portal that answers is enough: the other joins when it can.
+    /// let options = MultipathOptions::default().policy(PathPolicy::QueueDepth);
+    /// let subsystem = Subsystem::connect(["10.0.0.5:4420", "10.0.1.5:4420"].map(path), options).await?;
+    /// println!("{} paths", subsystem.paths(1).len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As the blocking call.
     ///
@@ -76,6 +91,16 @@ impl Subsystem {
 
     /// A namespace, to read and write by whichever path is best.
     ///
+    /// ```no_run
+    /// # async fn example(subsystem: &nvme_tcp::tokio::Subsystem) -> nvme_tcp::Result<()> {
+    /// let namespace = subsystem.namespace(1).await?;
+    /// // By one path, or by another where that fails.
+    /// let (result, _) = namespace.write_at(vec![0; 1 << 20], 0).await;
+    /// result?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`multipath::Subsystem::namespace`].
     pub async fn namespace(&self, nsid: u32) -> Result<Namespace> {
@@ -84,12 +109,35 @@ impl Subsystem {
     }
 
     /// How each path to a namespace is, as [`multipath::Subsystem::paths`]. It waits for nothing.
+    ///
+    /// ```no_run
+    /// # fn example(subsystem: &nvme_tcp::tokio::Subsystem) {
+    /// for path in subsystem.paths(1) {
+    ///     match path.error {
+    ///         None => println!("{}: {:?}", path.address, path.ana),
+    ///         Some(error) => println!("{}: {error}", path.address),
+    ///     }
+    /// }
+    /// # }
+    /// ```
     pub fn paths(&self, nsid: u32) -> Vec<PathState> {
         self.inner().paths(nsid)
     }
 
     /// [`Controller::rotate_keys`](crate::Controller::rotate_keys) of each path that is connected, one after the
     /// other. Where the future is given up, it is done all the same.
+    ///
+    /// ```no_run
+    /// # async fn example(subsystem: &nvme_tcp::tokio::Subsystem) -> nvme_tcp::Result<()> {
+    /// for (path, rotation) in subsystem.rotate_keys().await?.into_iter().enumerate() {
+    ///     // A path that fails does not keep the others from being rotated.
+    ///     if let Err(error) = rotation {
+    ///         eprintln!("connected path {path}: {error}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The runtime is shut down; what becomes of each path is in the list.
@@ -99,6 +147,17 @@ impl Subsystem {
 
     /// Calls `call` with the blocking subsystem, on one of the runtime's threads for that: everything that has no
     /// method here. Where the future is given up, the call still goes on to its end.
+    ///
+    /// ```no_run
+    /// # async fn example(subsystem: &nvme_tcp::tokio::Subsystem) -> nvme_tcp::Result<()> {
+    /// // The controller of the first path, for an admin command.
+    /// let health = subsystem.with(|subsystem| {
+    ///     subsystem.controller(0).map(|controller| controller.smart_log(None)).transpose()
+    /// });
+    /// println!("{:?} % used", health.await?.map(|log| log.percentage_used));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of `call`; [`ErrorKind::ShutDown`](crate::ErrorKind::ShutDown) where the runtime is shut down before it
@@ -112,6 +171,14 @@ impl Subsystem {
     }
 
     /// Shuts all controllers down in good order.
+    ///
+    /// ```no_run
+    /// # async fn example(subsystem: nvme_tcp::tokio::Subsystem, namespace: nvme_tcp::tokio::Namespace) {
+    /// subsystem.shutdown().await;
+    /// // What is left of it is only a handle.
+    /// assert!(namespace.read_at(vec![0; 4096], 0).await.0.is_err());
+    /// # }
+    /// ```
     pub async fn shutdown(mut self) {
         end(self.inner.take(), &self.paths).await;
     }

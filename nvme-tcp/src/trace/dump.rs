@@ -27,11 +27,32 @@ struct Lines {
 
 impl Dump {
     /// Keeps the latest `most` PDUs, about 50 bytes of memory each.
+    ///
+    /// ```
+    /// use nvme_tcp::trace::Dump;
+    ///
+    /// // Half a megabyte at most, however long it runs.
+    /// let dump = Dump::new(10_000);
+    /// assert!(dump.to_string().ends_with("PDU headers: 0 of 0\n"));
+    /// ```
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Inner { begun: Instant::now(), most: most.max(1), lines: Mutex::default() }))
     }
 
     /// The PDUs that it has, the oldest first, each with the number of its connection.
+    ///
+    /// ```no_run
+    /// # fn example(dump: &nvme_tcp::trace::Dump) {
+    /// use nvme_tcp::spec::pdu::PduType;
+    ///
+    /// // Did a target end a connection, and of which of them?
+    /// for (connection, event) in dump.events() {
+    ///     if event.kind() == Some(PduType::C2hTermReq) {
+    ///         println!("connection {connection}: {event}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
     pub fn events(&self) -> Vec<(u64, PduEvent)> {
         self.lines().kept.iter().map(|(_, connection, event)| (*connection, *event)).collect()
     }

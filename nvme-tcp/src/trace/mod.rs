@@ -91,6 +91,16 @@ pub enum Detail {
 
 impl PduEvent {
     /// Reads the header that `bytes` begin with; `None` where they hold no common header.
+    ///
+    /// ```
+    /// use nvme_tcp::trace::{Detail, PduEvent};
+    ///
+    /// // R2T: 8192 bytes from offset 0 on are asked for.
+    /// let r2t = [9, 0, 24, 0, 24, 0, 0, 0, 5, 0, 6, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0];
+    /// let event = PduEvent::read(false, &r2t).expect("a common header");
+    /// assert_eq!(event.detail, Detail::Data { cid: 5, ttag: 6, offset: 0, len: 8192 });
+    /// assert!(event.to_string().starts_with("< R2T"));
+    /// ```
     pub fn read(sent: bool, bytes: &[u8]) -> Option<Self> {
         let (common, _) = CommonHeader::read_from_prefix(bytes).ok()?;
         let (pdu_type, flags, plen) = (common.pdu_type, common.flags, common.plen.get());
@@ -98,6 +108,16 @@ impl PduEvent {
     }
 
     /// The PDU's type, where there is such a type.
+    ///
+    /// ```
+    /// use nvme_tcp::spec::pdu::PduType;
+    /// use nvme_tcp::trace::PduEvent;
+    ///
+    /// let kind = |bytes: [u8; 8]| PduEvent::read(true, &bytes).and_then(|event| event.kind());
+    /// assert_eq!(kind([4, 0, 72, 0, 72, 0, 0, 0]), Some(PduType::CapsuleCmd));
+    /// // A TLS record where a PDU was expected.
+    /// assert_eq!(kind([0x16, 3, 3, 0, 7, 0, 0, 0]), None);
+    /// ```
     pub fn kind(&self) -> Option<PduType> {
         PduType::from_byte(self.pdu_type)
     }
@@ -218,6 +238,16 @@ fn emit(connection: u64, event: &PduEvent) {
 
 impl Options {
     /// Notes the header of every PDU of every connection in `dump`.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) {
+    /// let dump = nvme_tcp::trace::Dump::new(1000);
+    /// if let Err(error) = options.dump(&dump).connect() {
+    ///     // What went over the wire until then, for a report to the target's maker.
+    ///     eprintln!("{error}\n{dump}");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn dump(self, dump: &Dump) -> Self {
         Self { dump: Some(dump.clone()), ..self }

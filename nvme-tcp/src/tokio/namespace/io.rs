@@ -29,6 +29,18 @@ impl Namespace {
 
     /// As [`read_at`](Self::read_at), with force unit access or limited retry.
     ///
+    /// ```no_run
+    /// # async fn example(namespace: &nvme_tcp::tokio::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::nvm::IoFlags;
+    ///
+    /// // From stable media, past the controller's cache.
+    /// let (result, block) = namespace.read_with(vec![0; 4096], 0, IoFlags::FORCE_UNIT_ACCESS).await;
+    /// result?;
+    /// println!("{block:02x?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`crate::Namespace::read_with`].
     pub async fn read_with(&self, buffer: Vec<u8>, offset: u64, flags: IoFlags) -> (Result<()>, Vec<u8>) {
@@ -71,6 +83,17 @@ impl Namespace {
     /// As [`write_at`](Self::write_at), with force unit access (the data is on stable media on return) or limited
     /// retry.
     ///
+    /// ```no_run
+    /// # async fn example(namespace: &nvme_tcp::tokio::Namespace) -> nvme_tcp::Result<()> {
+    /// use nvme_tcp::spec::command::nvm::IoFlags;
+    ///
+    /// // One record of a journal, durable on return: no flush of everything else.
+    /// let (result, _) = namespace.write_with(vec![7; 4096], 0, IoFlags::FORCE_UNIT_ACCESS).await;
+    /// result?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`crate::Namespace::write_with`].
     pub async fn write_with<B: AsRef<[u8]> + Send + Sync + 'static>(
@@ -86,6 +109,18 @@ impl Namespace {
     }
 
     /// Compares `expected` with what stands at `offset`, at the controller: whether they are the same.
+    ///
+    /// ```no_run
+    /// # async fn example(namespace: &nvme_tcp::tokio::Namespace) -> nvme_tcp::Result<()> {
+    /// // The controller compares, and still all of the data goes there.
+    /// let (same, image) = namespace.compare(vec![7; 1 << 20], 0).await;
+    /// if !same? {
+    ///     let (result, _) = namespace.write_at(image, 0).await;
+    ///     result?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`crate::Namespace::compare`].
@@ -104,6 +139,16 @@ impl Namespace {
 
     /// Writes `new` to `offset` if `expected` stands there, as one atomic operation of the controller: whether it was
     /// written. It is not sent again where the association is lost meanwhile.
+    ///
+    /// ```no_run
+    /// # async fn example(namespace: &nvme_tcp::tokio::Namespace) -> nvme_tcp::Result<()> {
+    /// // A lock in one block: of two hosts one gets it.
+    /// let [free, mine] = [0, 7].map(|owner| vec![owner; namespace.block_size() as usize]);
+    /// let (taken, _) = namespace.compare_and_write(free, mine, 0).await;
+    /// println!("{}", if taken? { "locked" } else { "somebody else has it" });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`crate::Namespace::compare_and_write`].
