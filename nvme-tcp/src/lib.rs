@@ -49,7 +49,8 @@
 //!   and the kernel lets them.
 //!
 //! Programs to begin with are in `examples/`: a copy, an event loop of one's own, a discovery watcher, a failover. A
-//! getter, and a plain structure of [`spec`], has its example at the type or the module that it belongs to.
+//! plain structure of [`spec`], and what the core in [`proto`] and [`driver`] is made of, has its example at the type or
+//! the module that it belongs to.
 
 mod association;
 pub mod auth;
