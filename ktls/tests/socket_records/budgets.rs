@@ -8,6 +8,14 @@ with_both_layers!(
     a_large_send_stops_at_the_limit,
 );
 
+/// Of the records from 8 to 16, the alarm and the limit of these tests.
+const LAST_QUARTER: usize = 14;
+
+/// The kernel is asked before the next call, so what it has counted is known a record later.
+fn asked(layer: Layer) -> usize {
+    usize::from(layer == Layer::Kernel)
+}
+
 fn the_send_budget_warns_and_refuses(layer: Layer) {
     let options = Options::new().layer(layer).record_limit(16).record_alarm(8);
     let (mut socket, mut peer) = with_peer_and(&options, 16_384);
@@ -26,6 +34,7 @@ fn the_send_budget_warns_and_refuses(layer: Layer) {
             }
             other => assert_eq!(other, None),
         }
+        assert_eq!(send.budget().is_nearly_spent(), sent >= LAST_QUARTER + asked(layer), "after {sent}");
     };
     assert_eq!(sent, 16);
     assert!(matches!(error, Error::BudgetExhausted { direction: Flow::Send, limit: 16 }), "{error}");
@@ -53,7 +62,8 @@ fn the_receive_budget_warns_and_refuses(layer: Layer) {
             Err(error) => break error,
         }
         events += usize::from(recv.take_event().is_some());
-        assert_eq!(events > 0, got >= 8 + usize::from(layer == Layer::Kernel), "after {got}");
+        assert_eq!(events > 0, got >= 8 + asked(layer), "after {got}");
+        assert_eq!(recv.budget().is_nearly_spent(), got >= LAST_QUARTER + asked(layer), "after {got}");
     };
     assert_eq!((got, events), (16, 1));
     assert!(matches!(error, Error::BudgetExhausted { direction: Flow::Receive, limit: 16 }), "{error}");
