@@ -296,9 +296,14 @@ impl RecvHalf {
     fn receive_records(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<usize, Error> {
         let Opening::Process(opener) = &mut self.opening else { return Ok(0) };
         let fd = self.shared.fd();
-        let layout = place.and_then(|place| Some((opener.layout(place.len())?, place)));
         // Between the parts of a handshake message no data may come, wherever it would go.
-        let Some((layout, place)) = layout.filter(|_| !self.control.is_partial()) else {
+        let placed = match place.filter(|_| !self.control.is_partial()) {
+            Some(place) => opener.receive_into(place, |pieces| {
+                sys::msg::receive(fd, pieces, wait).map(|received| received.len)
+            })?,
+            None => None,
+        };
+        let Some(placed) = placed else {
             return match sys::msg::receive_plain(fd, opener.space(), wait)? {
                 0 => Err(Error::Truncated),
                 n => {
@@ -307,9 +312,6 @@ impl RecvHalf {
                 }
             };
         };
-        let placed = opener.receive_into(place, layout, |pieces| {
-            sys::msg::receive(fd, pieces, wait).map(|received| received.len)
-        })?;
         let then = match placed.then {
             Ok(Some(content_type)) => self.take_record(content_type),
             Ok(None) if placed.end => Err(Error::Truncated),

@@ -7,7 +7,7 @@ mod codec;
 mod opener;
 mod sealer;
 
-pub use opener::{Layout, Opener, Placed};
+pub use opener::{Opener, Placed};
 pub use sealer::{MAX_PENDING, Sealer};
 
 #[cfg(all(test, not(miri)))]

@@ -4,7 +4,7 @@ mod placed;
 
 use std::ops::Range;
 
-pub use self::placed::{Layout, Placed};
+pub use self::placed::Placed;
 use super::codec::Codec;
 use crate::error::Error;
 use crate::event::Flow;

@@ -36,8 +36,8 @@ const MAX_PIECES: usize = 3 * MAX_RECORDS + 1;
 const _: () = assert!(AHEAD + FIRST_BUFFER <= BUFFER, "the buffer holds all that one receive may bring");
 
 /// The records that are expected next.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
+#[derive(Clone, Copy)]
+struct Layout {
     /// How long the data of each is.
     data: usize,
     records: usize,
@@ -93,9 +93,8 @@ impl Layout {
 }
 
 impl Opener {
-    /// What to expect, for [`receive_into`](Self::receive_into) with `room` bytes; `None` where records are not worth
-    /// placing. Only after [`next_record`](Self::next_record) gave `None`.
-    pub fn layout(&self, room: usize) -> Option<Layout> {
+    /// What to expect where `room` bytes are wanted; `None` where no record of that is worth placing.
+    fn layout(&self, room: usize) -> Option<Layout> {
         let body = match self.buf[self.wire.clone()].first_chunk() {
             Some(header) => self.codec.body_len(header).ok()?,
             None => self.large_body,
@@ -110,17 +109,19 @@ impl Opener {
         (records > 0).then_some(Layout { data, records, look_ahead: records == fit })
     }
 
-    /// Receives once by `receive`, as recvmsg(2) does, and opens in `place` the records that came whole and were what
-    /// `layout` expected. Beyond [`Placed::data`], `place` holds nothing of use.
+    /// Receives once by `receive`, as recvmsg(2) does, and opens in `place` the records that came whole and are as
+    /// expected; beyond [`Placed::data`] it holds nothing of use. `None`, and nothing received, where records that are
+    /// worth placing are not expected: then [`space`](Self::space) is the way. Only after
+    /// [`next_record`](Self::next_record) gave `None`.
     ///
     /// # Errors
     /// Those of `receive`: then nothing has changed.
     pub fn receive_into(
         &mut self,
         place: &mut [u8],
-        layout: Layout,
         receive: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Placed> {
+    ) -> io::Result<Option<Placed>> {
+        let Some(layout) = self.layout(place.len()) else { return Ok(None) };
         self.make_room();
         let mut frames = [NO_FRAME; MAX_RECORDS];
         let here = self.wire.len();
@@ -130,7 +131,7 @@ impl Opener {
         pour(&front[self.wire.clone()], &mut pieces);
         let received = receive(&mut pieces.map(IoSliceMut::new)[..=3 * layout.records])?;
         if received == 0 {
-            return Ok(Placed { data: 0, then: Ok(None), end: true });
+            return Ok(Some(Placed { data: 0, then: Ok(None), end: true }));
         }
 
         let got = here + received;
@@ -164,7 +165,7 @@ impl Opener {
             self.buf[self.open.clone()].copy_from_slice(&place[opened * layout.data..][..len]);
             Some(content_type)
         });
-        Ok(Placed { data: opened * layout.data, then, end: false })
+        Ok(Some(Placed { data: opened * layout.data, then, end: false }))
     }
 
     /// A buffer of full size, with the wire at its front.

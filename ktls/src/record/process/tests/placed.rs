@@ -46,15 +46,14 @@ impl Receiver {
         while let Some(content_type) = self.opener.next_record()? {
             self.take(content_type);
         }
-        let Some(layout) = self.opener.layout(place) else {
+        let mut place = vec![0xee; place];
+        let receive = |pieces: &mut [IoSliceMut<'_>]| Ok(scatter(wire, limit, pieces));
+        let Some(placed) = self.opener.receive_into(&mut place, receive)? else {
             let space = self.opener.space();
             let n = scatter(wire, limit, &mut [IoSliceMut::new(space)]);
             self.opener.filled(n);
             return Ok(());
         };
-        let mut place = vec![0xee; place];
-        let placed =
-            self.opener.receive_into(&mut place, layout, |pieces| Ok(scatter(wire, limit, pieces)))?;
         self.data.extend_from_slice(&place[..placed.data]);
         self.placed += placed.data;
         if let Some(content_type) = placed.then? {
@@ -185,9 +184,10 @@ fn new_keys_follow_in_the_middle_of_what_is_placed() {
     let (sealed, plain) = records(&mut sealer, &[FULL; 2]);
     wire.extend(sealed);
     let mut place = vec![0; 10 * FULL];
-    let layout = opener.layout(place.len()).unwrap();
-    let placed =
-        opener.receive_into(&mut place, layout, |pieces| Ok(scatter(&mut wire, usize::MAX, pieces))).unwrap();
+    let placed = opener
+        .receive_into(&mut place, |pieces| Ok(scatter(&mut wire, usize::MAX, pieces)))
+        .unwrap()
+        .unwrap();
     assert_eq!((placed.data, placed.then.unwrap()), (2 * FULL, Some(ContentType::Handshake)));
     assert_eq!(opener.plaintext(), vec![24; FULL]);
     opener.rekey().unwrap();
@@ -209,9 +209,8 @@ fn data_before_a_changed_record_is_given_and_nothing_of_it() {
         (wire, plain) = records(&mut sealer, &[FULL; 8]);
         wire[changed * on_wire + 5000] ^= 1;
         let mut place = vec![0xee; 8 * FULL + 1];
-        let layout = opener.layout(place.len()).unwrap();
         let receive = |pieces: &mut [IoSliceMut<'_>]| Ok(scatter(&mut wire, usize::MAX, pieces));
-        let placed = opener.receive_into(&mut place, layout, receive).unwrap();
+        let placed = opener.receive_into(&mut place, receive).unwrap().unwrap();
         assert_eq!(placed.data, changed * FULL);
         assert_eq!(place[..placed.data], plain[..placed.data]);
         let sequence = changed as u64 + 1;
@@ -231,9 +230,8 @@ fn the_limit_of_a_key_counts_records_in_their_place() {
     feed_all(&mut opener, &records(&mut sealer, &[FULL]).0);
     let mut wire = records(&mut sealer, &[FULL; 8]).0;
     let mut place = vec![0; 9 * FULL];
-    let layout = opener.layout(place.len()).unwrap();
     let receive = |pieces: &mut [IoSliceMut<'_>]| Ok(scatter(&mut wire, usize::MAX, pieces));
-    let placed = opener.receive_into(&mut place, layout, receive).unwrap();
+    let placed = opener.receive_into(&mut place, receive).unwrap().unwrap();
     assert_eq!(placed.data, 4 * FULL);
     assert!(matches!(placed.then, Err(Error::BudgetExhausted { limit: 5, .. })));
     assert!(opener.meter_mut().take_event().is_some());
@@ -248,14 +246,15 @@ fn a_receive_that_brings_nothing_changes_nothing() {
     feed(&mut opener, &wire);
     assert_eq!(opener.next_record().unwrap(), None);
     let mut place = vec![0; 3 * FULL];
-    let layout = opener.layout(place.len()).unwrap();
-    let refused = opener.receive_into(&mut place, layout, |_| Err(io::ErrorKind::WouldBlock.into()));
+    let refused = opener.receive_into(&mut place, |_| Err(io::ErrorKind::WouldBlock.into()));
     assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    let ended = opener.receive_into(&mut place, layout, |_| Ok(0)).unwrap();
+    let ended = opener.receive_into(&mut place, |_| Ok(0)).unwrap().unwrap();
     assert!(ended.end && ended.data == 0 && !opener.is_between_records());
     let mut wire = later;
-    let placed =
-        opener.receive_into(&mut place, layout, |pieces| Ok(scatter(&mut wire, usize::MAX, pieces))).unwrap();
+    let placed = opener
+        .receive_into(&mut place, |pieces| Ok(scatter(&mut wire, usize::MAX, pieces)))
+        .unwrap()
+        .unwrap();
     assert!(placed.data == 2 * FULL && place[..2 * FULL] == plain);
     assert!(opener.is_between_records());
 }
