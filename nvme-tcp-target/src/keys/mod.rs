@@ -178,8 +178,6 @@ impl KeyRing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use nvme_tcp::psk::KeyHash;
 
     use super::*;
@@ -264,42 +262,5 @@ mod tests {
         let before = ring.derived().derived;
         assert_eq!(ring.lookup(known.as_bytes()).len(), 1);
         assert_eq!(ring.derived().derived, before);
-    }
-
-    /// What the keys of a large ring cost: `cargo test -p nvme-tcp-target --lib large_ring -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn a_large_ring_costs() {
-        let keys: Vec<_> = (0..1000_u16)
-            .map(|at| {
-                let mut bytes = [1; 32];
-                bytes[..2].copy_from_slice(&at.to_le_bytes());
-                ConfiguredKey::new(KeyHash::Sha256, &bytes).unwrap()
-            })
-            .collect();
-        let time = |what: &str, run: &mut dyn FnMut() -> usize| {
-            let start = Instant::now();
-            let found = run();
-            println!("{what}: {:?} ({found} found)", start.elapsed());
-        };
-        let psks = candidates(&keys[7..8], "nqn.host", "nqn.sub", Policy::ALL).unwrap();
-        let identity = psks[0].identity().as_bytes();
-        time("all of them, all versions", &mut || {
-            candidates(&keys, "nqn.host", "nqn.sub", Policy::ALL).unwrap().len()
-        });
-        let any = keys.iter().fold(KeyRing::new(), |ring, key| ring.key(key.clone()));
-        time("for any host, first", &mut || any.lookup(identity).len());
-        time("for any host, then", &mut || any.lookup(identity).len());
-        let bound = KeyRing::new();
-        for (at, key) in keys.iter().enumerate() {
-            bound.add(
-                Some(&if at == 7 { "nqn.host".to_owned() } else { format!("nqn.host{at}") }),
-                None,
-                key.clone(),
-            );
-        }
-        time("for a host each, first", &mut || bound.lookup(identity).len());
-        time("for a host each, then", &mut || bound.lookup(identity).len());
-        time("a name of nobody", &mut || bound.lookup(b"NVMe1R01 nqn.nobody nqn.sub x").len());
     }
 }

@@ -136,14 +136,12 @@ impl Queue {
     }
 
     fn read_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
-        let (slba, count) = self.range(namespace, offset, loan.len())?;
-        let sqe = nvm::read(namespace.id(), slba, count);
-        self.submit("Read", sqe, loan, cookie).map_err(|rejected| rejected.error)
+        let submitted = self.submit_data("Read", nvm::read, namespace, loan, offset, cookie);
+        submitted.map_err(|rejected| rejected.error)
     }
 
     fn write_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
-        let (slba, count) = self.range(namespace, offset, loan.len())?;
-        let sqe = nvm::write(namespace.id(), slba, count);
-        self.submit("Write", sqe, loan, cookie).map_err(|rejected| rejected.error)
+        let submitted = self.submit_data("Write", nvm::write, namespace, loan, offset, cookie);
+        submitted.map_err(|rejected| rejected.error)
     }
 }

@@ -6,7 +6,7 @@ use super::{Queue, Rejected};
 use crate::driver::Loan;
 use crate::error::{Error, Result};
 use crate::namespace::Namespace;
-use crate::spec::command::nvm;
+use crate::spec::command::{Sqe, nvm};
 
 impl Queue {
     /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
@@ -29,13 +29,7 @@ impl Queue {
         offset: u64,
         cookie: u64,
     ) -> Result<(), Rejected> {
-        match self.range(namespace, offset, buffer.len()) {
-            Ok((slba, count)) => {
-                let sqe = nvm::read(namespace.id(), slba, count);
-                self.submit("Read", sqe, Loan::owned_read(buffer), cookie)
-            }
-            Err(error) => Err(Rejected { error, buffer: Some(buffer) }),
-        }
+        self.submit_data("Read", nvm::read, namespace, Loan::owned_read(buffer), offset, cookie)
     }
 
     /// Writes `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) to `offset`.
@@ -60,13 +54,7 @@ impl Queue {
         offset: u64,
         cookie: u64,
     ) -> Result<(), Rejected> {
-        match self.range(namespace, offset, buffer.len()) {
-            Ok((slba, count)) => {
-                let sqe = nvm::write(namespace.id(), slba, count);
-                self.submit("Write", sqe, Loan::owned_write(buffer), cookie)
-            }
-            Err(error) => Err(Rejected { error, buffer: Some(buffer) }),
-        }
+        self.submit_data("Write", nvm::write, namespace, Loan::owned_write(buffer), offset, cookie)
     }
 
     /// Flushes the namespace.
@@ -138,7 +126,24 @@ impl Queue {
         self.submit("Dataset Management", sqe, loan, cookie).map_err(|rejected| rejected.error)
     }
 
-    pub(super) fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
+    /// Submits one command that moves the data of `loan`.
+    #[inline(always)]
+    pub(super) fn submit_data(
+        &mut self,
+        name: &'static str,
+        command: impl FnOnce(u32, u64, u32) -> Sqe,
+        namespace: &Namespace,
+        loan: Loan,
+        offset: u64,
+        cookie: u64,
+    ) -> Result<(), Rejected> {
+        match self.range(namespace, offset, loan.len()) {
+            Ok((slba, count)) => self.submit(name, command(namespace.id(), slba, count), loan, cookie),
+            Err(error) => Err(Rejected { error, buffer: loan.into_owned() }),
+        }
+    }
+
+    fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
         // What counts is the limit of the association that the command goes to.
         self.follow()?;
         let most = namespace.max_transfer_on(&self.lane.association);

@@ -99,7 +99,8 @@ impl Opener {
             Some(header) => self.codec.body_len(header).ok()?,
             None => self.large_body,
         };
-        if body < MIN_BODY || !self.codec.is_tls13() {
+        let is_here = self.wire.len() >= RECORD_HEADER_LEN + body;
+        if body < MIN_BODY || is_here || !self.codec.is_tls13() {
             return None;
         }
         let data = body - TAIL_LEN;
@@ -111,8 +112,8 @@ impl Opener {
 
     /// Receives once by `receive`, as recvmsg(2) does, and opens in `place` the records that came whole and are as
     /// expected; beyond [`Placed::data`] it holds nothing of use. `None`, and nothing received, where records that are
-    /// worth placing are not expected: then [`space`](Self::space) is the way. Only after
-    /// [`next_record`](Self::next_record) gave `None`.
+    /// worth placing are not expected, or one is here already: then [`space`](Self::space) is the way, after
+    /// [`next_record`](Self::next_record).
     ///
     /// # Errors
     /// Those of `receive`: then nothing has changed.

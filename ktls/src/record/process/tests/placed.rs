@@ -223,6 +223,31 @@ fn data_before_a_changed_record_is_given_and_nothing_of_it() {
 }
 
 #[test]
+fn a_wrong_header_is_refused_where_the_opener_finds_it() {
+    let (mut sealer, mut opener) = pair(FULL);
+    let mut wire = records(&mut sealer, &[FULL]).0;
+    let on_wire = wire.len();
+    feed_all(&mut opener, &wire);
+    wire = records(&mut sealer, &[FULL; 4]).0;
+    wire[2 * on_wire] = 21;
+    let mut place = vec![0; 5 * FULL];
+    let receive = |pieces: &mut [IoSliceMut<'_>]| Ok(scatter(&mut wire, usize::MAX, pieces));
+    let placed = opener.receive_into(&mut place, receive).unwrap().unwrap();
+    assert_eq!((placed.data, placed.then.unwrap()), (2 * FULL, None));
+    let refused = BadRecord::OuterType { got: 21 };
+    assert!(matches!(opener.next_record(), Err(Error::BadRecord(bad)) if bad == refused));
+}
+
+#[test]
+fn nothing_is_placed_while_a_record_is_here() {
+    let (mut sealer, mut opener) = pair(FULL);
+    feed_all(&mut opener, &records(&mut sealer, &[FULL]).0);
+    feed(&mut opener, &records(&mut sealer, &[FULL]).0);
+    let placed = opener.receive_into(&mut vec![0; 9 * FULL], |_| panic!("there is no need to receive"));
+    assert!(placed.unwrap().is_none());
+}
+
+#[test]
 fn the_limit_of_a_key_counts_records_in_their_place() {
     let secret = secret(CipherSuite::Aes128GcmSha256);
     let mut sealer = Sealer::new(secret.clone(), FULL, meter(Flow::Send));
