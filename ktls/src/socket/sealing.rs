@@ -12,6 +12,12 @@ use crate::record::process::Sealer;
 use crate::socket::Wait;
 use crate::sys;
 
+/// Where this many pieces or more go together they are many messages, and whoever waits for the first need not wait for
+/// the last to be sealed.
+const MANY: usize = 8;
+/// Of so many, this much is sealed and sent before what follows, in bytes.
+const PORTION: usize = 64 << 10;
+
 /// Who seals.
 pub(super) enum Sealing {
     Process(Box<Sealer>),
@@ -105,6 +111,24 @@ impl Sealing {
     }
 }
 
+fn total(bufs: &[IoSlice<'_>]) -> usize {
+    bufs.iter().fold(0, |sum, buf| sum.saturating_add(buf.len()))
+}
+
+/// The first of `bufs`, as many as are to be sealed before anything is sent where `taken` bytes of all were sealed
+/// before.
+fn portion<'a, 'b>(bufs: &'a [IoSlice<'b>], taken: usize) -> &'a [IoSlice<'b>] {
+    if bufs.len() < MANY {
+        return bufs;
+    }
+    let mut end = 0;
+    let whole = bufs.iter().position(|buf| {
+        end += buf.len();
+        end >= taken.saturating_add(PORTION)
+    });
+    whole.map_or(bufs, |last| &bufs[..=last])
+}
+
 /// Seals and sends in turns until all is accepted or the socket takes no more.
 fn seal_and_send(
     fd: BorrowedFd<'_>,
@@ -114,9 +138,10 @@ fn seal_and_send(
     wait: Wait,
 ) -> Result<usize, Error> {
     let seal = |sealer: &mut Sealer, taken| {
+        let bufs = portion(bufs, taken);
         if more { sealer.seal_more(bufs, taken) } else { sealer.seal(bufs, taken) }
     };
-    let total = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+    let total = total(bufs);
     let mut taken = 0;
     loop {
         let sealed = match seal(sealer, taken) {
@@ -159,5 +184,27 @@ fn write_out(fd: BorrowedFd<'_>, sealer: &mut Sealer, wait: Wait) -> io::Result<
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait == Wait::Now => return Ok(false),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_pieces_whole_ones_go_in_portions() {
+        let piece = [0; 5000];
+        let bufs = [IoSlice::new(&piece); 40];
+        let (mut taken, mut portions) = (0, Vec::new());
+        while taken < total(&bufs) {
+            let now = total(portion(&bufs, taken)) - taken;
+            portions.push(now);
+            taken += now;
+        }
+        assert_eq!(portions, [70_000, 70_000, 60_000]);
+        // From the middle of a piece on.
+        assert_eq!(total(portion(&bufs, 1)), 70_000);
+        assert_eq!(total(portion(&bufs[..MANY - 1], 0)), 35_000);
+        assert_eq!(total(portion(&[IoSlice::new(&[7; 3 * PORTION])], 0)), 3 * PORTION);
     }
 }
