@@ -146,7 +146,8 @@ impl Engine {
     pub(crate) fn flush(&mut self) -> Result<Flush, Error> {
         let loans = &self.loans;
         while self.connection.wants().write {
-            self.connection.fill_digests(|at| loans.get(usize::from(at.slot)).map_or(0, |l| l.digest(at)));
+            let digest = |at: Payload| loans.get(usize::from(at.slot)).map_or(0, |loan| loan.digest(at));
+            self.connection.fill_next_digests(digest);
             let bytes = |at: Payload| loans.get(usize::from(at.slot)).map_or(&[][..], |loan| loan.bytes(at));
             let sent = self.outlet.send(self.connection.segments(), bytes, Wait::Now)?;
             match sent {

@@ -50,7 +50,8 @@ enum Item {
 /// The send queue of one connection, in the order of the wire.
 ///
 /// 1. [`push`](Self::push) PDUs.
-/// 2. While [`wants_digests`](Self::wants_digests), fill them in with [`fill_digests`](Self::fill_digests).
+/// 2. Where it [wants digests](Self::wants_digests), fill them in: all with [`fill_digests`](Self::fill_digests), or
+///    those that are sent next with [`fill_next_digests`](Self::fill_next_digests).
 /// 3. Send as many of [`segments`](Self::segments) as the socket takes, and say how many bytes those were
 ///    with [`sent`](Self::sent).
 #[derive(Debug, Default)]
@@ -64,6 +65,10 @@ pub struct Transmit {
     /// Where in `bytes` a data digest is still missing, and of which data it is.
     digests: VecDeque<(usize, Payload)>,
 }
+
+/// How much data has its digests filled in before it is sent, in bytes: it is in the processor's cache then, and the other
+/// end has something to do before all is digested.
+const DIGEST_AT_ONCE: usize = 128 * 1024;
 
 /// Past this many bytes already sent, what is left of the header bytes moves to the front.
 const COMPACT_AT: usize = 64 * 1024;
@@ -115,31 +120,46 @@ impl Transmit {
     }
 
     /// Fills in every missing data digest with what `digest` computes.
-    pub fn fill_digests(&mut self, mut digest: impl FnMut(Payload) -> u32) {
-        for (at, payload) in self.digests.drain(..) {
+    pub fn fill_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
+        self.fill(usize::MAX, digest);
+    }
+
+    /// The same for what is sent next, a bounded amount of data; once that is [sent](Self::sent), it is called again.
+    pub fn fill_next_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
+        self.fill(DIGEST_AT_ONCE, digest);
+    }
+
+    fn fill(&mut self, most: usize, mut digest: impl FnMut(Payload) -> u32) {
+        let mut done = 0;
+        while done < most {
+            let Some((at, payload)) = self.digests.pop_front() else { break };
             if let Some(room) = self.bytes.get_mut(at..at + DIGEST_LEN) {
                 room.copy_from_slice(&digest(payload).to_le_bytes());
             }
+            done += payload.len as usize;
         }
     }
 
-    /// What to send, in order.
+    /// What to send, in order, as far as digests are filled in.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         let mut at = self.start;
         let mut skip = self.front_sent;
-        self.items.iter().map(move |item| {
+        // The digest comes right behind the payload, so that both stand at the same place among the bytes.
+        let missing = self.digests.front().map(|(at, _)| *at);
+        self.items.iter().map_while(move |item| {
             let skipped = std::mem::take(&mut skip);
             match *item {
                 Item::Bytes { len } => {
                     let bytes = self.bytes.get(at + skipped..at + len).unwrap_or_default();
                     at += len;
-                    Segment::Bytes(bytes)
+                    Some(Segment::Bytes(bytes))
                 }
-                Item::Payload(payload, _) => Segment::Payload(Payload {
+                Item::Payload(..) if missing == Some(at) => None,
+                Item::Payload(payload, _) => Some(Segment::Payload(Payload {
                     offset: payload.offset + skipped as u32,
                     len: payload.len - skipped as u32,
                     ..payload
-                }),
+                })),
             }
         })
     }
@@ -235,6 +255,48 @@ mod tests {
             assert_eq!(got, whole, "in steps of {step}");
             assert_eq!(done, [0, 1, 2]);
         }
+    }
+
+    #[test]
+    fn nothing_is_sent_without_its_digest() {
+        let layout = Layout { header_digest: false, data_digest: true, alignment: 4 };
+        let len = 2 * DIGEST_AT_ONCE as u32 / 3;
+        let fill = || {
+            let mut transmit = Transmit::default();
+            for slot in 0..5 {
+                let (header, payload) = data(&layout, slot, len);
+                transmit.push(&layout, &header, payload);
+            }
+            transmit
+        };
+        let digest = |payload: Payload| 0x0101_0101 * (1 + u32::from(payload.slot));
+        let mut whole = fill();
+        assert_eq!(wire(&whole).len(), 24);
+        whole.fill_digests(digest);
+        let whole = wire(&whole);
+        let mut transmit = fill();
+        let (mut got, mut portions, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        while !transmit.is_empty() {
+            transmit.fill_next_digests(digest);
+            let now = wire(&transmit);
+            portions
+                .push(transmit.segments().filter(|segment| matches!(segment, Segment::Payload(_))).count());
+            transmit.sent(now.len(), |slot, _| done.push(slot));
+            got.extend(now);
+        }
+        assert!(got == whole && done == [0, 1, 2, 3, 4]);
+        assert_eq!(portions, [2, 2, 1]);
+        // Also where the socket takes less: what was filled in stays so.
+        let mut transmit = fill();
+        let mut got: Vec<u8> = Vec::new();
+        while !transmit.is_empty() {
+            transmit.fill_next_digests(digest);
+            let now = wire(&transmit);
+            let n = now.len().min(70_001);
+            transmit.sent(n, |_, _| ());
+            got.extend(&now[..n]);
+        }
+        assert!(got == whole);
     }
 
     #[test]

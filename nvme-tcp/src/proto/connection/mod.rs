@@ -48,7 +48,8 @@ enum State {
 /// # The call contract
 /// - **Commands** go in by [`submit`](Self::submit), which names their data by length only; the slot in
 ///   the [`CommandId`] is the driver's key to the memory (or file, or registered buffer) behind it.
-/// - **Sending**: [`fill_digests`](Self::fill_digests), then [`segments`](Self::segments), then
+/// - **Sending**: [`fill_digests`](Self::fill_digests) or [`fill_next_digests`](Self::fill_next_digests), then
+///   [`segments`](Self::segments), then
 ///   [`sent`](Self::sent) with what the socket took. Payload is named as (slot, offset, length), and the
 ///   driver gathers it from where it is.
 /// - **Receiving** has two doors with the same events. By [`consume`](Self::consume), bytes that arrived
@@ -215,7 +216,14 @@ impl Connection {
         }
     }
 
-    /// What to send, in order.
+    /// The same for what is sent next, a bounded amount of data; once that is [sent](Self::sent), it is called again.
+    pub fn fill_next_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
+        if self.transmit.wants_digests() {
+            self.transmit.fill_next_digests(digest);
+        }
+    }
+
+    /// What to send, in order, as far as digests are filled in.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.transmit.segments()
     }
