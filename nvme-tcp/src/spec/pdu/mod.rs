@@ -77,7 +77,17 @@ impl PduType {
 
     /// The type with this number on the wire.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+        // They are few and dense: a table, looked up for each PDU.
+        const BY_BYTE: [Option<PduType>; 10] = {
+            let mut table = [None; 10];
+            let mut at = 0;
+            while at < PduType::ALL.len() {
+                table[PduType::ALL[at] as usize] = Some(PduType::ALL[at]);
+                at += 1;
+            }
+            table
+        };
+        BY_BYTE.get(usize::from(byte)).copied().flatten()
     }
 
     /// The one length its header may have, in bytes, digest and padding not counted.
