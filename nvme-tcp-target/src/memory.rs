@@ -1,9 +1,13 @@
 //! The memory behind a queue's commands.
 
+use std::io::IoSliceMut;
+use std::ops::Range;
+use std::sync::Arc;
+
 use nvme_tcp::proto::Payload;
 use nvme_tcp::spec::digest::crc32c_append;
 
-use crate::namespace::Shared;
+use crate::namespace::{Page, Shared};
 
 /// The smallest buffer is 4 KiB, the next twice that, and so on.
 const SMALLEST_SHIFT: u32 = 12;
@@ -12,12 +16,14 @@ const CLASSES: usize = 13;
 /// At most this many bytes wait for their next command; what is freed beyond goes back to the system.
 const KEEP: usize = 16 << 20;
 
-/// The memory of each slot that has data: a buffer, taken from a pool and given back when the command is over, or
-/// what a namespace shares.
+/// The memory of each slot that has data: a buffer or pages, taken from a pool and given back when the command is over,
+/// or what a namespace shares.
 #[derive(Debug)]
 pub(crate) struct Memory {
     slots: Vec<Slot>,
     pool: [Vec<Vec<u8>>; CLASSES],
+    pages: Vec<Arc<Page>>,
+    /// How many bytes wait in `pool` and `pages`.
     kept: usize,
 }
 
@@ -26,6 +32,17 @@ struct Slot {
     buffer: Vec<u8>,
     /// Where there are any, the slot's data is these.
     shared: Vec<Shared>,
+    /// Or else these, of which nobody else has any while data is received.
+    pages: Vec<Arc<Page>>,
+}
+
+/// The data of a write, all of it.
+#[derive(Debug)]
+pub(crate) enum Written<'a> {
+    /// In one piece.
+    Bytes(&'a [u8]),
+    /// In pages that a namespace may keep if it gives others for them.
+    Pages(&'a mut [Arc<Page>]),
 }
 
 /// The memory that one command may have.
@@ -41,6 +58,17 @@ impl<'a> Room<'a> {
         self.memory.prepare(self.slot, len)
     }
 
+    /// `len` bytes of a write's data.
+    pub(crate) fn written(self, len: usize) -> Written<'a> {
+        let Self { memory, slot } = self;
+        let has_pages = memory.slot(slot).pages.len() * Page::LEN == len && len > 0;
+        if has_pages {
+            Written::Pages(&mut memory.slot(slot).pages)
+        } else {
+            Written::Bytes(memory.prepare(slot, len))
+        }
+    }
+
     /// Where pieces go that are shared; without any, the command has a [`buffer`](Self::buffer).
     pub(crate) fn shared(&mut self) -> &mut Vec<Shared> {
         &mut self.memory.slot(self.slot).shared
@@ -49,7 +77,7 @@ impl<'a> Room<'a> {
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), pool: Default::default(), kept: 0 }
+        Self { slots: Vec::new(), pool: Default::default(), pages: Vec::new(), kept: 0 }
     }
 
     /// What the command in `slot` may have.
@@ -81,10 +109,31 @@ impl Memory {
         &mut self.slot(slot).buffer[..len]
     }
 
+    /// Gives `slot` pages for `len` bytes, a multiple of [`Page::LEN`], instead of a buffer.
+    pub(crate) fn prepare_pages(&mut self, slot: u16, len: usize) {
+        for _ in 0..len / Page::LEN {
+            let page = match self.pages.pop() {
+                Some(kept) => {
+                    self.kept -= Page::LEN;
+                    kept
+                }
+                None => Arc::new(Page::new(Page::LEN)),
+            };
+            self.slot(slot).pages.push(page);
+        }
+    }
+
     /// The command in `slot` is over.
     pub(crate) fn free(&mut self, slot: u16) {
         let Some(slot) = self.slots.get_mut(usize::from(slot)) else { return };
         slot.shared.clear();
+        for mut page in slot.pages.drain(..) {
+            // One that is still being sent, or is all zeros, is not this queue's alone.
+            if self.kept + Page::LEN <= KEEP && Arc::get_mut(&mut page).is_some() {
+                self.kept += Page::LEN;
+                self.pages.push(page);
+            }
+        }
         if slot.buffer.is_empty() {
             return;
         }
@@ -99,14 +148,17 @@ impl Memory {
 
     /// Gives back what waits for its next command.
     pub(crate) fn release(&mut self) {
-        (self.pool, self.kept) = (Default::default(), 0);
+        (self.pool, self.pages, self.kept) = (Default::default(), Vec::new(), 0);
     }
 
     /// What `payload` names, as far as it lies in one piece; nothing where there is no such memory.
     pub(crate) fn bytes(&self, payload: Payload) -> &[u8] {
         let Some(slot) = self.slots.get(usize::from(payload.slot)) else { return &[] };
         if slot.shared.is_empty() {
-            return slot.buffer.get(range(payload)).unwrap_or_default();
+            let Some((page, range)) = slot.in_page(payload) else {
+                return slot.buffer.get(range(payload)).unwrap_or_default();
+            };
+            return slot.pages.get(page).map(|page| &page.bytes()[range]).unwrap_or_default();
         }
         let mut offset = payload.offset as usize;
         for piece in &slot.shared {
@@ -124,17 +176,64 @@ impl Memory {
         payload.pieces(|payload| self.bytes(payload)).fold(0, crc32c_append)
     }
 
-    /// What `payload` names, to be received into; nothing where there is no such memory.
+    /// What `payload` names, to be received into, as far as it lies in one piece; nothing where there is no such memory.
     pub(crate) fn bytes_mut(&mut self, payload: Payload) -> &mut [u8] {
-        let range = range(payload);
-        self.slots
-            .get_mut(usize::from(payload.slot))
-            .and_then(|slot| slot.buffer.get_mut(range))
-            .unwrap_or_default()
+        let Some(slot) = self.slots.get_mut(usize::from(payload.slot)) else { return &mut [] };
+        let Some((page, range)) = slot.in_page(payload) else {
+            return slot.buffer.get_mut(range(payload)).unwrap_or_default();
+        };
+        let page = slot.pages.get_mut(page).and_then(Arc::get_mut);
+        page.map(|page| &mut page.bytes_mut()[range]).unwrap_or_default()
+    }
+
+    /// What `payload` names, to be received into, as far as `room` takes its pieces: how many there are.
+    pub(crate) fn places<'a>(&'a mut self, payload: Payload, room: &mut [IoSliceMut<'a>]) -> usize {
+        let Some(slot) = self.slots.get_mut(usize::from(payload.slot)) else { return 0 };
+        let Some((first, range)) = slot.in_page(payload) else {
+            let bytes = slot.buffer.get_mut(range(payload));
+            return bytes.zip(room.first_mut()).map_or(0, |(bytes, room)| {
+                *room = IoSliceMut::new(bytes);
+                1
+            });
+        };
+        let (mut start, mut left) = (range.start, payload.len as usize);
+        let pages = slot.pages.get_mut(first..).unwrap_or_default();
+        let mut count = 0;
+        for (page, room) in pages.iter_mut().zip(room) {
+            let Some(page) = Arc::get_mut(page).filter(|_| left > 0) else { break };
+            let len = left.min(Page::LEN - start);
+            *room = IoSliceMut::new(&mut page.bytes_mut()[start..start + len]);
+            (start, left, count) = (0, left - len, count + 1);
+        }
+        count
+    }
+
+    /// Puts `bytes` to `payload`; does nothing where there is no such memory.
+    pub(crate) fn fill(&mut self, payload: Payload, mut bytes: &[u8]) {
+        let mut rest = payload;
+        while !bytes.is_empty() {
+            let room = self.bytes_mut(rest);
+            let Some((now, later)) = bytes.split_at_checked(room.len()).filter(|(now, _)| !now.is_empty())
+            else {
+                return;
+            };
+            room.copy_from_slice(now);
+            bytes = later;
+            rest = Payload { offset: rest.offset + now.len() as u32, len: later.len() as u32, ..rest };
+        }
     }
 }
 
-fn range(payload: Payload) -> std::ops::Range<usize> {
+impl Slot {
+    /// Which page `payload` begins in, and where in that it lies; `None` where the slot has no pages.
+    fn in_page(&self, payload: Payload) -> Option<(usize, Range<usize>)> {
+        let (page, start) = (payload.offset as usize / Page::LEN, payload.offset as usize % Page::LEN);
+        let end = Page::LEN.min(start + payload.len as usize);
+        (!self.pages.is_empty()).then_some((page, start..end))
+    }
+}
+
+fn range(payload: Payload) -> Range<usize> {
     payload.offset as usize..payload.offset as usize + payload.len as usize
 }
 
@@ -187,6 +286,38 @@ mod tests {
         memory.free(2);
         assert!(memory.bytes(payload).is_empty());
         assert_eq!(Arc::strong_count(&page), 1);
+    }
+
+    #[test]
+    fn pages_are_filled_across_their_borders_and_go_round() {
+        let mut memory = Memory::new();
+        memory.prepare_pages(1, 3 * Page::LEN);
+        let payload = Payload { slot: 1, offset: Page::LEN as u32 - 2, len: Page::LEN as u32 + 4 };
+        let bytes: Vec<u8> = (0..payload.len).map(|i| i as u8).collect();
+        memory.fill(payload, &bytes);
+        let pieces: Vec<&[u8]> = payload.pieces(|at| memory.bytes(at)).collect();
+        assert_eq!(pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [2, Page::LEN, 2]);
+        assert!(pieces.concat() == bytes && memory.digest(payload) == crc32c_append(0, &bytes));
+        let mut room: [IoSliceMut<'_>; 4] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        assert_eq!(memory.places(payload, &mut room), 3);
+        assert!(room.iter().flat_map(|place| place.iter()).eq(&bytes));
+        let mut room = [IoSliceMut::new(&mut [])];
+        assert_eq!((memory.places(Payload { len: 1, ..payload }, &mut room), room[0].len()), (1, 1));
+        assert!(memory.bytes(Payload { offset: 3 * Page::LEN as u32, ..payload }).is_empty());
+        assert!(memory.bytes_mut(Payload { offset: 3 * Page::LEN as u32, ..payload }).is_empty());
+
+        let kept = match memory.room(1).written(3 * Page::LEN) {
+            Written::Pages(pages) => pages[2].clone(),
+            Written::Bytes(_) => panic!("the slot has pages"),
+        };
+        // Somebody else has one of them, who keeps it.
+        memory.free(1);
+        assert_eq!((memory.kept, Arc::strong_count(&kept)), (2 * Page::LEN, 1));
+        memory.prepare_pages(0, Page::LEN);
+        assert_eq!(memory.kept, Page::LEN);
+        assert!(matches!(memory.room(2).written(10), Written::Bytes(&[_, ..])));
+        memory.release();
+        assert!(memory.kept == 0 && memory.pages.is_empty());
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Connected {
             if data.cntlid.get() != CNTLID_DYNAMIC {
                 return Err(invalid(InvalidParameter::CNTLID));
             }
-            let token = QueueToken::default();
+            let (queue, token) = Queue::new(by.waker);
             let controller = hub
                 .add_controller(|cntlid| Controller {
                     cntlid,
@@ -114,13 +114,13 @@ impl Connected {
                     started: by.now,
                     last_seen: AtomicU64::new(0),
                     alive: AtomicBool::new(true),
+                    ready: AtomicBool::new(false),
                     state: State {
                         cc: 0,
                         csts: 0,
                         kato: keep_alive(fields.kato),
                         granted: hub.config.io_queues,
-                        queues: [(0, Queue { token, waker: by.waker.clone() })].into(),
-                        last_token: token,
+                        queues: [(0, queue)].into(),
                         events: Events::default(),
                         errors: ErrorLog::default(),
                     }
@@ -156,9 +156,8 @@ impl Controller {
         if !state.is_ready() || state.queues.contains_key(&qid) {
             return Err(Answer::refused(Status::COMMAND_SEQUENCE_ERROR));
         }
-        state.last_token = state.last_token.next();
-        let token = state.last_token;
-        state.queues.insert(qid, Queue { token, waker: waker.clone() });
+        let (queue, token) = Queue::new(waker);
+        state.queues.insert(qid, queue);
         Ok(token)
     }
 }

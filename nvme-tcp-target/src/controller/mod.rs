@@ -72,6 +72,8 @@ pub(crate) struct Controller {
     /// When the last command came, in ms since `started`.
     last_seen: AtomicU64,
     alive: AtomicBool,
+    /// CSTS.RDY, as in the state, for each I/O command to look at.
+    ready: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -86,20 +88,13 @@ struct State {
     granted: u16,
     /// Which queues are connected, the admin queue among them.
     queues: BTreeMap<u16, Queue>,
-    last_token: QueueToken,
     events: Events,
     errors: ErrorLog,
 }
 
-/// Tells a queue from others that have, or had, its number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueueToken(u64);
-
-impl QueueToken {
-    fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-}
+/// A queue's own, which no other has that takes its number after a reset: whether the controller still has it.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueToken(Arc<AtomicBool>);
 
 /// A queue that is connected.
 #[derive(Debug)]
@@ -107,6 +102,26 @@ struct Queue {
     token: QueueToken,
     /// Wakes its owner.
     waker: Waker,
+}
+
+impl Queue {
+    fn new(waker: &Waker) -> (Self, QueueToken) {
+        let token = QueueToken(Arc::new(AtomicBool::new(true)));
+        (Self { token: token.clone(), waker: waker.clone() }, token)
+    }
+
+    /// Its owner finds it gone, and is woken up for that.
+    fn end(self) {
+        let waker = self.waker.clone();
+        drop(self);
+        waker.wake();
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.token.0.store(false, Ordering::Release);
+    }
 }
 
 /// Why a controller's queue is over.
@@ -135,15 +150,15 @@ impl Controller {
         }
     }
 
-    /// Keeps the controller as it is while a command of I/O queue `qid` runs; `None` where that queue is over.
-    pub(crate) fn run(&self, qid: u16, token: QueueToken) -> Option<RwLockReadGuard<'_, ()>> {
+    /// Keeps the controller as it is while a command of an I/O queue runs; `None` where that queue is over.
+    pub(crate) fn run(&self, token: &QueueToken) -> Option<RwLockReadGuard<'_, ()>> {
         let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        self.has_queue(qid, token).then_some(running)
+        self.has_queue(token).then_some(running)
     }
 
-    /// Whether queue `qid` is still this one, and the association alive.
-    pub(crate) fn has_queue(&self, qid: u16, token: QueueToken) -> bool {
-        self.is_alive() && self.lock().has_queue(qid, token)
+    /// Whether the controller still has this queue, and the association is alive.
+    pub(crate) fn has_queue(&self, token: &QueueToken) -> bool {
+        self.is_alive() && token.0.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -164,8 +179,8 @@ impl Controller {
     }
 
     /// Whether queue `qid` has to end.
-    pub(crate) fn check(&self, qid: u16, token: QueueToken, now: Instant) -> Result<(), AssociationEnd> {
-        if !self.has_queue(qid, token) {
+    pub(crate) fn check(&self, qid: u16, token: &QueueToken, now: Instant) -> Result<(), AssociationEnd> {
+        if !self.has_queue(token) {
             return Err(AssociationEnd::Ended);
         }
         // The admin queue's end is every other's.
@@ -176,9 +191,9 @@ impl Controller {
     }
 
     /// Queue `qid` is gone.
-    pub(crate) fn disconnected(&self, qid: u16, token: QueueToken) {
+    pub(crate) fn disconnected(&self, qid: u16, token: &QueueToken) {
         let mut state = self.lock();
-        if state.has_queue(qid, token) {
+        if state.queues.get(&qid).is_some_and(|held| Arc::ptr_eq(&held.token.0, &token.0)) {
             state.queues.remove(&qid);
         }
     }
@@ -190,14 +205,7 @@ impl Controller {
 
     /// Whether it is enabled and ready, as commands besides Fabrics commands need it.
     pub(crate) fn is_ready(&self) -> bool {
-        self.lock().is_ready()
-    }
-}
-
-impl State {
-    /// Whether the queue is still this one, and not one that took its number after a reset.
-    fn has_queue(&self, qid: u16, token: QueueToken) -> bool {
-        self.queues.get(&qid).is_some_and(|held| held.token == token)
+        self.ready.load(Ordering::Acquire)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Controller properties: enable, disable, shut down (Base, section 3.1.4 and 3.5).
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use nvme_tcp::spec::command::Sqe;
 use nvme_tcp::spec::completion::Status;
@@ -10,7 +11,7 @@ use nvme_tcp::spec::property::{
 };
 
 use super::event::Events;
-use super::{Answer, Controller, State};
+use super::{Answer, Controller, Queue, State};
 use crate::hub::Config;
 
 /// VS: 2.0.
@@ -41,7 +42,10 @@ impl Controller {
             return Answer::refused(Status::INVALID_FIELD);
         }
         let running = self.running.write().unwrap_or_else(PoisonError::into_inner);
-        let shut_down = self.lock().configure(sqe.get_cdw(12));
+        let mut state = self.lock();
+        let shut_down = state.configure(sqe.get_cdw(12));
+        self.ready.store(state.is_ready(), Ordering::Release);
+        drop(state);
         drop(running);
         if shut_down {
             if let Some(subsystem) = &self.subsystem {
@@ -70,9 +74,7 @@ impl State {
             self.csts &= !(CSTS_READY | CSTS_FATAL);
             self.events = Events::default();
             let admin = self.queues.remove(&0);
-            for queue in std::mem::take(&mut self.queues).values() {
-                queue.waker.wake_by_ref();
-            }
+            std::mem::take(&mut self.queues).into_values().for_each(Queue::end);
             self.queues.extend(admin.map(|queue| (0, queue)));
         }
         let shut_down = cc & CC_SHUTDOWN_MASK != 0;

@@ -9,6 +9,7 @@ mod volume;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use file::File;
 pub use ram::Ram;
@@ -42,6 +43,21 @@ pub trait Backend: Send + Sync + 'static {
     /// The bytes cannot be stored; [`io::ErrorKind::StorageFull`] and
     /// [`io::ErrorKind::ReadOnlyFilesystem`] are told to the host as such.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Whether [`put`](Self::put) keeps the pages that it is given, so that it pays to receive whole ones.
+    fn keeps_pages(&self) -> bool {
+        false
+    }
+
+    /// Stores `pages`, of [`Page::LEN`] bytes each and nobody else's, at `offset`, a multiple of that. Where the backend
+    /// [keeps](Self::keeps_pages) them, without a copy, others take their place: what was stored there before.
+    ///
+    /// # Errors
+    /// As for [`write_at`](Self::write_at).
+    fn put(&self, pages: &mut [Arc<Page>], offset: u64) -> io::Result<()> {
+        let offsets = (offset..).step_by(Page::LEN);
+        offsets.zip(pages).try_for_each(|(offset, page)| self.write_at(page.bytes(), offset))
+    }
 
     /// Makes what was stored before outlive a power failure, as far as the backend can.
     ///

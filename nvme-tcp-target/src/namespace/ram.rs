@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use super::{Backend, Page, Shared};
 
 /// The bytes behind one lock: what is copied where a page is written that is being sent.
-const PAGE_LEN: usize = 64 << 10;
+const PAGE_LEN: usize = Page::LEN;
 /// How many pages are made known together.
 const GROUP: usize = 1 << 14;
 
@@ -15,7 +15,8 @@ type Place = RwLock<Option<Arc<Page>>>;
 type Group = Box<[Place]>;
 
 /// Bytes in memory. Each page of 64 KiB has its own lock, and no memory until it is written to. What is read is not
-/// copied but shared; who writes to a page that is shared makes a new one.
+/// copied but shared; who writes to a page that is shared makes a new one. Whole pages that were received as such take the
+/// place of those that they overwrite.
 #[derive(Debug)]
 pub struct Ram {
     extent: RwLock<Extent>,
@@ -121,6 +122,20 @@ impl Backend for Ram {
         Ok(())
     }
 
+    fn keeps_pages(&self) -> bool {
+        true
+    }
+
+    fn put(&self, pages: &mut [Arc<Page>], offset: u64) -> io::Result<()> {
+        let extent = self.extent();
+        for (number, page) in (offset / PAGE_LEN as u64..).zip(pages) {
+            let place = extent.page_to_write(number).ok_or(io::ErrorKind::InvalidInput)?;
+            let mut held = place.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(held.get_or_insert_with(|| self.zeros.clone()), page);
+        }
+        Ok(())
+    }
+
     fn flush(&self) -> io::Result<()> {
         Ok(())
     }
@@ -208,5 +223,34 @@ mod tests {
         let before = page(&ram);
         ram.write_at(&data, 0).unwrap();
         assert_eq!(page(&ram), before);
+    }
+
+    #[test]
+    fn pages_are_kept_and_what_was_there_is_given_for_them() {
+        let ram = Ram::new(4 * PAGE_LEN as u64);
+        let filled = |fill: u8| {
+            let mut page = Page::new(PAGE_LEN);
+            page.bytes_mut().fill(fill);
+            Arc::new(page)
+        };
+        let offset = PAGE_LEN as u64;
+        let mut pages = [filled(1), filled(2)];
+        let first = pages[0].bytes().as_ptr();
+        ram.put(&mut pages, offset).unwrap();
+        // There was nothing: all zeros, which are shared.
+        assert!(pages.iter().all(|page| page.bytes() == zeros().bytes() && Arc::strong_count(page) > 1));
+        let mut shared = Vec::new();
+        assert!(ram.share(&mut shared, offset, PAGE_LEN as u64));
+        assert_eq!(shared[0].bytes().as_ptr(), first);
+        let mut others = [filled(3), filled(4)];
+        ram.put(&mut others, offset).unwrap();
+        assert_eq!(others[0].bytes().as_ptr(), first);
+        assert_eq!(others.each_ref().map(|page| page.bytes()[PAGE_LEN - 1]), [1, 2]);
+        assert_eq!(shared[0].bytes()[0], 1);
+        let mut data = vec![9; 4 * PAGE_LEN];
+        ram.read_at(&mut data, 0).unwrap();
+        let parts: Vec<u8> = data.chunks(PAGE_LEN).map(|part| part[PAGE_LEN / 2]).collect();
+        assert_eq!(parts, [0, 3, 4, 0]);
+        assert!(ram.put(&mut others, (4 * PAGE_LEN * GROUP) as u64).is_err());
     }
 }

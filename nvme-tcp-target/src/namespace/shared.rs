@@ -14,6 +14,9 @@ pub struct Page(Box<[Block]>);
 struct Block([u8; 4096]);
 
 impl Page {
+    /// The length of those that a namespace [keeps](super::Backend::put), in bytes.
+    pub const LEN: usize = 64 << 10;
+
     /// At least `len` bytes, all zero.
     pub fn new(len: usize) -> Self {
         Self(vec![Block([0; 4096]); len.div_ceil(size_of::<Block>())].into_boxed_slice())

@@ -5,6 +5,7 @@ use std::time::Instant;
 use nvme_tcp::auth::SecureChannel;
 use nvme_tcp::proto::Payload;
 use nvme_tcp::spec::command::fabrics::AuthenticationFields;
+use nvme_tcp::spec::command::nvm::WRITE;
 use nvme_tcp::spec::command::{Sqe, fabrics};
 use nvme_tcp::spec::completion::Status;
 
@@ -16,6 +17,8 @@ use crate::controller::{
 };
 use crate::hub::Hub;
 use crate::login::{Login, MAX_MESSAGE, Outcome as LoginOutcome};
+use crate::memory::Memory;
+use crate::namespace::Page;
 
 impl Session {
     /// A command came, of which there may be data still to come: a fused one finds its partner.
@@ -69,10 +72,10 @@ impl Session {
             fused::Due::Execute(commands) => commands,
         };
         self.hub.counters.commands.add(2);
-        let answers = self.io(now, |session, context| {
+        let answers = self.io(now, |memory, context| {
             let [first, second] = commands.each_ref().map(|(slot, sqe)| {
                 let len = sqe.sgl.length.get();
-                (sqe, session.memory.bytes(Payload { slot: *slot, offset: 0, len }))
+                (sqe, memory.bytes(Payload { slot: *slot, offset: 0, len }))
             });
             compare_and_write(context, first, second)
         });
@@ -101,13 +104,26 @@ impl Session {
         }
     }
 
+    /// Whether a command writes whole pages to a namespace that keeps them as they were received.
+    pub(super) fn goes_to_pages(&self, sqe: &Sqe, len: u32) -> bool {
+        let Role::Queue { controller, qid: 1.., .. } = &self.role else { return false };
+        if sqe.opcode != WRITE || sqe.flags & fused::FUSE != 0 || len == 0 || len as usize % Page::LEN != 0 {
+            return false;
+        }
+        let volume = controller.subsystem.as_ref().and_then(|subsystem| subsystem.volume(sqe.nsid.get()));
+        volume.is_some_and(|volume| {
+            let offset = sqe.slba().checked_mul(volume.shape.block_size.into());
+            volume.backend.keeps_pages() && offset.is_some_and(|offset| offset % Page::LEN as u64 == 0)
+        })
+    }
+
     pub(super) fn execute(&mut self, slot: u16, sqe: &Sqe, now: Instant) {
         self.hub.counters.commands.add(1);
         let answer = match &self.role {
             Role::New if is_connect(sqe) => self.connect(slot, sqe, now),
             Role::New => Answer::refused(Status::COMMAND_SEQUENCE_ERROR),
             Role::Queue { controller, qid, token, login } => {
-                if !controller.has_queue(*qid, *token) {
+                if !controller.has_queue(token) {
                     self.end = Some(AssociationEnd::Ended.into());
                     return;
                 }
@@ -125,8 +141,7 @@ impl Session {
                         None => return,
                     }
                 } else {
-                    let done =
-                        self.io(now, |session, context| execute_io(context, sqe, session.memory.room(slot)));
+                    let done = self.io(now, |memory, context| execute_io(context, sqe, memory.room(slot)));
                     match done {
                         Some(done) => done.unwrap_or_else(Answer::refused),
                         None => return,
@@ -142,22 +157,20 @@ impl Session {
     fn io<T>(
         &mut self,
         now: Instant,
-        execute: impl FnOnce(&mut Self, Context<'_>) -> T,
+        execute: impl FnOnce(&mut Memory, Context<'_>) -> T,
     ) -> Option<Result<T, Status>> {
-        let Role::Queue { controller, qid, token, login } = &self.role else { return None };
-        let controller = controller.clone();
-        let (token, open) = (*token, login.is_open());
-        let Some(running) = controller.run(*qid, token) else {
+        let Role::Queue { controller, token, login, .. } = &self.role else { return None };
+        let Some(running) = controller.run(token) else {
             self.end = Some(AssociationEnd::Ended.into());
             return None;
         };
         controller.seen(now);
         let subsystem = controller.subsystem.as_ref().filter(|_| controller.is_ready());
-        let Some(subsystem) = subsystem.filter(|_| open) else {
+        let Some(subsystem) = subsystem.filter(|_| login.is_open()) else {
             return Some(Err(Status::COMMAND_SEQUENCE_ERROR));
         };
         let max_transfer = self.hub.config.max_transfer;
-        let done = execute(self, Context { controller: &controller, subsystem, max_transfer });
+        let done = execute(&mut self.memory, Context { controller, subsystem, max_transfer });
         drop(running);
         Some(Ok(done))
     }

@@ -3,6 +3,7 @@
 mod execute;
 mod fused;
 
+use std::io::IoSliceMut;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
@@ -72,8 +73,8 @@ enum Role {
 /// One queue's connection with the memory of its commands, which it carries out where they arrive.
 ///
 /// The call contract is that of [`Connection`], with the events dealt with:
-/// 1. [`consume`](Self::consume) what was received, or receive into [`memory_mut`](Self::memory_mut) where
-///    [`door`](Self::door) says so, and [`advance`](Self::advance).
+/// 1. [`consume`](Self::consume) what was received, or receive into [`memory_mut`](Self::memory_mut), or several
+///    [`places`](Self::places), where [`door`](Self::door) says so, and [`advance`](Self::advance).
 /// 2. [`poll`](Self::poll), also when the waker that it was made with is woken, and at
 ///    [`deadline`](Self::deadline).
 /// 3. [`fill_digests`](Self::fill_digests), send [`segments`](Self::segments) with
@@ -143,9 +144,14 @@ impl Session {
         self.memory.bytes(payload)
     }
 
-    /// The memory behind a payload, to be received into.
+    /// The memory behind a payload, to be received into, as far as it lies in one piece.
     pub fn memory_mut(&mut self, payload: Payload) -> &mut [u8] {
         self.memory.bytes_mut(payload)
+    }
+
+    /// The same, as many pieces as there are and `room` takes; how many.
+    pub fn places<'a>(&'a mut self, payload: Payload, room: &mut [IoSliceMut<'a>]) -> usize {
+        self.memory.places(payload, room)
     }
 
     /// `n` bytes were received where [`door`](Self::door) said.
@@ -184,18 +190,20 @@ impl Session {
     }
 
     fn ended(&self) -> Result<(), SessionEnd> {
-        self.end.clone().map_or(Ok(()), Err)
+        match &self.end {
+            None => Ok(()),
+            Some(end) => Err(end.clone()),
+        }
     }
 
     /// Does what is due without new bytes: answers held commands, notices that the association is over.
     pub fn poll(&mut self, now: Instant) -> Result<(), SessionEnd> {
         self.settle(now)?;
         let Role::Queue { controller, qid, token, .. } = &self.role else { return Ok(()) };
-        let controller = controller.clone();
-        if let Err(end) = controller.check(*qid, *token, now) {
+        if let Err(end) = controller.check(*qid, token, now) {
             self.end = Some(end.into());
         }
-        while !self.event_requests.is_empty() {
+        while let (Role::Queue { controller, .. }, false) = (&self.role, self.event_requests.is_empty()) {
             let Some(event) = controller.take_event() else { break };
             let (slot, _) = self.event_requests.remove(0);
             self.answer(slot, Answer::result(event.into()));
@@ -249,7 +257,11 @@ impl Session {
                 let may_have = self.arrived(slot, &sqe).and_then(|()| self.may_have(&sqe, len));
                 match may_have {
                     Ok(()) => {
-                        self.memory.prepare(slot, len as usize);
+                        if self.goes_to_pages(&sqe, len) {
+                            self.memory.prepare_pages(slot, len as usize);
+                        } else {
+                            self.memory.prepare(slot, len as usize);
+                        }
                         self.connection.grant(slot);
                     }
                     Err(status) => {
@@ -259,11 +271,8 @@ impl Session {
                 }
             }
             Event::Data { to, bytes } => {
-                let room = self.memory.bytes_mut(to);
-                debug_assert_eq!(room.len(), bytes.len(), "granted data has memory");
-                if room.len() == bytes.len() {
-                    room.copy_from_slice(bytes);
-                }
+                debug_assert_eq!(to.len as usize, bytes.len(), "a payload is as long as it says");
+                self.memory.fill(to, bytes);
             }
             Event::CheckDigest { of, digest } => {
                 if self.memory.digest(of) != digest {
@@ -299,7 +308,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Role::Queue { controller, qid, token, .. } = &self.role {
-            controller.disconnected(*qid, *token);
+            controller.disconnected(*qid, token);
             if *qid == 0 {
                 self.hub.remove_controller(controller);
             }

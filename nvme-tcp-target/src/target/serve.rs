@@ -1,5 +1,6 @@
 //! One connection's thread: receive, carry out, send, and wait for more.
 
+use std::io::IoSliceMut;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nvme_tcp::driver::transport::{TransportError, Wait};
-use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, Outlet, Received};
+use nvme_tcp::driver::wire::{IN_PLACE_MIN, Intake, MAX_PLACES, Outlet, Received};
 use nvme_tcp::proto::Door;
 
 use super::bell::Bell;
@@ -78,6 +79,7 @@ impl Connection {
             received: false,
             busy: false,
             lively: false,
+            advanced: false,
         };
         let end = serving.run();
         let qid = serving.session.qid();
@@ -119,6 +121,8 @@ struct Serving {
     busy: bool,
     /// The last wait was for something that came.
     lively: bool,
+    /// Nothing has come or was waited for since the last look at what is due.
+    advanced: bool,
 }
 
 impl Serving {
@@ -138,7 +142,9 @@ impl Serving {
         if !ready && wait == Wait::Now {
             self.wait()?;
         }
-        self.advance()?;
+        if !self.advanced {
+            self.advance()?;
+        }
         self.lively = false;
         while self.may_receive() && self.receive_some(wait)? {
             // Whoever never stops sending is held to the same deadlines.
@@ -172,7 +178,8 @@ impl Serving {
         if !self.session.is_set_up() && now >= self.setup_until {
             return Err(Close::Idle.into());
         }
-        self.flush()?;
+        self.flush(now)?;
+        self.advanced = true;
         if !self.blocked {
             self.taken = now;
         } else if now >= self.taken + self.hub.config.send_timeout {
@@ -194,6 +201,7 @@ impl Serving {
 
     /// Waits for the socket, the bell or the next deadline.
     fn wait(&mut self) -> Result<(), End> {
+        self.advanced = false;
         let setup = (!self.session.is_set_up()).then_some(self.setup_until);
         let stalled = self.blocked.then(|| self.taken + self.hub.config.send_timeout);
         let held = self.tampered.as_ref().and_then(Tampered::next);
@@ -239,6 +247,7 @@ impl Serving {
     /// Receives what has come, if all that came before was taken, and carries out the commands in it; whether there
     /// was anything.
     fn receive(&mut self, wait: Wait) -> Result<bool, End> {
+        self.advanced = false;
         if self.intake.bytes().is_empty() && !self.receive_more(wait)? {
             return Ok(false);
         }
@@ -252,11 +261,15 @@ impl Serving {
     }
 
     fn receive_more(&mut self, wait: Wait) -> Result<bool, End> {
-        let place = match self.session.door() {
-            Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => Some(self.session.memory_mut(at)),
-            _ => None,
+        let received = match self.session.door() {
+            Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
+                let mut places: [IoSliceMut<'_>; MAX_PLACES] =
+                    std::array::from_fn(|_| IoSliceMut::new(&mut []));
+                let count = self.session.places(at, &mut places);
+                self.intake.receive_scattered(&mut places[..count], at.len as usize, wait)?
+            }
+            _ => self.intake.receive(None, wait)?,
         };
-        let received = self.intake.receive(place, wait)?;
         if received == Received::Nothing {
             return Ok(false);
         }
@@ -278,7 +291,7 @@ impl Serving {
     }
 
     /// Sends what the socket takes now.
-    fn flush(&mut self) -> Result<(), End> {
+    fn flush(&mut self, now: Instant) -> Result<(), End> {
         if let Some(tampered) = &mut self.tampered {
             self.blocked = !tampered.flush(&mut self.session, &mut self.outlet, &self.hub.counters)?;
             return Ok(());
@@ -291,13 +304,13 @@ impl Serving {
                 self.blocked = true;
                 return Ok(());
             };
-            self.taken = Instant::now();
+            self.taken = now;
             self.hub.counters.bytes_sent.add(n as u64);
             self.session.sent(n);
         }
         self.blocked = !self.outlet.half_mut().flush(Wait::Now)?;
         // Memory of commands that are sent goes back to the pool.
-        Ok(self.session.settle(self.taken)?)
+        Ok(self.session.settle(now)?)
     }
 
     /// Closes the connection; a host that broke the protocol or failed to authenticate itself is told so.
@@ -361,7 +374,7 @@ impl Serving {
 
     /// As [`flush`](Self::flush), for a session that is over.
     fn flush_last(&mut self) -> Result<(), End> {
-        match self.flush() {
+        match self.flush(Instant::now()) {
             Err(End::Closed(Close::Session(_))) => Ok(()),
             other => other,
         }

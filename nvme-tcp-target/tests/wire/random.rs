@@ -7,7 +7,7 @@ use nvme_tcp::spec::command::nvm::{self, DsmRange};
 use nvme_tcp::spec::completion::Status;
 use nvme_tcp::spec::digest::crc32c;
 use nvme_tcp_target::proto::{C2hSuccess, Connection, Event};
-use nvme_tcp_target::{Config, Namespace};
+use nvme_tcp_target::{Config, Namespace, Page};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -16,7 +16,9 @@ use crate::support::{Queue, SUBSYSTEM, Splits, bring_up, hub};
 const BLOCK: usize = 512;
 /// Commands of one batch keep to a region each, so that their order does not matter.
 const REGIONS: usize = 8;
-const REGION_BLOCKS: usize = 128;
+const REGION_BLOCKS: usize = 2 * PAGE_BLOCKS;
+/// What a namespace in memory keeps as it was received.
+const PAGE_BLOCKS: usize = Page::LEN / BLOCK;
 const SIZE: usize = REGIONS * REGION_BLOCKS * BLOCK;
 
 #[derive(Clone, Debug)]
@@ -85,8 +87,10 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     // Mostly short: what is long is long enough to need several PDUs of each kind.
     let blocks = prop_oneof![4 => 1_usize..=9, 1 => 10_usize..=REGION_BLOCKS];
-    (kind, 0..REGION_BLOCKS, blocks)
-        .prop_map(|(kind, first, blocks)| (kind, first, blocks.min(REGION_BLOCKS - first)))
+    let anywhere = (0..REGION_BLOCKS, blocks);
+    let pages = (0..2_usize, 1..=2_usize).prop_map(|(page, pages)| (page * PAGE_BLOCKS, pages * PAGE_BLOCKS));
+    (kind, prop_oneof![5 => anywhere, 1 => pages])
+        .prop_map(|(kind, (first, blocks))| (kind, first, blocks.min(REGION_BLOCKS - first)))
 }
 
 fn batches() -> impl Strategy<Value = Vec<Vec<Op>>> {

@@ -174,8 +174,9 @@ impl Queue {
         while !rest.is_empty() && self.end.is_none() {
             let received = match self.target.door() {
                 Door::InPlace(payload) if self.doors => {
-                    let n = rest.len().min(payload.len as usize);
-                    self.target.memory_mut(payload)[..n].copy_from_slice(&rest[..n]);
+                    let place = self.target.memory_mut(payload);
+                    let n = rest.len().min(place.len());
+                    place[..n].copy_from_slice(&rest[..n]);
                     rest = &rest[n..];
                     self.target.advance(n, self.now)
                 }

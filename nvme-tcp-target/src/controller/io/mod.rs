@@ -17,7 +17,7 @@ use nvme_tcp::spec::completion::Status;
 use zerocopy::FromBytes;
 
 use super::{Answer, Controller};
-use crate::memory::Room;
+use crate::memory::{Room, Written};
 use crate::namespace::{State, Volume};
 use crate::reservation::Use;
 use crate::subsystem::Exported;
@@ -125,9 +125,14 @@ fn execute_on(context: Context<'_>, volume: &Volume, sqe: &Sqe, room: Room<'_>) 
         nvm::WRITE => {
             let count = block_count(sqe).into();
             let len = transfer_len(sqe, count * u64::from(volume.shape.block_size), context.max_transfer)?;
-            let data = room.buffer(len as usize);
+            let data = room.written(len as usize);
             change(context, volume, (sqe.slba(), count), |_, offset, _| {
-                volume.backend.write_at(data, offset).map_err(|error| write_status(&error))
+                let written = match data {
+                    Written::Bytes(bytes) => volume.backend.write_at(bytes, offset),
+                    // Were it another namespace by now, with other blocks, the length would not fit.
+                    Written::Pages(pages) => volume.backend.put(pages, offset),
+                };
+                written.map_err(|error| write_status(&error))
             })?;
             context.subsystem.counters.writes.fetch_add(1, Ordering::Relaxed);
             context.subsystem.counters.bytes_written.fetch_add(len.into(), Ordering::Relaxed);
