@@ -12,6 +12,7 @@ mod nvme;
 mod raw;
 mod report;
 mod scale;
+mod sealed;
 mod tokio;
 
 use std::process::ExitCode;
@@ -98,12 +99,16 @@ fn run(args: &Args) -> Result<()> {
         let mut raw: Vec<Sample> = Vec::new();
         let mut polled: Vec<Sample> = Vec::new();
         let mut same_memory: Vec<Sample> = Vec::new();
+        let mut sealed: Vec<Sample> = Vec::new();
         let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
         for _ in 0..rounds {
             raw.push(raw::run(&raw_end, cell, Kind::OneBuffer, time)?);
             same_memory.push(raw::run(&raw_end, cell, Kind::SameMemory, time)?);
             if modes.contains(&Mode::Poll) {
                 polled.push(raw::run(&raw_end, cell, Kind::Polls, time)?);
+            }
+            if modes.contains(&Mode::Tls) {
+                sealed.push(raw::run(&raw_end, cell, Kind::Sealed, time)?);
             }
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
                 into.push(match mode {
@@ -115,7 +120,8 @@ fn run(args: &Args) -> Result<()> {
         }
         for (mode, samples) in &samples {
             let raw = if *mode == Mode::Poll { &polled } else { &raw };
-            table.add(cell, *mode, samples, raw, &same_memory);
+            let same_memory = if *mode == Mode::Tls { &sealed } else { &same_memory };
+            table.add(cell, *mode, samples, raw, same_memory);
         }
         eprintln!("{} done", cell.name);
     }

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, getpid};
 
@@ -16,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) time: Duration,
     /// CPU time of this end.
     pub(crate) cpu: Duration,
+    /// What of it the kernel took.
+    pub(crate) system: Duration,
     /// CPU time of the other end.
     pub(crate) far_cpu: Duration,
 }
@@ -28,6 +32,11 @@ impl Sample {
     /// What one command costs at this end, in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
+    }
+
+    /// What of that the kernel takes, in microseconds.
+    pub(crate) fn system_us(&self) -> f64 {
+        self.system.min(self.cpu).as_secs_f64() * 1e6 / self.count.max(1) as f64
     }
 
     /// What one command costs at the other end, in microseconds.
@@ -51,19 +60,27 @@ pub(crate) struct Stretch<'a> {
     far: &'a FarEnd,
     start: Instant,
     cpu: Duration,
+    system: Duration,
     far_cpu: Duration,
 }
 
 impl<'a> Stretch<'a> {
     pub(crate) fn begin(far: &'a FarEnd) -> Result<Self> {
-        Ok(Self { far, cpu: cpu_time(getpid())?, far_cpu: far.cpu_time()?, start: Instant::now() })
+        Ok(Self {
+            far,
+            cpu: cpu_time(getpid())?,
+            system: system_time()?,
+            far_cpu: far.cpu_time()?,
+            start: Instant::now(),
+        })
     }
 
     /// It ends, with so many commands done.
     pub(crate) fn end(self, count: u64) -> Result<Sample> {
         let time = self.start.elapsed();
         let cpu = cpu_time(getpid())?.saturating_sub(self.cpu);
-        Ok(Sample { count, time, cpu, far_cpu: self.far.cpu_time()?.saturating_sub(self.far_cpu) })
+        let system = system_time()?.saturating_sub(self.system);
+        Ok(Sample { count, time, cpu, system, far_cpu: self.far.cpu_time()?.saturating_sub(self.far_cpu) })
     }
 }
 
@@ -86,6 +103,12 @@ pub(crate) fn sample(far: &FarEnd, time: Duration, mut step: impl FnMut() -> Res
 /// What the caches and the buffers need at first is not counted.
 pub(crate) fn warm_up(time: Duration) -> Duration {
     time / 10
+}
+
+/// What the kernel has used so far for all threads of this process.
+fn system_time() -> nix::Result<Duration> {
+    let time = getrusage(UsageWho::RUSAGE_SELF)?.system_time();
+    Ok(Duration::from_micros(time.num_microseconds().try_into().unwrap_or(0)))
 }
 
 /// What all threads of a process have used so far.

@@ -14,6 +14,7 @@ use crate::Result;
 use crate::cell::{Cell, Offsets, SPAN};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
+use crate::sealed::Channel;
 
 /// A capsule, and the header of a data PDU.
 const CAPSULE: u64 = 72;
@@ -42,11 +43,14 @@ pub(crate) enum Kind {
     Polls,
     /// The far end moves about in as much memory as a target does, and the near end has a buffer for each request.
     SameMemory,
+    /// Replies come from as much memory as a target has, and everything is sealed and opened on its way; what is received
+    /// stays where it was opened.
+    Sealed,
 }
 
 impl Kind {
     fn from_number(number: u64) -> Self {
-        [Self::OneBuffer, Self::Polls, Self::SameMemory]
+        [Self::OneBuffer, Self::Polls, Self::SameMemory, Self::Sealed]
             .into_iter()
             .find(|kind| *kind as u64 == number)
             .unwrap_or(Self::OneBuffer)
@@ -104,6 +108,9 @@ fn answer(mut stream: TcpStream) -> Result<()> {
         u64::from_le_bytes(number)
     });
     let kind = Kind::from_number(kind);
+    if kind == Kind::Sealed {
+        return answer_sealed(Channel::far(stream)?, request, reply, size);
+    }
     // What requests carry goes to as much memory as replies come from.
     let mut buffer =
         Buffer::new(if kind == Kind::SameMemory && request > reply { SPAN as usize } else { BUFFER });
@@ -141,6 +148,24 @@ fn answer(mut stream: TcpStream) -> Result<()> {
     }
 }
 
+fn answer_sealed(mut channel: Channel, request: u64, reply: u64, size: u64) -> Result<()> {
+    let mut offsets = Offsets::over(size);
+    // A reply without data is all header.
+    let size = if reply > size { size as usize } else { 0 };
+    let header = vec![0xa5; reply as usize - size];
+    let mut received = 0;
+    while let Some(n) = channel.receive()? {
+        received += n;
+        let owed = received / request;
+        received %= request;
+        if owed > 0 {
+            let data = |at: u64| &MEMORY[at as usize..at as usize + size];
+            channel.send((0..owed).flat_map(|_| [&header[..], data(offsets.next())]))?;
+        }
+    }
+    Ok(())
+}
+
 /// What replies come from, for all connections.
 static MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0xa5; SPAN as usize]);
 
@@ -169,6 +194,16 @@ fn reply_from(
     Ok(())
 }
 
+/// Connects, and says what is to follow.
+fn greet(far: &FarEnd, cell: &Cell, kind: Kind) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(&far.address)?;
+    stream.set_nodelay(true)?;
+    let (request, reply) = lengths(cell);
+    let greeting = [request, reply, cell.size.into(), kind as u64];
+    stream.write_all(&greeting.map(u64::to_le_bytes).concat())?;
+    Ok(stream)
+}
+
 /// One connection's near end.
 #[derive(Debug)]
 pub(crate) struct Requester {
@@ -183,11 +218,8 @@ pub(crate) struct Requester {
 impl Requester {
     /// Connects, and sends the first requests.
     pub(crate) fn start(far: &FarEnd, cell: &Cell, kind: Kind) -> Result<Self> {
-        let mut stream = TcpStream::connect(&far.address)?;
-        stream.set_nodelay(true)?;
+        let mut stream = greet(far, cell, kind)?;
         let (request, reply) = lengths(cell);
-        let greeting = [request, reply, cell.size.into(), kind as u64];
-        stream.write_all(&greeting.map(u64::to_le_bytes).concat())?;
         let requests = vec![0x5a; request as usize * cell.depth];
         stream.write_all(&requests)?;
         Ok(Self { stream, reply, requests, request, received: 0, kind })
@@ -218,7 +250,30 @@ pub(crate) fn buffer(cell: &Cell, kind: Kind) -> Buffer {
 
 /// Runs a cell's bytes.
 pub(crate) fn run(far: &FarEnd, cell: &Cell, kind: Kind, time: Duration) -> Result<Sample> {
+    if kind == Kind::Sealed {
+        return run_sealed(far, cell, time);
+    }
     let mut requester = Requester::start(far, cell, kind)?;
     let mut buffer = buffer(cell, kind);
     measure::sample(far, time, || requester.step(&mut buffer))
+}
+
+fn run_sealed(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
+    let mut channel = Channel::near(greet(far, cell, Kind::Sealed)?)?;
+    let (request, reply) = lengths(cell);
+    // Each from a buffer of its own.
+    let requests = vec![0x5a; request as usize * cell.depth];
+    channel.send(std::iter::once(&requests[..]))?;
+    let (mut received, mut next) = (0, 0);
+    measure::sample(far, time, || {
+        received += channel.receive()?.ok_or("the far end is gone")?;
+        let credit = received / reply;
+        received %= reply;
+        if credit > 0 {
+            let mine = requests.chunks_exact(request as usize).cycle().skip(next).take(credit as usize);
+            channel.send(mine)?;
+            next = (next + credit as usize) % cell.depth;
+        }
+        Ok(credit)
+    })
 }

@@ -14,11 +14,14 @@ struct Row {
     iops: f64,
     mib_s: f64,
     cpu_us_per_io: f64,
-    /// The same at the target.
+    /// What of that is this process's own work, and what the kernel's.
+    user_us_per_io: f64,
+    system_us_per_io: f64,
+    /// The same as `cpu_us_per_io` at the target.
     target_cpu_us_per_io: f64,
     /// Commands a second as a part of the bare loop's in the same round.
     raw_ratio: f64,
-    /// The same beside a bare loop that moves about in as much memory.
+    /// The same beside a bare loop that moves about in as much memory, and seals and opens where the mode does.
     same_memory_ratio: f64,
     /// (most - least) / median of the commands a second.
     spread: f64,
@@ -45,6 +48,7 @@ impl Table {
             median(&samples.iter().zip(raw).map(|(s, raw)| s.iops() / raw.iops()).collect::<Vec<_>>())
         };
         let cpu: Vec<f64> = samples.iter().map(Sample::cpu_us).collect();
+        let system: Vec<f64> = samples.iter().map(Sample::system_us).collect();
         let far_cpu: Vec<f64> = samples.iter().map(Sample::far_cpu_us).collect();
         let middle = median(&iops);
         let most = iops.iter().copied().fold(0.0, f64::max);
@@ -55,6 +59,8 @@ impl Table {
             iops: middle,
             mib_s: middle * f64::from(cell.size) / f64::from(1 << 20),
             cpu_us_per_io: median(&cpu),
+            user_us_per_io: median(&cpu) - median(&system),
+            system_us_per_io: median(&system),
             target_cpu_us_per_io: median(&far_cpu),
             raw_ratio: ratio(raw),
             same_memory_ratio: ratio(same_memory),
@@ -65,7 +71,7 @@ impl Table {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text =
-            "| cell | mode | rate | CPU per I/O | target's | of the bare loop | over the same memory | spread |\n|---|---|---|---|---|---|---|---|\n"
+            "| cell | mode | rate | CPU per I/O | user + system | target's | of the bare loop | over the same memory | spread |\n|---|---|---|---|---|---|---|---|---|\n"
                 .to_owned();
         for row in &self.cells {
             let rate = match row.quoted_in_iops {
@@ -73,10 +79,12 @@ impl Table {
                 false => format!("{:.0} MiB/s", row.mib_s),
             };
             text += &format!(
-                "| {} | {} | {rate} | {:.2} us | {:.2} us | {:.2} | {:.2} | {:.0} % |\n",
+                "| {} | {} | {rate} | {:.2} us | {:.2} + {:.2} | {:.2} us | {:.2} | {:.2} | {:.0} % |\n",
                 row.cell,
                 row.mode,
                 row.cpu_us_per_io,
+                row.user_us_per_io,
+                row.system_us_per_io,
                 row.target_cpu_us_per_io,
                 row.raw_ratio,
                 row.same_memory_ratio,
