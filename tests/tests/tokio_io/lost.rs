@@ -78,9 +78,10 @@ fn reconnecting_under_load_fails_no_future() {
             while served.target.statistics().open_connections != 3 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            // Before the shutdown, which may come before a queue is connected: that is refused then.
+            assert_eq!(served.target.statistics().failed_commands, 0);
             controller.shutdown().await;
         });
-        assert_eq!(served.target.statistics().failed_commands, 0);
     }
 }
 
