@@ -14,6 +14,10 @@ use crate::controller::Counters;
 use crate::error::{Failure, Outcome};
 use crate::namespace::Namespace;
 
+/// A turn of the event loop costs as much as receiving a large read: it has several of them, yet not so many that the
+/// target would wait for the next commands.
+const AT_ONCE: usize = 8;
+
 /// A queue, and who waits for what on it. It is for one event loop; the lock keeps it sound where a caller
 /// breaks that rule.
 #[pyclass(frozen, module = "nvme_tcp._native")]
@@ -206,8 +210,12 @@ impl Queue {
         let finished = py.detach(|| {
             self.with(|open| {
                 let mut completions = Vec::new();
-                // A lost connection shows in the completions; where there are none, at the next submission.
-                let _ = open.queue.poll(&mut completions, Duration::ZERO);
+                // One poll ends with what one receive completes, which is one large read. A lost connection shows in the
+                // completions; where there are none, at the next submission.
+                while completions.len() < AT_ONCE
+                    && open.queue.poll(&mut completions, Duration::ZERO).is_ok_and(|more| more > 0)
+                {
+                }
                 let done = completions.into_iter().filter_map(|completion| {
                     let waiting = open.waiting.remove(&completion.cookie)?;
                     Some((waiting, completion.result.map_err(Failure::from)))

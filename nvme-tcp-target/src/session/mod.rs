@@ -139,6 +139,12 @@ impl Session {
         self.connection.door()
     }
 
+    /// Whether long data is likely to come next: then little should be received until [`door`](Self::door) says where it
+    /// goes.
+    pub fn expects_long_data(&self) -> bool {
+        self.connection.expects_long_data()
+    }
+
     /// The memory behind a payload, as far as it lies in one piece.
     pub fn memory(&self, payload: Payload) -> &[u8] {
         self.memory.bytes(payload)

@@ -257,6 +257,7 @@ impl Serving {
         self.session.consume(&mut input, now)?;
         let left = input.len();
         self.intake.consume(len - left);
+        self.intake.expect_long_data(self.session.expects_long_data());
         Ok(true)
     }
 

@@ -271,6 +271,7 @@ impl Engine {
             }
             intake.consume(used);
             if idle {
+                intake.expect_long_data(self.connection.expects_long_data());
                 return Ok(());
             }
         }

@@ -111,6 +111,8 @@ pub struct Intake {
     start: usize,
     end: usize,
     busy_poll: Duration,
+    /// Long data is likely to come next, behind its header.
+    long: bool,
 }
 
 impl Intake {
@@ -118,7 +120,14 @@ impl Intake {
     pub fn new(half: RecvHalf) -> Self {
         // Where records are opened in the process they wait in the record layer's own buffer.
         let len = if half.opens_in_process() { 0 } else { RING_LEN };
-        Self { half, ring: vec![0; len].into_boxed_slice(), start: 0, end: 0, busy_poll: Duration::ZERO }
+        Self {
+            half,
+            ring: vec![0; len].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            busy_poll: Duration::ZERO,
+            long: false,
+        }
     }
 
     /// Sets for how long a receive that has to wait tries again and again before it sleeps.
@@ -156,12 +165,24 @@ impl Intake {
         }
     }
 
+    /// Says whether long data is likely to come next. Then no more than its header is received before there is a place
+    /// for it, lest it be copied from the ring.
+    pub fn expect_long_data(&mut self, long: bool) {
+        self.long = long;
+    }
+
+    /// How much of the ring is received to where there is no place.
+    fn ring_room(&self) -> usize {
+        if self.long { LOOK_AHEAD.min(self.ring.len()) } else { self.ring.len() }
+    }
+
     /// Where a caller that makes its own system calls may receive to, with [`bytes`](Self::bytes) empty; `None` where
     /// the kernel opens records, or holds one back.
     #[cfg(feature = "io-uring")]
     pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
         if matches!(self.half, RecvHalf::Plain(_)) {
-            return (self.start == self.end).then_some(&mut self.ring);
+            let room = self.ring_room();
+            return (self.start == self.end).then_some(&mut self.ring[..room]);
         }
         match &mut self.half {
             RecvHalf::Tls(half) => half.space(),
@@ -205,7 +226,8 @@ impl Intake {
         self.start = 0;
         self.end = 0;
         let Some(place) = place else {
-            let mut ring = [IoSliceMut::new(&mut self.ring)];
+            let room = self.ring_room();
+            let mut ring = [IoSliceMut::new(&mut self.ring[..room])];
             let received =
                 patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut ring, wait))?;
             self.end = received.unwrap_or(0);
@@ -293,4 +315,42 @@ fn patiently<T>(
         }
     }
     receive(half, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::driver::transport;
+
+    #[test]
+    fn before_long_data_has_a_place_little_of_it_is_received() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let bytes: Vec<u8> = (0..64 * 1024_u32).map(|i| (i / 7) as u8).collect();
+        peer.write_all(&bytes).unwrap();
+        let mut watched = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut watched, 20_000_u16).unwrap(), 1);
+        let mut intake = Intake::new(transport::plain(stream.try_clone().unwrap()).1);
+
+        intake.expect_long_data(true);
+        assert_eq!(intake.receive(None, Wait::Block).unwrap(), Received::Buffered);
+        let head = intake.bytes().to_vec();
+        assert_eq!(head.len(), LOOK_AHEAD);
+        intake.consume(head.len());
+        // The data's own place, and what is behind it.
+        let mut place = vec![0; 8192];
+        assert_eq!(intake.receive(Some(&mut place), Wait::Block).unwrap(), Received::InPlace(8192));
+        let behind = intake.bytes().to_vec();
+        intake.consume(behind.len());
+        let mut all = [head, place, behind].concat();
+        intake.expect_long_data(false);
+        assert_eq!(intake.receive(None, Wait::Block).unwrap(), Received::Buffered);
+        assert!(intake.bytes().len() > LOOK_AHEAD);
+        all.extend(intake.bytes());
+        assert!(bytes.starts_with(&all));
+    }
 }

@@ -88,7 +88,12 @@ pub struct Framer {
     state: State,
     buffer: [u8; MAX_HEADER_LEN + DIGEST_LEN],
     have: usize,
+    /// Whether the last data was long.
+    long: bool,
 }
+
+/// Data from this length on, in bytes, is not copied for less than what one more receive costs.
+const LONG: u32 = 32 * 1024;
 
 impl Framer {
     /// Takes what `sender` sends, from its ICReq or ICResp on.
@@ -100,6 +105,7 @@ impl Framer {
             state: State::Between,
             buffer: [0; MAX_HEADER_LEN + DIGEST_LEN],
             have: 0,
+            long: false,
         }
     }
 
@@ -114,6 +120,12 @@ impl Framer {
             State::Data { pad: 0, left, .. } => left,
             _ => 0,
         }
+    }
+
+    /// Whether the data that comes next is likely to be so long that it should not be copied, as the last was: then little
+    /// is received until its header is here.
+    pub fn expects_long_data(&self) -> bool {
+        self.long
     }
 
     /// Takes `n` bytes of data, at most [`Framer::data_next`], that were received elsewhere.
@@ -295,7 +307,10 @@ impl Framer {
                 };
                 self.state = match *data {
                     0 => State::Between,
-                    left => State::Data { pad, left, digest: *digest },
+                    left => {
+                        self.long = left >= LONG;
+                        State::Data { pad, left, digest: *digest }
+                    }
                 };
             }
             Ok(_) => {}

@@ -35,6 +35,12 @@ impl Connection {
         Some(slot)
     }
 
+    /// Whether long data is likely to come next; as long as [`door`](Self::door) does not say where it goes, little should
+    /// be received, or it is copied.
+    pub fn expects_long_data(&self) -> bool {
+        self.framer.expects_long_data()
+    }
+
     /// `n` bytes were received where [`Door::InPlace`] or [`Door::Discard`] said.
     pub fn advance(&mut self, n: usize) {
         self.framer.advance(n as u32);

@@ -1,6 +1,7 @@
 use zerocopy::IntoBytes;
 
 use super::*;
+use crate::spec::completion::Cqe;
 
 fn initialized(layout: Layout) -> Framer {
     let mut framer = Framer::new(Sender::Controller);
@@ -80,4 +81,24 @@ fn padding_is_skipped_and_the_digest_follows_the_data() {
     assert!(matches!(framer.next(&mut input), Ok(Some(Frame::Data(b"12345")))));
     assert!(matches!(framer.next(&mut input), Ok(Some(Frame::Digest(7)))));
     assert!(matches!(framer.next(&mut input), Ok(None)));
+}
+
+#[test]
+fn long_data_is_expected_after_long_data_whatever_comes_without_any() {
+    let mut framer = initialized(Layout::default());
+    let mut feed = |bytes: &[u8]| {
+        let mut input = bytes;
+        while framer.next(&mut input).unwrap().is_some() {}
+        framer.expects_long_data()
+    };
+    let data = |len: u32| {
+        let common = Layout::default().common_header(PduType::C2hData, Flags::empty(), len);
+        DataPdu::new(common, 1, 0, 0, len)
+    };
+    let response = CapsuleResp { common: CommonHeader::bare(PduType::CapsuleResp), cqe: Cqe::default() };
+    assert!(!feed(&[]));
+    assert!(feed(data(LONG).as_bytes()));
+    assert!(feed(&vec![0; LONG as usize]));
+    assert!(feed(response.as_bytes()));
+    assert!(!feed(data(LONG - 1).as_bytes()));
 }
