@@ -105,6 +105,9 @@ pub(crate) enum Mode {
     Tls,
     /// Asking the socket again and again before sleeping, at both ends
     Poll,
+    /// The same with TLS; only where it is asked for
+    #[value(name = "tls_poll")]
+    TlsPoll,
     /// Sending and waiting in one system call.
     Uring,
     /// Futures on one thread.
@@ -114,6 +117,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// Those of the table.
     pub(crate) const ALL: [Self; 7] =
         [Self::Plain, Self::Digest, Self::Tls, Self::Poll, Self::Uring, Self::Tokio, Self::C];
 
@@ -123,9 +127,18 @@ impl Mode {
             Self::Digest => "digest",
             Self::Tls => "tls",
             Self::Poll => "poll",
+            Self::TlsPoll => "tls_poll",
             Self::Uring => "uring",
             Self::Tokio => "tokio",
             Self::C => "c",
         }
+    }
+
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::TlsPoll)
+    }
+
+    pub(crate) fn polls(self) -> bool {
+        matches!(self, Self::Poll | Self::TlsPoll)
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::unistd::Pid;
 use nvme_tcp::host::HostIdentity;
 use nvme_tcp::psk::ConfiguredKey;
@@ -114,15 +115,17 @@ pub(crate) fn serve(what: &str) -> Result<()> {
         say(listener.local_addr()?)?;
         return raw::serve(&listener);
     }
-    let listener = match what {
-        "tls" => Listener::tls(any, KeyRing::new().key(KEY.parse::<ConfiguredKey>()?)),
-        _ => Listener::plain(any),
+    let mode = Mode::from_str(what, false)?;
+    let listener = if mode.is_tls() {
+        Listener::tls(any, KeyRing::new().key(KEY.parse::<ConfiguredKey>()?))
+    } else {
+        Listener::plain(any)
     };
     let namespace = Namespace::ram(SPAN).block_size(4096);
     let subsystem = Subsystem::new(SUBSYSTEM).namespace(1, namespace);
     let config = |c: &mut Config| {
         c.queue_entries = MAX_DEPTH as u32 + 2;
-        if what == Mode::Poll.name() {
+        if mode.polls() {
             c.busy_poll = BUSY_POLL;
         }
     };

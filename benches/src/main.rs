@@ -104,10 +104,10 @@ fn run(args: &Args) -> Result<()> {
         for _ in 0..rounds {
             raw.push(raw::run(&raw_end, cell, Kind::OneBuffer, time)?);
             same_memory.push(raw::run(&raw_end, cell, Kind::SameMemory, time)?);
-            if modes.contains(&Mode::Poll) {
+            if modes.iter().any(|mode| mode.polls()) {
                 polled.push(raw::run(&raw_end, cell, Kind::Polls, time)?);
             }
-            if modes.contains(&Mode::Tls) {
+            if modes.iter().any(|mode| mode.is_tls()) {
                 sealed.push(raw::run(&raw_end, cell, Kind::Sealed, time)?);
             }
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
@@ -119,8 +119,8 @@ fn run(args: &Args) -> Result<()> {
             }
         }
         for (mode, samples) in &samples {
-            let raw = if *mode == Mode::Poll { &polled } else { &raw };
-            let same_memory = if *mode == Mode::Tls { &sealed } else { &same_memory };
+            let raw = if mode.polls() { &polled } else { &raw };
+            let same_memory = if mode.is_tls() { &sealed } else { &same_memory };
             table.add(cell, *mode, samples, raw, same_memory);
         }
         eprintln!("{} done", cell.name);

@@ -18,10 +18,14 @@ pub(crate) fn options(far: &FarEnd, mode: Mode) -> Result<Options> {
         .keep_alive(Duration::ZERO);
     match mode {
         Mode::Digest => options = options.digests(true, true),
-        Mode::Tls => options = options.tls(far.key.clone()),
-        Mode::Poll => options = options.busy_poll(BUSY_POLL),
         Mode::Uring => options = options.io_uring(true),
-        Mode::Plain | Mode::Tokio | Mode::C => {}
+        Mode::Plain | Mode::Tls | Mode::Poll | Mode::TlsPoll | Mode::Tokio | Mode::C => {}
+    }
+    if mode.is_tls() {
+        options = options.tls(far.key.clone());
+    }
+    if mode.polls() {
+        options = options.busy_poll(BUSY_POLL);
     }
     Ok(options)
 }
