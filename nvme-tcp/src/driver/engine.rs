@@ -332,3 +332,41 @@ impl Engine {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::driver::shared::tests::{answer, ends, take};
+    use crate::spec::command::nvm;
+
+    #[test]
+    fn the_header_of_the_next_long_data_is_received_without_the_data() {
+        const LEN: usize = 40 * 1024;
+        let (mut engine, mut intake, mut peer) = ends();
+        let socket = TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap());
+        let mut waiting = vec![0; 2 * LEN];
+        for number in 0..2 {
+            let read = nvm::read(1, 0, (LEN / 512) as u32 - 1);
+            engine.submit(&read, Loan::owned_read(vec![0; LEN]), None).unwrap();
+            engine.flush().unwrap();
+            let cid = take(&mut peer);
+            answer(&mut peer, cid, LEN);
+            while socket.peek(&mut waiting).unwrap() < LEN + 48 {}
+            engine.receive(&mut intake, Wait::Block).unwrap();
+            let rest = match engine.has_finished() {
+                true => 0,
+                false => socket.peek(&mut waiting).unwrap(),
+            };
+            assert_eq!(rest > LEN - 2048, number > 0, "{rest} bytes wait");
+            while !engine.has_finished() {
+                engine.receive(&mut intake, Wait::Block).unwrap();
+            }
+            let finished = engine.finished().next().unwrap();
+            assert!(finished.completion.cqe.status().is_success());
+            assert!(finished.loan.into_owned().unwrap() == [0xee; LEN]);
+        }
+    }
+}

@@ -364,4 +364,4 @@ fn wait_for(fd: std::os::fd::BorrowedFd<'_>, events: PollFlags, limit: Duration)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -43,7 +43,8 @@ enum State {
 /// - **Receiving** has two doors with the same events. By [`consume`](Self::consume), bytes that arrived
 ///   anywhere go in and pieces of data come out as [`Event::Data`], to be copied. Where
 ///   [`door`](Self::door) says [`Door::InPlace`](nvme_tcp::proto::Door), data may be received into place and told by
-///   [`advance`](Self::advance).
+///   [`advance`](Self::advance). Where it does not but [`expects_long_data`](Self::expects_long_data), little
+///   is received, lest long data come before its place is known.
 /// - After either, [`next_event`](Self::next_event) until it gives `None`: [`Event::Want`] and
 ///   [`Event::CheckDigest`] are answered before the next call.
 /// - **Answers** go in by [`respond`](Self::respond), which names the data that is sent along by length

@@ -21,8 +21,8 @@ const DEPTH: u32 = 4;
 const LEN: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// An open queue, and the controller's end of its socket with ICReq taken and ICResp sent.
-fn queue() -> (SharedQueue, TcpStream) {
+/// The host's ends of an open connection, and the controller's socket, with ICReq taken and ICResp sent.
+pub(crate) fn ends() -> (Engine, Intake, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(TICK)).unwrap();
@@ -41,6 +41,11 @@ fn queue() -> (SharedQueue, TcpStream) {
         let received = intake.receive(None, Wait::Block).unwrap();
         engine.received(received, &mut intake).unwrap();
     }
+    (engine, intake, peer)
+}
+
+fn queue() -> (SharedQueue, TcpStream) {
+    let (engine, intake, peer) = ends();
     (SharedQueue::new(engine, intake, DEPTH, LIMIT), peer)
 }
 
@@ -49,16 +54,17 @@ fn read_into(memory: &mut [u8]) -> Request<'_> {
 }
 
 /// Takes a command, and says which CID it has.
-fn take(peer: &mut TcpStream) -> u16 {
+pub(crate) fn take(peer: &mut TcpStream) -> u16 {
     let mut capsule = [0; 72];
     peer.read_exact(&mut capsule).unwrap();
     u16::from_le_bytes([capsule[10], capsule[11]])
 }
 
-fn answer(peer: &mut TcpStream, cid: u16) {
-    let common = Layout::default().common_header(PduType::C2hData, Flags::LAST, LEN as u32);
-    peer.write_all(DataPdu::new(common, cid, 0, 0, LEN as u32).as_bytes()).unwrap();
-    peer.write_all(&[0xee; LEN]).unwrap();
+/// Answers a read with `len` bytes.
+pub(crate) fn answer(peer: &mut TcpStream, cid: u16, len: usize) {
+    let common = Layout::default().common_header(PduType::C2hData, Flags::LAST, len as u32);
+    peer.write_all(DataPdu::new(common, cid, 0, 0, len as u32).as_bytes()).unwrap();
+    peer.write_all(&vec![0xee; len]).unwrap();
     let common = CommonHeader::bare(PduType::CapsuleResp);
     let cqe = Cqe::new(cid, Status::SUCCESS, 0);
     peer.write_all(CapsuleResp { common, cqe }.as_bytes()).unwrap();
@@ -77,7 +83,7 @@ fn a_panic_in_a_closure_leaves_nothing_lent() {
             let first = take(&mut peer);
             take(&mut peer);
             // The second command stays outstanding.
-            answer(&mut peer, first);
+            answer(&mut peer, first, LEN);
             assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the queue is given up");
         });
         panics(|| {
@@ -149,7 +155,7 @@ fn calls_that_come_and_go_hand_the_role_on() {
             for _ in 0..100 {
                 let mut cids: Vec<_> = (0..3).map(|_| take(&mut peer)).collect();
                 while let Some(cid) = cids.pop() {
-                    answer(&mut peer, cid);
+                    answer(&mut peer, cid, LEN);
                 }
             }
         });

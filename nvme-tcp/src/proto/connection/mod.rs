@@ -55,7 +55,8 @@ enum State {
 /// - **Receiving** has two doors with the same events. By [`consume`](Self::consume), bytes that arrived
 ///   anywhere go in and pieces of data come out as [`Event::Data`], to be copied. Where
 ///   [`door`](Self::door) says [`Door::InPlace`], data may be received into place and told by
-///   [`advance`](Self::advance).
+///   [`advance`](Self::advance). Where it does not but [`expects_long_data`](Self::expects_long_data), little
+///   is received, lest long data come before its place is known.
 /// - After either, [`next_event`](Self::next_event) until it gives `None`: [`Event::CheckDigest`] is
 ///   answered before the next call.
 /// - **A buffer is lent** from `submit` until its [`Event::Completed`] or [`Event::Released`]; a completion
