@@ -3,10 +3,9 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use nvme_tcp::spec::command::{Sqe, fabrics};
 use nvme_tcp::spec::completion::Status;
@@ -31,7 +30,27 @@ fn is_shutdown(sqe: &Sqe) -> bool {
 #[derive(Default)]
 struct Door {
     taken: AtomicBool,
-    refused: AtomicU32,
+    refused: Mutex<u32>,
+    refuses: Condvar,
+}
+
+impl Door {
+    fn refuse(&self) {
+        *self.refused.lock().unwrap() += 1;
+        self.refuses.notify_all();
+    }
+
+    fn refused(&self) -> u32 {
+        *self.refused.lock().unwrap()
+    }
+
+    /// Waits until more than `count` were refused.
+    fn refused_more_than(&self, count: u32) {
+        let refused = self.refused.lock().unwrap();
+        let (refused, _) =
+            self.refuses.wait_timeout_while(refused, LIMIT, |refused| *refused <= count).unwrap();
+        assert!(*refused > count, "no more than {count} Connects were refused");
+    }
 }
 
 fn with_one_controller() -> (Target, Arc<Door>) {
@@ -41,7 +60,7 @@ fn with_one_controller() -> (Target, Arc<Door>) {
             let door = door.clone();
             move |link, sqe| {
                 if is_admin_connect(sqe) && door.taken.swap(true, Ordering::SeqCst) {
-                    door.refused.fetch_add(1, Ordering::SeqCst);
+                    door.refuse();
                     link.complete(sqe, Status::CONNECT_CONTROLLER_BUSY, 0);
                     return Reply::Nothing;
                 }
@@ -81,7 +100,7 @@ fn commands_are_held_while_the_one_controller_changes_hands() {
         load.join().unwrap();
     });
     assert_eq!(controller.info().generation, 5);
-    assert!(door.refused.load(Ordering::SeqCst) >= 5);
+    assert!(door.refused() >= 5);
 }
 
 #[test]
@@ -96,9 +115,7 @@ fn an_owned_queue_is_waited_for() {
         thread::scope(|scope| {
             let replaced = scope.spawn(|| controller.reconnect());
             // The command is outstanding until this thread looks for its end, and is waited for.
-            while door.refused.load(Ordering::SeqCst) <= u32::from(round) {
-                thread::sleep(Duration::from_millis(1));
-            }
+            door.refused_more_than(round.into());
             assert_eq!(queue.poll(&mut done, LIMIT).unwrap(), 1);
             replaced.join().unwrap().unwrap();
         });

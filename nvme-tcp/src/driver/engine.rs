@@ -340,6 +340,7 @@ mod tests {
 
     use super::*;
     use crate::driver::shared::tests::{answer, ends, take};
+    use crate::driver::wire::tests::arrived;
     use crate::spec::command::nvm;
 
     #[test]
@@ -354,12 +355,9 @@ mod tests {
             engine.flush().unwrap();
             let cid = take(&mut peer);
             answer(&mut peer, cid, LEN);
-            while socket.peek(&mut waiting).unwrap() < LEN + 48 {}
+            arrived(&socket, LEN + 48);
             engine.receive(&mut intake, Wait::Block).unwrap();
-            let rest = match engine.has_finished() {
-                true => 0,
-                false => socket.peek(&mut waiting).unwrap(),
-            };
+            let rest = if engine.has_finished() { 0 } else { socket.peek(&mut waiting).unwrap() };
             assert_eq!(rest > LEN - 2048, number > 0, "{rest} bytes wait");
             while !engine.has_finished() {
                 engine.receive(&mut intake, Wait::Block).unwrap();

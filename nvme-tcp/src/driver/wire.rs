@@ -173,7 +173,7 @@ impl Intake {
 
     /// How much of the ring is received to where there is no place.
     fn ring_room(&self) -> usize {
-        if self.long { LOOK_AHEAD.min(self.ring.len()) } else { self.ring.len() }
+        if self.long { LOOK_AHEAD } else { self.ring.len() }
     }
 
     /// Where a caller that makes its own system calls may receive to, with [`bytes`](Self::bytes) empty; `None` where
@@ -318,12 +318,21 @@ fn patiently<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{MsgFlags, recv};
 
     use super::*;
     use crate::driver::transport;
+
+    /// Waits until `len` bytes wait to be received, and leaves them there.
+    pub(crate) fn arrived(socket: &TcpStream, len: usize) {
+        let all = MsgFlags::MSG_PEEK | MsgFlags::MSG_WAITALL;
+        assert_eq!(recv(socket.as_raw_fd(), &mut vec![0; len], all).unwrap(), len);
+    }
 
     #[test]
     fn before_long_data_has_a_place_little_of_it_is_received() {
@@ -332,8 +341,7 @@ mod tests {
         let (mut peer, _) = listener.accept().unwrap();
         let bytes: Vec<u8> = (0..64 * 1024_u32).map(|i| (i / 7) as u8).collect();
         peer.write_all(&bytes).unwrap();
-        let mut watched = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut watched, 20_000_u16).unwrap(), 1);
+        arrived(&stream, bytes.len());
         let mut intake = Intake::new(transport::plain(stream.try_clone().unwrap()).1);
 
         intake.expect_long_data(true);
