@@ -38,6 +38,12 @@ pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
     good("owned queues", nvme_tcp_options_set_owned_queues(Some(&mut options), 1))?;
     good("queue size", nvme_tcp_options_set_queue_size(Some(&mut options), MAX_DEPTH as u32 + 2))?;
     good("keep alive", nvme_tcp_options_set_keep_alive(Some(&mut options), 0))?;
+    if let Some(name) = &far.congestion_control {
+        let name = CString::new(&**name)?;
+        // SAFETY: it is a C string.
+        let set = unsafe { nvme_tcp_options_set_congestion_control(Some(&mut options), name.as_ptr()) };
+        good("congestion control", set)?;
+    }
     let controller = made("connect", |out| nvme_tcp_connect(Some(&options), Some(out)))?;
     let namespace = made("namespace", |out| nvme_tcp_namespace_open(Some(&controller), 1, Some(out)))?;
     // They outlive the queue, which is dropped first.

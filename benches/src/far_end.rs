@@ -32,12 +32,15 @@ pub(crate) struct FarEnd {
     pub(crate) subsystem: String,
     pub(crate) key: ConfiguredKey,
     pub(crate) host: HostIdentity,
+    /// What the near end's connections are to have.
+    pub(crate) congestion_control: Option<String>,
 }
 
 impl FarEnd {
-    pub(crate) fn start(what: &str) -> Result<Self> {
+    pub(crate) fn start(what: &str, congestion_control: Option<&str>) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--far-end", what])
+            .args(congestion_control.map(|name| format!("--congestion-control={name}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -52,11 +55,16 @@ impl FarEnd {
             subsystem: SUBSYSTEM.to_owned(),
             key: KEY.parse()?,
             host: HostIdentity::load()?,
+            congestion_control: congestion_control.map(str::to_owned),
         })
     }
 
     /// A target that runs already.
-    pub(crate) fn elsewhere(address: &str, args: &Elsewhere) -> Result<Self> {
+    pub(crate) fn elsewhere(
+        address: &str,
+        args: &Elsewhere,
+        congestion_control: Option<&str>,
+    ) -> Result<Self> {
         Ok(Self {
             child: None,
             process: args.target_pid.map(Pid::from_raw),
@@ -67,6 +75,7 @@ impl FarEnd {
                 None => KEY.parse()?,
             },
             host: HostIdentity::choose(args.hostnqn.as_deref(), None)?,
+            congestion_control: congestion_control.map(str::to_owned),
         })
     }
 
@@ -107,20 +116,24 @@ impl Drop for FarEnd {
 }
 
 /// Is a far end: a target, plain or TLS, or the bare loop's. Until standard input ends.
-pub(crate) fn serve(what: &str) -> Result<()> {
+pub(crate) fn serve(what: &str, congestion_control: Option<&str>) -> Result<()> {
     measure::pin(0)?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     if what == "raw" {
         let listener = TcpListener::bind(any)?;
+        raw::set_congestion_control(&listener, congestion_control)?;
         say(listener.local_addr()?)?;
         return raw::serve(&listener);
     }
     let mode = Mode::from_str(what, false)?;
-    let listener = if mode.is_tls() {
+    let mut listener = if mode.is_tls() {
         Listener::tls(any, KeyRing::new().key(KEY.parse::<ConfiguredKey>()?))
     } else {
         Listener::plain(any)
     };
+    if let Some(name) = congestion_control {
+        listener = listener.congestion_control(name);
+    }
     let namespace = Namespace::ram(SPAN).block_size(4096);
     let subsystem = Subsystem::new(SUBSYSTEM).namespace(1, namespace);
     let config = |c: &mut Config| {

@@ -40,6 +40,9 @@ struct Args {
     /// How cost grows with queues, depth and connections, instead of the table
     #[arg(long, conflicts_with_all = ["cells", "modes", "target"])]
     scale: bool,
+    /// TCP congestion control of all connections, the bare loop's too, instead of the system's
+    #[arg(long, value_name = "NAME", conflicts_with = "scale")]
+    congestion_control: Option<String>,
     /// Also write the result there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
@@ -55,7 +58,7 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.far_end {
-        Some(what) => far_end::serve(what),
+        Some(what) => far_end::serve(what, args.congestion_control.as_deref()),
         None => run(&args),
     };
     match done {
@@ -83,10 +86,11 @@ fn run(args: &Args) -> Result<()> {
         [] => CELLS.into_iter().map(str::parse).collect::<Result<_, _>>()?,
         chosen => chosen.to_vec(),
     };
-    let raw_end = FarEnd::start("raw")?;
+    let congestion_control = args.congestion_control.as_deref();
+    let raw_end = FarEnd::start("raw", congestion_control)?;
     let end = |mode: &Mode| match &args.elsewhere.target {
-        Some(address) => FarEnd::elsewhere(address, &args.elsewhere),
-        None => FarEnd::start(mode.name()),
+        Some(address) => FarEnd::elsewhere(address, &args.elsewhere, congestion_control),
+        None => FarEnd::start(mode.name(), congestion_control),
     };
     let ends = modes.iter().map(|mode| Ok((*mode, end(mode)?)));
     let ends = ends.collect::<Result<Vec<_>>>()?;
@@ -94,7 +98,7 @@ fn run(args: &Args) -> Result<()> {
         nvme::fill(end, *mode)?;
     }
     measure::pin(1)?;
-    let mut table = report::Table::default();
+    let mut table = report::Table::new(measure::congestion_control(congestion_control)?);
     for cell in &cells {
         let mut raw: Vec<Sample> = Vec::new();
         let mut polled: Vec<Sample> = Vec::new();

@@ -1,5 +1,6 @@
 //! Time and CPU time of a stretch of work.
 
+use std::fs::read_to_string;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -42,6 +43,14 @@ impl Sample {
     /// What one command costs at the other end, in microseconds.
     pub(crate) fn far_cpu_us(&self) -> f64 {
         self.far_cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
+    }
+}
+
+/// TCP's congestion control of what is measured: the one that was asked for, or the system's.
+pub(crate) fn congestion_control(wanted: Option<&str>) -> Result<String> {
+    match wanted {
+        Some(name) => Ok(name.to_owned()),
+        None => Ok(read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim().to_owned()),
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) fn options(far: &FarEnd, mode: Mode) -> Result<Options> {
     if mode.is_tls() {
         options = options.tls(far.key.clone());
     }
+    if let Some(name) = &far.congestion_control {
+        options = options.congestion_control(name);
+    }
     if mode.polls() {
         options = options.busy_poll(BUSY_POLL);
     }

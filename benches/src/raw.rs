@@ -1,5 +1,6 @@
 //! The bare loop: requests and replies of the same lengths on a TCP connection, and nothing else.
 
+use std::ffi::OsString;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -8,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::sockopt::TcpCongestion;
+use nix::sys::socket::{MsgFlags, recv, setsockopt};
 
 use crate::Result;
 use crate::cell::{Cell, Offsets, SPAN};
@@ -194,10 +196,16 @@ fn reply_from(
     Ok(())
 }
 
+/// As `Options` and `Listener` do.
+pub(crate) fn set_congestion_control(socket: &impl AsFd, name: Option<&str>) -> Result<()> {
+    Ok(name.map_or(Ok(()), |name| setsockopt(socket, TcpCongestion, &OsString::from(name)))?)
+}
+
 /// Connects, and says what is to follow.
 fn greet(far: &FarEnd, cell: &Cell, kind: Kind) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(&far.address)?;
     stream.set_nodelay(true)?;
+    set_congestion_control(&stream, far.congestion_control.as_deref())?;
     let (request, reply) = lengths(cell);
     let greeting = [request, reply, cell.size.into(), kind as u64];
     stream.write_all(&greeting.map(u64::to_le_bytes).concat())?;

@@ -29,12 +29,18 @@ struct Row {
     quoted_in_iops: bool,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Table {
+    /// TCP's, of every connection that was measured.
+    congestion_control: String,
     cells: Vec<Row>,
 }
 
 impl Table {
+    pub(crate) fn new(congestion_control: String) -> Self {
+        Self { congestion_control, cells: Vec::new() }
+    }
+
     pub(crate) fn add(
         &mut self,
         cell: &Cell,
@@ -91,7 +97,7 @@ impl Table {
                 row.spread * 100.0
             );
         }
-        text
+        text + &format!("\nTCP congestion control: {}\n", self.congestion_control)
     }
 
     pub(crate) fn json(&self) -> Result<String> {

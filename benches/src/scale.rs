@@ -180,7 +180,7 @@ fn bare(far: &FarEnd, cell: &Cell, load: Load, time: Duration) -> Result<Sample>
 
 /// Measures all ranges, and gives the table as Markdown and as JSON.
 pub(crate) fn run(rounds: usize, time: Duration) -> Result<(String, String)> {
-    let (target, raw_end) = (FarEnd::start(Mode::Plain.name())?, FarEnd::start("raw")?);
+    let (target, raw_end) = (FarEnd::start(Mode::Plain.name(), None)?, FarEnd::start("raw", None)?);
     nvme::fill(&target, Mode::Plain)?;
     measure::pin(1)?;
     let mut rows: Vec<Row> = Vec::new();

@@ -98,6 +98,9 @@ pub struct QueueArgs {
     /// Keep-alive timeout in seconds; 0 turns it off [default: 10]
     #[arg(short = 'k', long, value_name = "SECONDS")]
     pub keep_alive_tmo: Option<u32>,
+    /// TCP congestion control of the connections, such as dctcp [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    pub congestion_control: Option<String>,
 }
 
 /// How long to wait.
@@ -146,7 +149,9 @@ mod tests {
     #[test]
     fn nvme_clis_letters_are_taken() {
         let uuid = "11111111-2222-3333-4444-555555555555";
-        let args = shared(&format!("-q nqn.test:h -I {uuid} -i 4 -Q 128 -g -G -k 10")).unwrap();
+        let args =
+            shared(&format!("-q nqn.test:h -I {uuid} -i 4 -Q 128 -g -G -k 10 --congestion-control reno"))
+                .unwrap();
         let host = args.host.resolve().unwrap();
         assert_eq!((host.nqn.as_str(), host::format_uuid(&host.id).as_str()), ("nqn.test:h", uuid));
         let queues = args.queues;
@@ -155,6 +160,7 @@ mod tests {
             (Some(4), Some(128), Some(10))
         );
         assert!(queues.hdr_digest && queues.data_digest);
+        assert_eq!(queues.congestion_control.as_deref(), Some("reno"));
         assert_eq!(shared("--timeout 5").unwrap().time.timeout, Some(5));
     }
 

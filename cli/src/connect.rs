@@ -49,6 +49,9 @@ pub fn options(
     if let Some(seconds) = queues.keep_alive_tmo {
         options = options.keep_alive(Duration::from_secs(seconds.into()));
     }
+    if let Some(name) = &queues.congestion_control {
+        options = options.congestion_control(name);
+    }
     Ok(options)
 }
 

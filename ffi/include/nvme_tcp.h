@@ -1115,6 +1115,16 @@ int nvme_tcp_options_set_busy_poll(struct nvme_tcp_options *options,
                                    uint32_t microseconds);
 
 /**
+ * Sets how TCP reacts to the network on these connections (TCP_CONGESTION), by the kernel's name for it, such as
+ * "dctcp" in a storage network whose switches mark packets; the system's own by default. Without CAP_NET_ADMIN those that
+ * /proc/sys/net/ipv4/tcp_allowed_congestion_control lists; the connecting call refuses another with -EPERM, and with -ENOENT one that there is not.
+ *
+ * Errors: -EINVAL for what is no text. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_congestion_control(struct nvme_tcp_options *options,
+                                            const char *name);
+
+/**
  * Lets each queue of nvme_tcp_queue_open() send and wait in one system call, by io_uring(7), where the kernel allows
  * it (Linux 5.11 or later, and no sandbox that refuses); elsewhere, and where the kernel has the keys of a TLS
  * connection, it goes on with sendmsg(2) and recvmsg(2). Off by default: it saves one system call of two where

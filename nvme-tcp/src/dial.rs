@@ -1,4 +1,5 @@
-//! TCP connections: names and scoped addresses, where from, through which interface, with which priority.
+//! TCP connections: names and scoped addresses, where from, through which interface, with which priority and
+//! congestion control.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,6 +25,7 @@ pub(crate) struct Route {
     interface: Option<String>,
     type_of_service: Option<u8>,
     priority: Option<u8>,
+    congestion_control: Option<String>,
 }
 
 /// Why there is no connection.
@@ -125,6 +127,26 @@ impl Options {
         self.route.priority = Some(priority);
         self
     }
+
+    /// How TCP reacts to the network (`TCP_CONGESTION`), by the kernel's name for it, on the connections of these options
+    /// alone: such as "dctcp" in a storage network whose switches mark packets, or "cubic" where the system's own is
+    /// "bbr", whose pacing is meant for long ways and holds large writes back on a short one. It is for what this end
+    /// sends; the embedded target's listeners have the same. Without CAP_NET_ADMIN those that
+    /// `/proc/sys/net/ipv4/tcp_allowed_congestion_control` lists.
+    ///
+    /// ```
+    /// # let host = nvme_tcp::host::HostIdentity::load()?;
+    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
+    /// // Always there is "reno"; what the kernel does not have is told before anything is sent.
+    /// let error = options.congestion_control("vegas-9").connect().unwrap_err();
+    /// assert!(matches!(error.kind(), nvme_tcp::ErrorKind::Route { .. }));
+    /// # Ok::<(), nvme_tcp::Error>(())
+    /// ```
+    #[must_use]
+    pub fn congestion_control(mut self, name: impl Into<String>) -> Self {
+        self.route.congestion_control = Some(name.into());
+        self
+    }
 }
 
 /// Connects to the first of `names` that there is, to each of its addresses in turn, in the time until `deadline`:
@@ -218,6 +240,11 @@ impl Route {
         self.priority
     }
 
+    /// `TCP_CONGESTION`.
+    pub(crate) fn congestion_control(&self) -> Option<&str> {
+        self.congestion_control.as_deref()
+    }
+
     fn connect(&self, to: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -252,6 +279,11 @@ impl Route {
             // After the type of service, which sets one too.
             let set = setsockopt(socket, sockopt::Priority, &priority.into());
             set.map_err(here(format!("priority {priority}")))?;
+        }
+        if let Some(name) = &self.congestion_control {
+            // Before the handshake: some agree in it that packets are to be marked.
+            let set = setsockopt(socket, sockopt::TcpCongestion, &OsString::from(name));
+            set.map_err(here(format!("congestion control {name:?}")))?;
         }
         let from = match (self.local, to) {
             (None, _) => return Ok(()),
@@ -293,6 +325,7 @@ fn wait(socket: &OwnedFd, deadline: Instant) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::TcpListener;
 
     use super::*;
@@ -342,6 +375,26 @@ mod tests {
         let route = options().host_address([192, 0, 2, 1].into()).route;
         let error = dialled(&address.to_string(), &route, soon()).unwrap_err();
         assert!(error.to_string().contains("192.0.2.1") && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_connection_has_the_congestion_control_that_it_should() {
+        let (_listener, address) = listener("127.0.0.1:0").unwrap();
+        let with =
+            |name: &str| dialled(&address.to_string(), &options().congestion_control(name).route, soon());
+        // Another one than the system's, where everybody may have another.
+        let setting = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{name}")).unwrap();
+        let (usual, allowed) = (setting("congestion_control"), setting("allowed_congestion_control"));
+        let name = allowed.split_whitespace().find(|name| *name != usual.trim()).unwrap_or("reno");
+        let stream = with(name).unwrap();
+        let found = getsockopt(&stream, sockopt::TcpCongestion).unwrap();
+        assert_eq!(found.to_string_lossy().trim_end_matches('\0'), name);
+        for wrong in ["nvme-none", ""] {
+            let error = with(wrong).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Route { .. }), "{error}");
+            assert!(error.to_string().contains(&format!("congestion control {wrong:?}")), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("tcp_available_congestion_control")));
+        }
     }
 
     #[test]

@@ -122,6 +122,9 @@ impl Wanted {
         if let Some(busy_poll) = arguments.duration("busy_poll")? {
             options = options.busy_poll(busy_poll);
         }
+        if let Some(name) = arguments.take::<String>("congestion_control")? {
+            options = options.congestion_control(name);
+        }
         Ok(options)
     }
 }

@@ -20,7 +20,8 @@ from nvme_tcp.testing import Target
 
 
 def test_facts(target: Target) -> None:
-    with nvme_tcp.connect(**target.connect_args, io_queues=2, queue_size=64, busy_poll=0.0001) as controller:
+    more = {"io_queues": 2, "queue_size": 64, "busy_poll": 0.0001, "congestion_control": "reno"}
+    with nvme_tcp.connect(**target.connect_args, **more) as controller:
         identity = controller.identify()
         assert identity.subsystem_nqn == "nqn.2024-01.io.example:testing"
         assert (identity.model_number, identity.io_queues, identity.queue_entries) == ("nvme-tcp-target", 2, 64)
@@ -89,6 +90,7 @@ def test_digests(target: Target) -> None:
         ({"timeout": -1.0}, nvme_tcp.ConfigurationError, "timeout is -1"),
         ({"keep_alive": float("nan")}, nvme_tcp.ConfigurationError, "keep_alive"),
         ({"busy_poll": -1.0}, nvme_tcp.ConfigurationError, "busy_poll"),
+        ({"congestion_control": "nvme-none"}, nvme_tcp.ConfigurationError, "congestion control"),
         ({"queue_size": 1}, nvme_tcp.ConfigurationError, "queue size"),
         ({"layer": "magic"}, nvme_tcp.ConfigurationError, "layer"),
         ({"key": "NVMeTLSkey-1:01:AA:"}, nvme_tcp.ConfigurationError, "Base64"),

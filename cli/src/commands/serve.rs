@@ -65,6 +65,9 @@ pub struct ServeArgs {
     /// for a CPU of its own
     #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub busy_poll: u32,
+    /// TCP congestion control of the connections, such as dctcp [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    pub congestion_control: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -126,7 +129,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
             },
         );
     }
-    let listener = match args.keyfiles.is_empty() {
+    let mut listener = match args.keyfiles.is_empty() {
         true if args.concat => Listener::concat(args.listen),
         true => Listener::plain(args.listen),
         false => {
@@ -136,6 +139,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
             Listener::tls(args.listen, keys?)
         }
     };
+    if let Some(name) = &args.congestion_control {
+        listener = listener.congestion_control(name);
+    }
     let busy_poll = Duration::from_micros(args.busy_poll.into());
     let builder = Target::builder().subsystem(subsystem).listen(listener);
     let target = builder.config(|config| config.busy_poll = busy_poll).start().map_err(failure)?;
@@ -168,7 +174,11 @@ fn hint(error: &StartError) -> Option<String> {
                 "this machine has no such address: choose one that it has by --listen"
             }
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024 are for root: choose another one by --listen"
+                "ports below 1024, and congestion controls that net.ipv4.tcp_allowed_congestion_control does not list, \
+                 are for root: choose another one"
+            }
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
+                "net.ipv4.tcp_available_congestion_control lists what --congestion-control may name"
             }
             _ => return None,
         },
@@ -204,12 +214,13 @@ mod tests {
     #[test]
     fn the_documented_line() {
         let args = serve(
-            "--listen [::1]:4421 --busy-poll 100 --subsysnqn nqn.test:s --namespace /a.img --namespace ram:256M \
+            "--listen [::1]:4421 --busy-poll 100 --congestion-control reno --subsysnqn nqn.test:s --namespace /a.img --namespace ram:256M \
              --keyfile k1 --keyfile k2 --hostnqn nqn.test:h --hostnqn nqn.test:i",
         )
         .unwrap();
         assert_eq!(args.listen, "[::1]:4421".parse().unwrap());
         assert_eq!(args.namespaces, [Backing::File("/a.img".into()), Backing::Ram(256 << 20)]);
+        assert_eq!(args.congestion_control.as_deref(), Some("reno"));
         assert_eq!((args.keyfiles.len(), args.hostnqns.len(), args.busy_poll), (2, 2, 100));
     }
 

@@ -52,6 +52,7 @@ struct Change {
     connect_timeout: Option<Duration>,
     busy_poll: Duration,
     io_uring: bool,
+    congestion_control: Option<String>,
 }
 
 handle!(nvme_tcp_options, "options object");
@@ -108,6 +109,9 @@ impl nvme_tcp_options {
         }
         if let Some(time) = change.connect_timeout {
             options = options.connect_timeout(time);
+        }
+        if let Some(name) = &change.congestion_control {
+            options = options.congestion_control(name);
         }
         Ok(options)
     }

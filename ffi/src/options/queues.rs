@@ -1,9 +1,10 @@
 //! How many queues and how large, and how long anything may take.
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
 use super::{assign, nvme_tcp_options, set};
+use crate::text::text;
 
 /// Sets how many I/O queues, each a connection, the synchronous calls share: 1 by default, 0 for none. The
 /// controller may grant fewer.
@@ -104,6 +105,26 @@ pub extern "C" fn nvme_tcp_options_set_busy_poll(
     microseconds: u32,
 ) -> c_int {
     set(options, |options| assign(&mut options.change.busy_poll, Duration::from_micros(microseconds.into())))
+}
+
+/// Sets how TCP reacts to the network on these connections (TCP_CONGESTION), by the kernel's name for it, such as
+/// "dctcp" in a storage network whose switches mark packets; the system's own by default. Without CAP_NET_ADMIN those that
+/// /proc/sys/net/ipv4/tcp_allowed_congestion_control lists; the connecting call refuses another with -EPERM, and with -ENOENT one that there is not.
+///
+/// Errors: -EINVAL for what is no text. Threads: no other call on the same object at the same time.
+///
+/// # Safety
+/// `name` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvme_tcp_options_set_congestion_control(
+    options: Option<&mut nvme_tcp_options>,
+    name: *const c_char,
+) -> c_int {
+    set(options, |options| {
+        // SAFETY: the caller gives a C string.
+        let name = unsafe { text(name, "the congestion control") }?;
+        assign(&mut options.change.congestion_control, Some(name.to_owned()))
+    })
 }
 
 /// Lets each queue of nvme_tcp_queue_open() send and wait in one system call, by io_uring(7), where the kernel allows

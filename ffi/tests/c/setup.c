@@ -162,6 +162,8 @@ static void wrong_options(const char *uri)
     GIVES(-EINVAL, nvme_tcp_options_set_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_connect_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_busy_poll(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_congestion_control(NULL, "reno"));
+    GIVES(-EINVAL, nvme_tcp_options_set_congestion_control(options, NULL));
     GIVES(-EINVAL, nvme_tcp_options_set_io_uring(NULL, true));
     GIVES(0, nvme_tcp_options_set_queue_size(options, 1));
     GIVES(-EINVAL, nvme_tcp_connect(options, &controller));
@@ -196,7 +198,10 @@ static void refusals(const char *plain, const char *tls)
     options = options_for(tls, NULL);
     GIVES(0, nvme_tcp_options_set_connect_timeout(options, 20000));
     GIVES(0, nvme_tcp_options_set_busy_poll(options, 100));
+    GIVES(0, nvme_tcp_options_set_congestion_control(options, "reno"));
     CHECK(nvme_tcp_connect(options, &controller) < 0);
+    GIVES(0, nvme_tcp_options_set_congestion_control(options, "nvme-none"));
+    GIVES(-ENOENT, nvme_tcp_connect(options, &controller));
     nvme_tcp_options_free(options);
     /* Another key than the target's. */
     options = options_for(tls, NULL);

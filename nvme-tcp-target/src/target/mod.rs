@@ -153,8 +153,7 @@ impl TargetBuilder {
         let mut target = Target { shared, addresses: Vec::new(), threads: Vec::new() };
         for (port, listener) in (0..).zip(self.listeners) {
             let failed = |source| StartError::Listen { address: listener.address, source };
-            let socket = TcpListener::bind(listener.address).map_err(failed)?;
-            socket.set_nonblocking(true).map_err(failed)?;
+            let socket = listener.bind().map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
             target.addresses.push(address);
             let tls = !matches!(listener.security, Security::Plain);

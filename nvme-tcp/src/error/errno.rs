@@ -36,6 +36,7 @@ impl Error {
                 .downcast_ref::<KeyringError>()
                 .map_or(libc::EIO, |error| error.errno.unwrap_or(libc::EINVAL)),
             ErrorKind::Connect { source, .. } => ktls::Error::errno_of(source, libc::EHOSTUNREACH),
+            ErrorKind::Route { source, .. } => ktls::Error::errno_of(source, libc::EINVAL),
             ErrorKind::Tls { source, .. } => source.errno(),
             ErrorKind::PeerSpeaksTls { .. } => libc::EPROTONOSUPPORT,
             ErrorKind::NoIcResp { .. } => libc::ECONNRESET,

@@ -36,11 +36,16 @@ impl Error {
             },
             ErrorKind::Route { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 CAP_NET_ADMIN: run as \
-                     root, or give the program that capability"
+                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 and congestion controls \
+                     that net.ipv4.tcp_allowed_congestion_control does not list CAP_NET_ADMIN: run as root, or give \
+                     the program that capability"
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     "this machine has no such address: `ip address` shows those it has"
+                }
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
+                    "this kernel has no such congestion control: net.ipv4.tcp_available_congestion_control lists those \
+                     it has, and `modprobe tcp_NAME` adds one"
                 }
                 _ => "this machine has no such interface: `ip link` shows those it has",
             },

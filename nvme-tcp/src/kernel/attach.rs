@@ -107,6 +107,11 @@ impl Connect {
         if options.route.priority().is_some() {
             return refuse("the socket's priority by the kernel's initiator");
         }
+        if options.route.congestion_control().is_some() {
+            return refuse(
+                "a congestion control of its own by the kernel's initiator, which takes the system's",
+            );
+        }
         if options.dump.is_some() {
             return refuse("a dump of what the kernel's initiator sends");
         }
@@ -287,6 +292,7 @@ mod tests {
         for (wrong, name) in [
             (options().hpda(3), "HPDA"),
             (options().socket_priority(3), "priority"),
+            (options().congestion_control("reno"), "congestion control"),
             (options().dump(&crate::trace::Dump::new(1)), "dump"),
         ] {
             let error = Connect::of(&wrong).unwrap_err();
