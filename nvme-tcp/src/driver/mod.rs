@@ -17,6 +17,7 @@
 pub(crate) mod bell;
 mod engine;
 mod loan;
+mod patience;
 pub(crate) mod shared;
 pub mod transport;
 #[cfg(feature = "io-uring")]

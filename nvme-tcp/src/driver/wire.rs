@@ -3,10 +3,9 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
+use super::patience::Patience;
 use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
 use crate::proto::{Payload, Segment};
 
@@ -110,7 +109,7 @@ pub struct Intake {
     ring: Box<[u8]>,
     start: usize,
     end: usize,
-    busy_poll: Duration,
+    patience: Patience,
     /// Long data is likely to come next, behind its header.
     long: bool,
 }
@@ -125,15 +124,16 @@ impl Intake {
             ring: vec![0; len].into_boxed_slice(),
             start: 0,
             end: 0,
-            busy_poll: Duration::ZERO,
+            patience: Patience::default(),
             long: false,
         }
     }
 
-    /// Sets for how long a receive that has to wait tries again and again before it sleeps.
+    /// Sets for how long a receive that has to wait tries again and again before it sleeps; where that is in vain time
+    /// after time, ever fewer of them.
     #[must_use]
     pub fn busy_poll(self, busy_poll: Duration) -> Self {
-        Self { busy_poll, ..self }
+        Self { patience: Patience::of(busy_poll), ..self }
     }
 
     /// The half itself.
@@ -216,9 +216,9 @@ impl Intake {
             return match place {
                 Some(place) => self.receive_to(&mut [IoSliceMut::new(place)], wait),
                 None => {
-                    let filled = patiently(&mut self.half, self.busy_poll, wait, |half, wait| {
-                        Ok(half.fill(wait)?.then_some(()))
-                    })?;
+                    let filled = self
+                        .patience
+                        .receive(&mut self.half, wait, |half, wait| Ok(half.fill(wait)?.then_some(())))?;
                     Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
                 }
             };
@@ -229,7 +229,7 @@ impl Intake {
             let room = self.ring_room();
             let mut ring = [IoSliceMut::new(&mut self.ring[..room])];
             let received =
-                patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut ring, wait))?;
+                self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut ring, wait))?;
             self.end = received.unwrap_or(0);
             return Ok(if received.is_some() { Received::Buffered } else { Received::Nothing });
         };
@@ -237,7 +237,7 @@ impl Intake {
         let look_ahead = &mut self.ring[..LOOK_AHEAD];
         let mut places = [IoSliceMut::new(place), IoSliceMut::new(look_ahead)];
         let received =
-            patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut places, wait))?;
+            self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut places, wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -274,7 +274,7 @@ impl Intake {
             count += 1;
         }
         let received =
-            patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(&mut all[..count], wait))?;
+            self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut all[..count], wait))?;
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -283,38 +283,9 @@ impl Intake {
 
     /// Receives into `places` alone: the record layer keeps what follows.
     fn receive_to(&mut self, places: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Received, TransportError> {
-        let received = patiently(&mut self.half, self.busy_poll, wait, |half, wait| half.recv(places, wait))?;
+        let received = self.patience.receive(&mut self.half, wait, |half, wait| half.recv(places, wait))?;
         Ok(received.map_or(Received::Nothing, Received::InPlace))
     }
-}
-
-/// Receives; where that has to wait, tries for the time of `busy_poll` before it sleeps.
-fn patiently<T>(
-    half: &mut RecvHalf,
-    busy_poll: Duration,
-    wait: Wait,
-    mut receive: impl FnMut(&mut RecvHalf, Wait) -> Result<Option<T>, TransportError>,
-) -> Result<Option<T>, TransportError> {
-    if wait == Wait::Block && !busy_poll.is_zero() {
-        let received = receive(half, Wait::Now)?;
-        if received.is_some() {
-            return Ok(received);
-        }
-        let begin = Instant::now();
-        while begin.elapsed() < busy_poll {
-            // Unlike a receive, this takes no lock that what comes in would have to wait for.
-            let mut fds = [PollFd::new(half.as_fd(), PollFlags::POLLIN)];
-            if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0)) {
-                std::hint::spin_loop();
-                continue;
-            }
-            let received = receive(half, Wait::Now)?;
-            if received.is_some() {
-                return Ok(received);
-            }
-        }
-    }
-    receive(half, wait)
 }
 
 #[cfg(test)]
