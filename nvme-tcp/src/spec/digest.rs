@@ -4,11 +4,23 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 /// CRC-32C of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
+    if has_vectors() { crc_fast::crc32_iscsi(bytes) } else { crc32c::crc32c(bytes) }
 }
 
 /// CRC-32C of what was digested into `crc` before, then `bytes`.
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
+    if has_vectors() { by_vectors(crc, bytes) } else { crc32c::crc32c_append(crc, bytes) }
+}
+
+/// Whether the processor has what makes crc-fast twice as fast as crc32c: without, it is up to a half slower.
+fn has_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("vpclmulqdq");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+fn by_vectors(crc: u32, bytes: &[u8]) -> u32 {
     // The state is what comes before the last complement.
     let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!crc));
     digest.update(bytes);
@@ -48,7 +60,10 @@ mod tests {
             assert_eq!(crc32c(bytes), right, "{len}");
             for at in [len / 3, len - len / 3] {
                 let (begin, end) = bytes.split_at(at);
+                // Whichever it is that this processor takes.
                 assert_eq!(crc32c_append(crc32c(begin), end), right, "{at} of {len}");
+                assert_eq!(by_vectors(by_vectors(0, begin), end), right, "{at} of {len}");
+                assert_eq!(crc32c::crc32c_append(crc32c::crc32c(begin), end), right, "{at} of {len}");
             }
         }
     }
