@@ -40,7 +40,7 @@ struct Args {
     /// How cost grows with queues, depth and connections, instead of the table
     #[arg(long, conflicts_with_all = ["cells", "modes", "target"])]
     scale: bool,
-    /// TCP congestion control of all connections, the bare loop's too, instead of the system's
+    /// TCP congestion control of all connections, the bare loop's too, instead of the system's; with --target this end's
     #[arg(long, value_name = "NAME", conflicts_with = "scale")]
     congestion_control: Option<String>,
     /// Also write the result there, as JSON
@@ -98,7 +98,7 @@ fn run(args: &Args) -> Result<()> {
         nvme::fill(end, *mode)?;
     }
     measure::pin(1)?;
-    let mut table = report::Table::new(measure::congestion_control(congestion_control)?);
+    let mut table = report::Table::new(measure::congestion_control(congestion_control));
     for cell in &cells {
         let mut raw: Vec<Sample> = Vec::new();
         let mut polled: Vec<Sample> = Vec::new();

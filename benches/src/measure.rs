@@ -47,11 +47,12 @@ impl Sample {
 }
 
 /// TCP's congestion control of what is measured: the one that was asked for, or the system's.
-pub(crate) fn congestion_control(wanted: Option<&str>) -> Result<String> {
-    match wanted {
-        Some(name) => Ok(name.to_owned()),
-        None => Ok(read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim().to_owned()),
-    }
+pub(crate) fn congestion_control(wanted: Option<&str>) -> String {
+    let system = || read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    wanted.map_or_else(
+        || system().map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned()),
+        str::to_owned,
+    )
 }
 
 /// Keeps this thread, and those it starts, on one CPU, where there is more than one.

@@ -196,7 +196,7 @@ fn reply_from(
     Ok(())
 }
 
-/// As `Options` and `Listener` do.
+/// After the handshake, unlike `Options`: what agrees in it to mark packets has no use on loopback.
 pub(crate) fn set_congestion_control(socket: &impl AsFd, name: Option<&str>) -> Result<()> {
     Ok(name.map_or(Ok(()), |name| setsockopt(socket, TcpCongestion, &OsString::from(name)))?)
 }

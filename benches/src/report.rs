@@ -31,7 +31,7 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
-    /// TCP's, of every connection that was measured.
+    /// TCP's, of what was measured; of a target that ran already, of this end's connections.
     congestion_control: String,
     cells: Vec<Row>,
 }

@@ -40,8 +40,8 @@ pub struct Config {
     /// How long a host may take none of what is sent to it before its connection is closed; 30 s by default.
     pub send_timeout: Duration,
     /// For how long the thread of a queue that is at work asks the socket again and again before it sleeps, as
-    /// [`nvme_tcp::Options::busy_poll`] at the other end: ever less often where nothing comes in that time. Zero, the default, sleeps at once; in any case nothing spins
-    /// at a queue that has been idle for that long.
+    /// [`nvme_tcp::Options::busy_poll`] at the other end: ever less often where nothing comes in that time. Zero, the
+    /// default, sleeps at once; in any case nothing spins at a queue that has been idle for that long.
     pub busy_poll: Duration,
 }
 

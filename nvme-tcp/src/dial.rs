@@ -1,5 +1,4 @@
-//! TCP connections: names and scoped addresses, where from, through which interface, with which priority and
-//! congestion control.
+//! TCP connections: names and scoped addresses, one address after the other.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,17 +15,7 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::Options;
-
-/// How packets find their way, where that is not left to the routing table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Route {
-    local: Option<IpAddr>,
-    interface: Option<String>,
-    type_of_service: Option<u8>,
-    priority: Option<u8>,
-    congestion_control: Option<String>,
-}
+use crate::options::Route;
 
 /// Why there is no connection.
 enum Failure {
@@ -39,113 +28,6 @@ enum Failure {
 impl From<nix::Error> for Failure {
     fn from(error: nix::Error) -> Self {
         Self::Remote(error.into())
-    }
-}
-
-impl Options {
-    /// Another address of the same controller's subsystem, tried where those before it take no connection: at first,
-    /// and whenever an association is brought up again. All connections of one association lead to one of them; for
-    /// several at once there is [`multipath`](crate::multipath).
-    ///
-    /// ```no_run
-    /// # fn main() -> nvme_tcp::Result<()> {
-    /// # let host = nvme_tcp::host::HostIdentity::load()?;
-    /// let controller = nvme_tcp::Options::new("10.0.0.5:4420", "nqn.2024-01.io.example:images", host)
-    ///     .alternative_address("10.0.1.5:4420")
-    ///     .recovery(nvme_tcp::Recovery::default())
-    ///     .connect()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn alternative_address(mut self, address: impl Into<String>) -> Self {
-        self.alternatives.push(address.into());
-        self
-    }
-
-    /// Connects from this local address (the kernel's `host_traddr`).
-    ///
-    /// ```
-    /// # let host = nvme_tcp::host::HostIdentity::load()?;
-    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
-    /// // Of the target's own family, and an address of this machine: the storage network's, for example.
-    /// let error = options.host_address("::1".parse().unwrap()).connect().unwrap_err();
-    /// assert!(error.to_string().contains("127.0.0.1 cannot be reached from ::1"));
-    /// # Ok::<(), nvme_tcp::Error>(())
-    /// ```
-    #[must_use]
-    pub fn host_address(mut self, address: IpAddr) -> Self {
-        self.route.local = Some(address);
-        self
-    }
-
-    /// Connects through this network interface, whatever the routing table says (the kernel's `host_iface`,
-    /// `SO_BINDTODEVICE`). Kernels older than 5.7 want CAP_NET_RAW for it.
-    ///
-    /// ```
-    /// # let host = nvme_tcp::host::HostIdentity::load()?;
-    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
-    /// // Such as "ens1f0"; there is none of this name.
-    /// let error = options.host_interface("storage-7").connect().unwrap_err();
-    /// assert!(matches!(error.kind(), nvme_tcp::ErrorKind::Route { .. }));
-    /// # Ok::<(), nvme_tcp::Error>(())
-    /// ```
-    #[must_use]
-    pub fn host_interface(mut self, name: impl Into<String>) -> Self {
-        self.route.interface = Some(name.into());
-        self
-    }
-
-    /// The type of service of every packet (`IP_TOS`), the traffic class with IPv6: DSCP in the upper six bits. The
-    /// lower two are the kernel's own, for ECN.
-    ///
-    /// ```no_run
-    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
-    /// // DSCP 26 (AF31), which the switches have a queue without loss for.
-    /// let controller = options.type_of_service(26 << 2).connect()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn type_of_service(mut self, tos: u8) -> Self {
-        self.route.type_of_service = Some(tos);
-        self
-    }
-
-    /// The priority of packets in this machine's own queues (`SO_PRIORITY`), which may become a VLAN's. Above 6 it
-    /// wants CAP_NET_ADMIN.
-    ///
-    /// ```no_run
-    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
-    /// // `ip link set ens1f0.7 type vlan egress-qos-map 3:3` makes a VLAN's priority of it.
-    /// let controller = options.host_interface("ens1f0.7").socket_priority(3).connect()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn socket_priority(mut self, priority: u8) -> Self {
-        self.route.priority = Some(priority);
-        self
-    }
-
-    /// How TCP reacts to the network (`TCP_CONGESTION`), by the kernel's name for it, on the connections of these options
-    /// alone: such as "dctcp" in a storage network whose switches mark packets, or "cubic" where the system's own is
-    /// "bbr", whose pacing is meant for long ways and holds large writes back on a short one. It is for what this end
-    /// sends; the embedded target's listeners have the same. Without CAP_NET_ADMIN those that
-    /// `/proc/sys/net/ipv4/tcp_allowed_congestion_control` lists.
-    ///
-    /// ```
-    /// # let host = nvme_tcp::host::HostIdentity::load()?;
-    /// # let options = nvme_tcp::Options::new("127.0.0.1:1", "nqn.2024-01.io.example:images", host);
-    /// // Always there is "reno"; what the kernel does not have is told before anything is sent.
-    /// let error = options.congestion_control("vegas-9").connect().unwrap_err();
-    /// assert!(matches!(error.kind(), nvme_tcp::ErrorKind::Route { .. }));
-    /// # Ok::<(), nvme_tcp::Error>(())
-    /// ```
-    #[must_use]
-    pub fn congestion_control(mut self, name: impl Into<String>) -> Self {
-        self.route.congestion_control = Some(name.into());
-        self
     }
 }
 
@@ -220,31 +102,6 @@ fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 impl Route {
-    /// The address to connect from.
-    pub(crate) fn local(&self) -> Option<IpAddr> {
-        self.local
-    }
-
-    /// The interface to connect through.
-    pub(crate) fn interface(&self) -> Option<&str> {
-        self.interface.as_deref()
-    }
-
-    /// `IP_TOS`.
-    pub(crate) fn type_of_service(&self) -> Option<u8> {
-        self.type_of_service
-    }
-
-    /// `SO_PRIORITY`.
-    pub(crate) fn priority(&self) -> Option<u8> {
-        self.priority
-    }
-
-    /// `TCP_CONGESTION`.
-    pub(crate) fn congestion_control(&self) -> Option<&str> {
-        self.congestion_control.as_deref()
-    }
-
     fn connect(&self, to: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -264,28 +121,28 @@ impl Route {
         let here = |what: String| {
             |error: nix::Error| Failure::Here(ErrorKind::Route { what, source: error.into() }.into())
         };
-        if let Some(name) = &self.interface {
+        if let Some(name) = self.interface() {
             let set = setsockopt(socket, sockopt::BindToDevice, &OsString::from(name));
             set.map_err(here(format!("interface {name}")))?;
         }
-        if let Some(tos) = self.type_of_service {
+        if let Some(tos) = self.type_of_service() {
             let set = match to {
                 SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4Tos, &tos.into()),
                 SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6TClass, &tos.into()),
             };
             set.map_err(here(format!("type of service {tos}")))?;
         }
-        if let Some(priority) = self.priority {
+        if let Some(priority) = self.priority() {
             // After the type of service, which sets one too.
             let set = setsockopt(socket, sockopt::Priority, &priority.into());
             set.map_err(here(format!("priority {priority}")))?;
         }
-        if let Some(name) = &self.congestion_control {
+        if let Some(name) = self.congestion_control() {
             // Before the handshake: some agree in it that packets are to be marked.
             let set = setsockopt(socket, sockopt::TcpCongestion, &OsString::from(name));
             set.map_err(here(format!("congestion control {name:?}")))?;
         }
-        let from = match (self.local, to) {
+        let from = match (self.local(), to) {
             (None, _) => return Ok(()),
             // A link-local address is one only together with its link.
             (Some(IpAddr::V6(local)), SocketAddr::V6(to)) => {
@@ -329,6 +186,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::options::Options;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
@@ -375,6 +233,7 @@ mod tests {
         let route = options().host_address([192, 0, 2, 1].into()).route;
         let error = dialled(&address.to_string(), &route, soon()).unwrap_err();
         assert!(error.to_string().contains("192.0.2.1") && error.hint().is_some(), "{error}");
+        assert!(!error.hint().unwrap().contains("congestion"), "{error}");
     }
 
     #[test]
@@ -383,12 +242,16 @@ mod tests {
         let with =
             |name: &str| dialled(&address.to_string(), &options().congestion_control(name).route, soon());
         // Another one than the system's, where everybody may have another.
-        let setting = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{name}")).unwrap();
+        let setting = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{name}")).unwrap_or_default();
         let (usual, allowed) = (setting("congestion_control"), setting("allowed_congestion_control"));
-        let name = allowed.split_whitespace().find(|name| *name != usual.trim()).unwrap_or("reno");
-        let stream = with(name).unwrap();
-        let found = getsockopt(&stream, sockopt::TcpCongestion).unwrap();
-        assert_eq!(found.to_string_lossy().trim_end_matches('\0'), name);
+        if let Some(name) = allowed.split_whitespace().find(|name| *name != usual.trim()) {
+            let found = getsockopt(&with(name).unwrap(), sockopt::TcpCongestion).unwrap();
+            assert_eq!(found.to_string_lossy().trim_end_matches('\0'), name);
+        } else {
+            eprintln!(
+                "SKIPPED a_connection_has_the_congestion_control_that_it_should: only one is allowed here"
+            );
+        }
         for wrong in ["nvme-none", ""] {
             let error = with(wrong).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Route { .. }), "{error}");

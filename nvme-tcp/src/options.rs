@@ -1,12 +1,14 @@
 //! What a caller wants of a controller.
 
 mod queues;
+mod route;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::route::Route;
+
 use crate::auth::{Authentication, SecureChannel};
-use crate::dial::Route;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostIdentity;
 use crate::key_source::KeySource;

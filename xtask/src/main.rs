@@ -29,7 +29,8 @@ usage: cargo xtask COMMAND
   lab qemu   the tests with the Linux kernel's own NVMe target and initiator, in a guest under QEMU; --write puts
              the table of peers into docs/, --hold boots the guest and waits, for tests by hand
   python     the Python wheel, built, installed and tested in an environment below target/
-  bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode, --json FILE)
+  bench      the end-to-end table: the initiator beside a bare loop (--quick, --cell, --mode,
+             --congestion-control, --json FILE)
   install    the C library: --prefix P (--libdir L, --destdir D, --from FOLDER with a built libnvme_tcp_c.a)
   packages   the Debian packages that the tests use, installed where that is allowed";
 

@@ -61,8 +61,8 @@ pub struct ServeArgs {
     /// Require TLS with a key that is made from the secrets (secure channel concatenation)
     #[arg(long, requires = "dhchap_keyfile", conflicts_with = "keyfiles")]
     pub concat: bool,
-    /// For how many microseconds a connection at work asks its socket again and again before it sleeps: quicker answers
-    /// for a CPU of its own
+    /// For how many microseconds a connection at work asks its socket again and again before it sleeps, ever
+    /// less often where nothing comes in that time: quicker answers for a CPU of its own
     #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub busy_poll: u32,
     /// TCP congestion control of the connections, such as dctcp [default: the system's]
@@ -174,13 +174,15 @@ fn hint(error: &StartError) -> Option<String> {
                 "this machine has no such address: choose one that it has by --listen"
             }
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024, and congestion controls that net.ipv4.tcp_allowed_congestion_control does not list, \
-                 are for root: choose another one"
-            }
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
-                "net.ipv4.tcp_available_congestion_control lists what --congestion-control may name"
+                "ports below 1024 are for root: choose another one by --listen"
             }
             _ => return None,
+        },
+        StartError::CongestionControl { source, .. } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "net.ipv4.tcp_allowed_congestion_control lists those that are not for root alone"
+            }
+            _ => "net.ipv4.tcp_available_congestion_control lists those that this kernel has",
         },
         StartError::Subsystem(SubsystemError::Namespace { source, .. }) => match source {
             NamespaceError::Io { source, .. } => return exit::file_hint("read and write", source),
@@ -214,8 +216,8 @@ mod tests {
     #[test]
     fn the_documented_line() {
         let args = serve(
-            "--listen [::1]:4421 --busy-poll 100 --congestion-control reno --subsysnqn nqn.test:s --namespace /a.img --namespace ram:256M \
-             --keyfile k1 --keyfile k2 --hostnqn nqn.test:h --hostnqn nqn.test:i",
+            "--listen [::1]:4421 --busy-poll 100 --congestion-control reno --subsysnqn nqn.test:s --namespace /a.img \
+             --namespace ram:256M --keyfile k1 --keyfile k2 --hostnqn nqn.test:h --hostnqn nqn.test:i",
         )
         .unwrap();
         assert_eq!(args.listen, "[::1]:4421".parse().unwrap());

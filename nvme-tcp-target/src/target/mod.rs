@@ -44,6 +44,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A listener's congestion control is not to be had.
+    #[error("congestion control {name:?}: {source}")]
+    CongestionControl {
+        /// The one that was asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is no address to listen on.
     #[error("a target needs at least one listener")]
     NoListener,
@@ -153,7 +161,7 @@ impl TargetBuilder {
         let mut target = Target { shared, addresses: Vec::new(), threads: Vec::new() };
         for (port, listener) in (0..).zip(self.listeners) {
             let failed = |source| StartError::Listen { address: listener.address, source };
-            let socket = listener.bind().map_err(failed)?;
+            let socket = listener.bind()?;
             let address = socket.local_addr().map_err(failed)?;
             target.addresses.push(address);
             let tls = !matches!(listener.security, Security::Plain);

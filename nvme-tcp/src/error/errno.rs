@@ -109,5 +109,8 @@ mod tests {
         assert_eq!(status(Status::of(7, 1)), libc::EIO);
         assert_eq!(Error::from(ErrorKind::Cancelled).errno(), libc::ECANCELED);
         assert_eq!(Error::invalid("x").errno(), libc::EINVAL);
+        let source = std::io::Error::from_raw_os_error(libc::EPERM);
+        let route = ErrorKind::Route { what: "priority 7".into(), source };
+        assert_eq!(Error::from(route).errno(), libc::EPERM);
     }
 }

@@ -34,18 +34,28 @@ impl Error {
                 io::ErrorKind::TimedOut => "nothing answers there: check address, routing and firewall",
                 _ => "check the address and the network",
             },
+            ErrorKind::Route { what, source } if what.starts_with("congestion control") => {
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "net.ipv4.tcp_allowed_congestion_control lists those that want no CAP_NET_ADMIN: add it there, or \
+                     give the program that capability"
+                    }
+                    _ => {
+                        "this kernel has no such congestion control: net.ipv4.tcp_available_congestion_control lists those \
+                     it has, and `modprobe tcp_NAME` adds one"
+                    }
+                }
+            }
             ErrorKind::Route { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 and congestion controls \
-                     that net.ipv4.tcp_allowed_congestion_control does not list CAP_NET_ADMIN: run as root, or give \
-                     the program that capability"
+                    "interfaces want CAP_NET_RAW on kernels older than 5.7, priorities above 6 CAP_NET_ADMIN: run as \
+                     root, or give the program that capability"
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     "this machine has no such address: `ip address` shows those it has"
                 }
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
-                    "this kernel has no such congestion control: net.ipv4.tcp_available_congestion_control lists those \
-                     it has, and `modprobe tcp_NAME` adds one"
+                io::ErrorKind::InvalidInput => {
+                    "a link-local address is one together with its link: name the target's as [fe80::1%eth0]:4420"
                 }
                 _ => "this machine has no such interface: `ip link` shows those it has",
             },
