@@ -93,8 +93,9 @@ impl Controller {
 /// them. `header_digest` and `data_digest` ask for CRC-32C, which `digests_optional` goes on without where the controller
 /// declines. `owned_queues` are kept for `nvme_tcp.aio`. Seconds: `timeout` for a command (30), `connect_timeout`
 /// for a connection to come up (10), `keep_alive` (10; 0 for none), `busy_poll` for how long a call asks the socket again
-/// and again before it sleeps (0; 0.0001 where an answer's delay matters more than CPU time). `congestion_control` is the name of TCP's on these
-/// connections, such as "dctcp" (the system's own). Raises `NvmeError` or one of its subclasses.
+/// and again before it sleeps (0; 0.0001 where an answer's delay matters more than CPU time), ever less often where
+/// nothing comes in that time. `congestion_control` is the name of TCP's on these connections, such as "dctcp" (the
+/// system's own). Raises `NvmeError` or one of its subclasses.
 ///
 /// `recovery=True` brings a lost association up again by itself (after 0.1 s, then every 10 s, for 10 minutes) and
 /// holds the commands meanwhile, and a `Recovery` says in which times; without it they fail, and `Controller.reconnect`

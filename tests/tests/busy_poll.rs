@@ -65,5 +65,6 @@ fn who_polls_does_not_sleep_and_whoever_is_idle_does_not_poll() {
     let (sleeping, polling) = (sleeps(Duration::ZERO), sleeps(BUSY_POLL));
     eprintln!("{} reads: {sleeping} sleeps, {polling} with polling", 2 * READS);
     assert!(sleeping > READS / 2, "{sleeping}");
-    assert!(polling < READS / 10, "{polling}");
+    // One answer that takes longer lets more than one wait sleep.
+    assert!(polling < READS / 5, "{polling}");
 }

@@ -96,7 +96,8 @@ pub extern "C" fn nvme_tcp_options_set_connect_timeout(
 /// Sets for how long a call that waits for an answer asks the socket again and again before it sleeps, in
 /// microseconds: 0, which sleeps at once, by default. What that costs in CPU time it spares in waking up, which is most
 /// of a single command's time on a local network; a little more than a command takes is right, and only where the other
-/// end has a CPU of its own. An event loop of the caller's own sees no difference.
+/// end has a CPU of its own. Where nothing comes in that time, ever fewer waits begin so. An event loop of the caller's
+/// own sees no difference.
 ///
 /// Errors: -EINVAL. Threads: no other call on the same object at the same time.
 #[unsafe(no_mangle)]
@@ -108,8 +109,9 @@ pub extern "C" fn nvme_tcp_options_set_busy_poll(
 }
 
 /// Sets how TCP reacts to the network on these connections (TCP_CONGESTION), by the kernel's name for it, such as
-/// "dctcp" in a storage network whose switches mark packets; the system's own by default. Without CAP_NET_ADMIN those that
-/// /proc/sys/net/ipv4/tcp_allowed_congestion_control lists; the connecting call refuses another with -EPERM, and with -ENOENT one that there is not.
+/// "dctcp" in a storage network whose switches mark packets; the system's own by default. Without CAP_NET_ADMIN only
+/// those that /proc/sys/net/ipv4/tcp_allowed_congestion_control lists may be chosen: the connecting call gives -EPERM
+/// for another one, and -ENOENT for one that the kernel does not have.
 ///
 /// Errors: -EINVAL for what is no text. Threads: no other call on the same object at the same time.
 ///

@@ -78,7 +78,11 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::driver::transport;
 
     #[test]
     fn asking_the_socket_in_vain_is_done_ever_less_often() {
@@ -102,5 +106,27 @@ mod tests {
         }));
         // Not at all without a limit.
         assert!(!Patience::default().begin());
+    }
+
+    #[test]
+    fn what_comes_in_time_and_what_does_not_is_noted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut half = transport::plain(stream).1;
+        let mut patience = Patience { in_vain: 5, ..Patience::of(Duration::from_micros(50)) };
+        let nothing = patience.receive(&mut half, Wait::Block, |_, _| Ok(None::<()>)).unwrap();
+        assert!((nothing, patience.in_vain, patience.rest) == (None, 6, 63));
+        // Something that comes after the first look.
+        peer.write_all(b"x").unwrap();
+        let mut patience = Patience { in_vain: 6, ..Patience::of(Duration::from_secs(20)) };
+        let mut looks = 0;
+        let mut look = |_: &mut RecvHalf, wait| {
+            looks += 1;
+            assert_eq!(wait, Wait::Now);
+            Ok((looks > 1).then_some(looks))
+        };
+        assert_eq!(patience.receive(&mut half, Wait::Block, &mut look).unwrap(), Some(2));
+        assert_eq!((patience.in_vain, patience.rest), (0, 0));
     }
 }

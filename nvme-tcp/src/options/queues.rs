@@ -143,9 +143,9 @@ impl Options {
     /// For how long a thread that waits for an answer asks the socket again and again before it sleeps: what that
     /// costs in CPU time, it spares in waking up, which at queue depth 1 is most of a command's time. A little more
     /// than a command takes is right, such as 100 us on a local network; it pays only where the other end has a CPU of
-    /// its own. Where answers take longer than that time after time, ever fewer waits begin so, down to one in 64. Zero, the
-    /// default, sleeps at once, and so does the time of [`poll`](crate::Queue::poll) where it is
-    /// shorter than 500 ms.
+    /// its own. Where answers take longer than that time after time, ever fewer waits begin so, down to one in 64.
+    /// Zero, the default, sleeps at once, and so does the time of [`poll`](crate::Queue::poll) where it is shorter
+    /// than 500 ms.
     ///
     /// ```no_run
     /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
