@@ -1,17 +1,18 @@
 //! The receiving half of a connection.
 
+mod kernel_opens;
+mod process_opens;
+
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::cipher::Version;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handshake::key_update_message;
 use crate::keys::SharedSchedule;
 use crate::record::ContentType;
 use crate::record::budget::{Budget, Meter};
@@ -20,12 +21,9 @@ use crate::record::process::Opener;
 use crate::socket::control::{Control, Effect};
 use crate::socket::shared::Shared;
 use crate::socket::{SealedBy, Wait};
-use crate::sys;
 
 /// The size of the buffer behind [`RecvHalf::fill_buf`] where the kernel opens, in bytes.
 const KERNEL_BUFFER: usize = 64 * 1024;
-/// A call that has received for less than this is not yet asked about the socket's time limit.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Who opens.
 pub(super) enum Opening {
@@ -255,148 +253,6 @@ impl RecvHalf {
             }
         }
         Ok(self.buffered())
-    }
-
-    /// Opens records until there is data, or none can be had: in `place`, where what comes can be opened there, and
-    /// says how many bytes those are. The socket's time limit is for all of it: the system's is for each byte, and a
-    /// peer that trickles a record would keep the caller for ever.
-    fn open_data(&mut self, wait: Option<Wait>, mut place: Option<&mut [u8]>) -> Result<usize, Error> {
-        let mut begun = None;
-        loop {
-            let Opening::Process(opener) = &mut self.opening else { return Ok(0) };
-            if self.closed || !opener.plaintext().is_empty() {
-                return Ok(0);
-            }
-            self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))?;
-            match opener.next_record() {
-                Ok(Some(content_type)) => {
-                    let result = self.take_record(content_type);
-                    self.latch(result)?;
-                }
-                Ok(None) => {
-                    let Some(wait) = wait else { return Ok(0) };
-                    let waited = begun.get_or_insert_with(Instant::now).elapsed();
-                    // A call that does not wait ends when there is nothing: the limit is for those that do.
-                    let counts = wait == Wait::Block && waited >= PATIENCE;
-                    if counts && self.shared.tcp().read_timeout()?.is_some_and(|t| waited >= t) {
-                        return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
-                    }
-                    let placed = self.receive_records(place.as_deref_mut(), wait);
-                    let placed = self.latch(placed)?;
-                    if placed > 0 {
-                        return Ok(placed);
-                    }
-                }
-                Err(error) => return self.latch(Err(error)),
-            }
-        }
-    }
-
-    /// Receives once, and opens in `place` what can be opened there; how many bytes that are.
-    fn receive_records(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<usize, Error> {
-        let Opening::Process(opener) = &mut self.opening else { return Ok(0) };
-        let fd = self.shared.fd();
-        // Between the parts of a handshake message no data may come, wherever it would go.
-        let placed = match place.filter(|_| !self.control.is_partial()) {
-            Some(place) => opener.receive_into(place, |pieces| {
-                sys::msg::receive(fd, pieces, wait).map(|received| received.len)
-            })?,
-            None => None,
-        };
-        let Some(placed) = placed else {
-            return match sys::msg::receive_plain(fd, opener.space(), wait)? {
-                0 => Err(Error::Truncated),
-                n => {
-                    opener.filled(n);
-                    Ok(0)
-                }
-            };
-        };
-        let then = match placed.then {
-            Ok(Some(content_type)) => self.take_record(content_type),
-            Ok(None) if placed.end => Err(Error::Truncated),
-            then => then.map(drop),
-        };
-        match self.latch(then) {
-            Err(error) if placed.data == 0 => Err(error),
-            _ => Ok(placed.data),
-        }
-    }
-
-    /// Deals with the record that the opener has just opened.
-    fn take_record(&mut self, content_type: ContentType) -> Result<(), Error> {
-        let Opening::Process(opener) = &mut self.opening else { return Ok(()) };
-        let effect = if content_type == ContentType::ApplicationData {
-            match self.control.check_between(content_type) {
-                Ok(()) => return Ok(()),
-                Err(error) => Err(error),
-            }
-        } else {
-            self.control.take(content_type, opener.plaintext())
-        };
-        // Whatever came of it, it is not data for the caller.
-        opener.consume(usize::MAX);
-        let effect = effect?;
-        if let Effect::KeyUpdate { .. } = effect {
-            opener.rekey()?;
-        }
-        self.follow(effect)
-    }
-
-    fn receive_by_kernel(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
-        loop {
-            if self.closed {
-                return Ok(0);
-            }
-            self.check_failed()?;
-            match self.kernel_step(bufs, wait) {
-                Ok(Some(n)) => return Ok(n),
-                Ok(None) => {}
-                Err(error) => return self.latch(Err(error)),
-            }
-        }
-    }
-
-    /// One record of control, or data.
-    pub(super) fn kernel_step(
-        &mut self,
-        bufs: &mut [IoSliceMut<'_>],
-        wait: Wait,
-    ) -> Result<Option<usize>, Error> {
-        let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
-        let fd = self.shared.fd();
-        match kernel.receive(fd, bufs, wait)? {
-            Got::Data(n) if !self.control.is_partial() => Ok(Some(n)),
-            got => self.follow_kernel(got),
-        }
-    }
-
-    /// Does what a record asks for that is not data, or comes where no data may.
-    fn follow_kernel(&mut self, got: Got) -> Result<Option<usize>, Error> {
-        let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
-        let fd = self.shared.fd();
-        match got {
-            Got::Data(n) => {
-                self.control.check_between(ContentType::ApplicationData)?;
-                Ok(Some(n))
-            }
-            Got::End => Err(match self.shared.receive_errno() {
-                Some(errno) => kernel.explain(io::Error::from_raw_os_error(errno)),
-                None => Error::Truncated,
-            }),
-            Got::Control(content_type) => {
-                let effect = self.control.take(content_type, kernel.control())?;
-                if let Effect::KeyUpdate { .. } = effect {
-                    kernel.replace_key(fd)?;
-                } else if self.control.is_partial()
-                    && kernel.control().first() == key_update_message(false).first()
-                {
-                    kernel.await_rest_of_key_update(fd)?;
-                }
-                self.follow(effect)?;
-                Ok(None)
-            }
-        }
     }
 
     /// Refuses where this half has failed.

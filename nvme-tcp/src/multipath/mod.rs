@@ -28,21 +28,17 @@
 
 mod group;
 mod monitor;
+mod options;
+mod shared;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use crate::changed::Changed;
 use crate::controller::Controller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Event, Events};
-use crate::generations::Generations;
 use crate::namespace::{Namespace, Route};
 use crate::options::Options;
-use crate::proto::Recovery;
 use crate::rotation::Rotation;
 use crate::runner::Runner;
 use crate::spec::log_page::AnaState;
@@ -51,46 +47,9 @@ pub use crate::proto::PathPolicy;
 use group::Identity;
 pub(crate) use group::{Group, Turn};
 use monitor::Monitor;
-
-/// How the paths of a subsystem are used.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MultipathOptions {
-    policy: PathPolicy,
-    no_path_timeout: Option<Duration>,
-}
-
-impl MultipathOptions {
-    /// How a path is chosen among those that are equally good. [`PathPolicy::RoundRobin`] by default.
-    ///
-    /// ```
-    /// use nvme_tcp::multipath::{MultipathOptions, PathPolicy};
-    ///
-    /// // Paths of unequal speed: the faster gets more. ANA states come first all the same.
-    /// let options = MultipathOptions::default().policy(PathPolicy::Latency);
-    /// assert!(format!("{options:?}").contains("Latency"));
-    /// ```
-    #[must_use]
-    pub fn policy(self, policy: PathPolicy) -> Self {
-        Self { policy, ..self }
-    }
-
-    /// How long a command waits without any path before it fails; `None`, the default, as long as one may come
-    /// back. Each path is given up after its own
-    /// [`Recovery::controller_loss_timeout`].
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use nvme_tcp::multipath::MultipathOptions;
-    ///
-    /// // A database that would rather fail over to another machine than hang.
-    /// let options = MultipathOptions::default().no_path_timeout(Some(Duration::from_secs(30)));
-    /// assert!(format!("{options:?}").contains("30s"));
-    /// ```
-    #[must_use]
-    pub fn no_path_timeout(self, limit: Option<Duration>) -> Self {
-        Self { no_path_timeout: limit, ..self }
-    }
-}
+pub use options::MultipathOptions;
+use shared::{Entry, Shared};
+pub(crate) use shared::{FirstLink, checked, connect_path};
 
 /// How a path to a namespace is.
 #[derive(Clone, Debug)]
@@ -115,40 +74,9 @@ pub struct Subsystem {
     monitors: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Shared {
-    entries: Vec<Entry>,
-    groups: Mutex<HashMap<u32, Arc<Group>>>,
-    options: MultipathOptions,
-    ended: AtomicBool,
-    runner: Runner,
-    /// How many monitors are doing something that may wait. Held to wait for `changed`.
-    working: Mutex<usize>,
-    changed: Changed,
-}
-
-/// A path.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    options: Options,
-    link: OnceLock<Link>,
-    controller: Mutex<Option<Arc<Controller>>>,
-    /// Why the first association did not come up.
-    error: Mutex<Option<Error>>,
-}
-
-/// What a path has once its first association was up.
-#[derive(Debug)]
-pub(crate) struct Link {
-    generations: Arc<Generations>,
-    events: Events,
-    /// ANATT; `None` without ANA.
-    anatt: Option<Duration>,
-}
-
 impl Subsystem {
     /// Connects each of these paths. Those that do not come up are tried again in the background, as their
-    /// [`Recovery`] says, and join when they do. A path without [`Options::recovery`] gets its defaults.
+    /// [`Recovery`](crate::Recovery) says, and join when they do. A path without [`Options::recovery`] gets its defaults.
     ///
     /// ```no_run
     /// # fn main() -> nvme_tcp::Result<()> {
@@ -195,25 +123,9 @@ impl Subsystem {
             let first = connected.into_iter().find_map(Result::err);
             return Err(first.unwrap_or_else(|| Error::invalid("no path")));
         }
-        let entries = paths.into_iter().zip(connected).map(|(options, connected)| {
-            let entry = Entry {
-                options,
-                link: OnceLock::new(),
-                controller: Mutex::default(),
-                error: Mutex::default(),
-            };
-            entry.connected(connected);
-            entry
-        });
-        let shared = Arc::new(Shared {
-            entries: entries.collect(),
-            groups: Mutex::default(),
-            options,
-            ended: AtomicBool::new(false),
-            runner,
-            working: Mutex::default(),
-            changed: Changed::default(),
-        });
+        let entries =
+            paths.into_iter().zip(connected).map(|(options, connected)| Entry::new(options, connected));
+        let shared = Arc::new(Shared::new(entries.collect(), options, runner));
         let mut subsystem = Self { shared: shared.clone(), monitors: Vec::new() };
         for path in 0..shared.entries.len() {
             let monitor = Monitor::new(shared.clone(), path);
@@ -373,113 +285,5 @@ impl Drop for Subsystem {
         for entry in &shared.entries {
             drop(entry.lock_controller().take());
         }
-    }
-}
-
-/// Paths as they may be used together.
-pub(crate) fn checked(paths: impl IntoIterator<Item = Options>) -> Result<Vec<Options>> {
-    let paths: Vec<Options> = paths
-        .into_iter()
-        .map(|path| Options { recovery: path.recovery.or(Some(Recovery::default())), ..path })
-        .collect();
-    let first = paths.first().ok_or_else(|| Error::invalid("a subsystem needs at least one path"))?;
-    for path in &paths {
-        path.check()?;
-        if (&path.subsystem_nqn, &path.host) != (&first.subsystem_nqn, &first.host) {
-            return Err(Error::invalid("all paths lead one host to one subsystem"));
-        }
-    }
-    Ok(paths)
-}
-
-/// What a path is as soon as it is up.
-pub(crate) type FirstLink = (Controller, Link);
-
-/// Connects a path and finds out what it needs to be watched.
-pub(crate) fn connect_path(options: Options, runner: &Runner) -> Result<FirstLink> {
-    let controller = options.connect_on(runner)?;
-    let events = controller.events()?;
-    let identify = controller.identify_controller()?;
-    let has_ana = identify.cmic & crate::spec::identify::CMIC_ANA != 0;
-    let anatt = has_ana.then(|| Duration::from_secs(identify.anatt.into()));
-    let generations = controller.generations().clone();
-    Ok((controller, Link { generations, events, anatt }))
-}
-
-struct Working<'a>(&'a Shared);
-
-impl Drop for Working<'_> {
-    fn drop(&mut self) {
-        *self.0.lock_working() -= 1;
-        self.0.changed.notify_all();
-    }
-}
-
-impl Shared {
-    fn lock_groups(&self) -> MutexGuard<'_, HashMap<u32, Arc<Group>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn groups(&self) -> Vec<Arc<Group>> {
-        self.lock_groups().values().cloned().collect()
-    }
-
-    /// Has each monitor look at its path.
-    fn wake_monitors(&self) {
-        for link in self.entries.iter().filter_map(|entry| entry.link.get()) {
-            link.events.inject(Event::Missed(0));
-        }
-    }
-
-    fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
-    }
-
-    /// Waits until `until`, or until the end; whether it is the end.
-    fn wait_until(&self, until: Option<Instant>) -> bool {
-        let mut working = self.lock_working();
-        while !self.is_ended() && until.is_none_or(|until| until > Instant::now()) {
-            working = self.changed.wait(working, until);
-        }
-        self.is_ended()
-    }
-
-    fn lock_working(&self) -> MutexGuard<'_, usize> {
-        self.working.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// While it is there, the end waits; `None` where that has come.
-    fn begin_work(&self) -> Option<Working<'_>> {
-        let mut working = self.lock_working();
-        if self.is_ended() {
-            return None;
-        }
-        *working += 1;
-        Some(Working(self))
-    }
-}
-
-impl Entry {
-    fn lock_controller(&self) -> MutexGuard<'_, Option<Arc<Controller>>> {
-        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn controller(&self) -> Option<Arc<Controller>> {
-        self.lock_controller().clone()
-    }
-
-    /// Why it is not there; `None` where it is.
-    fn error(&self) -> Option<Error> {
-        let first = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        first.or_else(|| self.controller()?.check().err())
-    }
-
-    fn connected(&self, connected: Result<FirstLink>) {
-        let error = connected.map(|(controller, link)| {
-            *self.lock_controller() = Some(Arc::new(controller));
-            // It is connected once.
-            drop(self.link.set(link));
-        });
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error.err();
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::auth::SecretHash;
-use crate::psk::KeyHash;
+use crate::auth::{DhchapSecret, SecretHash};
+use crate::psk::{ConfiguredKey, KeyHash};
 
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555";
 const SUBSYSTEM: &str = "nqn.2024-01.lab.test:tls";
