@@ -199,9 +199,20 @@ impl Queue {
     }
 
     fn submit(&mut self, name: &'static str, sqe: Sqe, loan: Loan, cookie: u64) -> Result<(), Rejected> {
-        if let Err(error) = self.follow() {
-            return Err(Rejected { error, buffer: loan.into_owned() });
+        match self.follow() {
+            Ok(()) => self.submit_followed(name, sqe, loan, cookie),
+            Err(error) => Err(Rejected { error, buffer: loan.into_owned() }),
         }
+    }
+
+    /// The same for a caller that has [followed](Self::follow).
+    fn submit_followed(
+        &mut self,
+        name: &'static str,
+        sqe: Sqe,
+        loan: Loan,
+        cookie: u64,
+    ) -> Result<(), Rejected> {
         // Before the last look: an association that ends before the next one begins waits for it.
         self.lane.occupy();
         if self.outstanding() == 0 && self.is_stale() {
@@ -233,10 +244,12 @@ impl Queue {
     ///
     /// # Errors
     /// The connection did not come up, or there is no association: the next call tries again.
+    #[inline]
     pub fn follow(&mut self) -> Result<()> {
-        if self.outstanding() > 0 {
-            return Ok(());
-        }
+        if self.outstanding() > 0 { Ok(()) } else { self.follow_when_idle() }
+    }
+
+    fn follow_when_idle(&mut self) -> Result<()> {
         if let Some(until) = self.held_until() {
             self.generations.wait_for_next(&self.lane.association, Some(until))?;
         }
@@ -340,7 +353,7 @@ impl Queue {
         if let Some(error) = &self.lane.dead {
             return Err(error.clone());
         }
-        self.lane.engine.flush().map(drop).inspect_err(|error| self.lane.fail(error.clone()))
+        self.lane.flush().inspect_err(|error| self.lane.fail(error.clone()))
     }
 
     /// Whether it sends and waits by io_uring: where [`Options::io_uring`](crate::Options::io_uring) asks for that and

@@ -18,7 +18,7 @@ const WAYS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (
 fn connected((tls, ring): (bool, bool)) -> (Embedded, Controller) {
     let namespace = Namespace::ram(PIECES * PIECE as u64);
     let served = embedded(namespace, tls.then(key), |_| {});
-    let controller = served.options().owned_queues(2).io_uring(ring).connect().unwrap();
+    let controller = served.options().owned_queues(2).io_uring(ring).timeout(DEADLINE).connect().unwrap();
     (served, controller)
 }
 
@@ -72,6 +72,34 @@ fn fill_and_read(controller: &Controller, queue: &mut Queue, mut wait: impl FnMu
         assert_eq!(queue.outstanding(), 0);
     }
     assert!(most > 1, "never more than {most} in flight");
+}
+
+#[test]
+fn a_commands_time_begins_with_the_first_that_is_sent_with_it() {
+    for way in WAYS {
+        let (_served, controller) = connected(way);
+        let namespace = controller.namespace(1).unwrap();
+        let mut queue = controller.queue().unwrap();
+        let due = |sends: bool| {
+            let before = Instant::now();
+            queue.submit_read(&namespace, vec![0; PIECE], 0, 0).unwrap();
+            let first = queue.next_deadline().unwrap();
+            queue.submit_read(&namespace, vec![0; PIECE], 0, 1).unwrap();
+            assert_eq!(queue.next_deadline(), Some(first));
+            assert!(first >= before + DEADLINE, "{way:?}");
+            assert!(first <= Instant::now() + DEADLINE, "{way:?}");
+            if sends {
+                queue.send().unwrap();
+            }
+            let mut done = Vec::new();
+            while done.len() < 2 {
+                queue.poll(&mut done, DEADLINE).unwrap();
+            }
+            assert_eq!(queue.next_deadline(), None);
+        };
+        // Each round's time is its own, however the one before was sent.
+        [false, true, false].into_iter().for_each(due);
+    }
 }
 
 #[test]

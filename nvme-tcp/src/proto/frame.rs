@@ -92,6 +92,9 @@ pub struct Framer {
     long: bool,
 }
 
+/// The shortest header of any PDU, in bytes.
+const SHORTEST: usize = 24;
+
 /// Data from this length on, in bytes, is not copied for less than what one more receive costs.
 const LONG: u32 = 32 * 1024;
 
@@ -156,26 +159,27 @@ impl Framer {
 
     fn take<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Violation> {
         loop {
-            match self.state {
-                State::Between => {
-                    self.have = 0;
-                    self.state = State::Common;
-                }
-                State::Common => {
-                    if !self.collect(COMMON_HEADER_LEN, input) {
+            let (kind, need) = match self.state {
+                State::Between | State::Common => {
+                    if self.state == State::Between {
+                        self.have = 0;
+                        self.state = State::Common;
+                    }
+                    if !self.collect_shortest(input) && !self.collect(COMMON_HEADER_LEN, input) {
                         return Ok(None);
                     }
-                    let checked = self.check_common(&self.common());
-                    let kind = checked.inspect_err(|_| self.state = State::Dead)?;
-                    let need = usize::from(kind.header_len()) + self.digest_len(kind);
-                    self.state = State::Header { kind, need };
+                    let kind = match self.check_common(&self.common()) {
+                        Ok(kind) => kind,
+                        Err(violation) => {
+                            // What is quoted does not depend on how the bytes came.
+                            self.have = COMMON_HEADER_LEN;
+                            self.state = State::Dead;
+                            return Err(violation);
+                        }
+                    };
+                    (kind, usize::from(kind.header_len()) + self.digest_len(kind))
                 }
-                State::Header { kind, need } => {
-                    if !self.collect(need, input) {
-                        return Ok(None);
-                    }
-                    return self.header(kind).map(Some);
-                }
+                State::Header { kind, need } => (kind, need),
                 State::Data { pad, left, digest } if pad > 0 => {
                     let n = pad.min(u32::try_from(input.len()).unwrap_or(u32::MAX));
                     *input = input.get(n as usize..).unwrap_or_default();
@@ -183,6 +187,7 @@ impl Framer {
                     if n < pad {
                         return Ok(None);
                     }
+                    continue;
                 }
                 State::Data { left, .. } => {
                     let n = input.len().min(left as usize);
@@ -202,12 +207,34 @@ impl Framer {
                     return Ok(Some(Frame::Digest(digest)));
                 }
                 State::Dead => return Ok(None),
+            };
+            if !self.collect(need, input) {
+                self.state = State::Header { kind, need };
+                return Ok(None);
             }
+            return self.header(kind).map(Some);
         }
+    }
+
+    /// Where so much is here at once, and nothing was taken of the header yet: takes as much as every header has, which
+    /// costs less than two pieces.
+    fn collect_shortest(&mut self, input: &mut &[u8]) -> bool {
+        let (0, Some((bytes, rest)), Some(room)) =
+            (self.have, input.split_first_chunk::<SHORTEST>(), self.buffer.first_chunk_mut())
+        else {
+            return false;
+        };
+        *room = *bytes;
+        *input = rest;
+        self.have = SHORTEST;
+        true
     }
 
     /// Fills the buffer up to `need` bytes; whether it holds them.
     fn collect(&mut self, need: usize, input: &mut &[u8]) -> bool {
+        if self.have >= need {
+            return true;
+        }
         let n = need.saturating_sub(self.have).min(input.len());
         if let (Some((bytes, rest)), Some(room)) =
             (input.split_at_checked(n), self.buffer.get_mut(self.have..self.have + n))

@@ -138,11 +138,14 @@ impl Queue {
         cookie: u64,
     ) -> Result<(), Rejected> {
         match self.range(namespace, offset, loan.len()) {
-            Ok((slba, count)) => self.submit(name, command(namespace.id(), slba, count), loan, cookie),
+            Ok((slba, count)) => {
+                self.submit_followed(name, command(namespace.id(), slba, count), loan, cookie)
+            }
             Err(error) => Err(Rejected { error, buffer: loan.into_owned() }),
         }
     }
 
+    /// Follows, and gives the blocks.
     fn range(&mut self, namespace: &Namespace, offset: u64, len: usize) -> Result<(u64, u32)> {
         // What counts is the limit of the association that the command goes to.
         self.follow()?;

@@ -54,6 +54,19 @@ fn each_wrong_header_field_is_named() {
 }
 
 #[test]
+fn what_is_quoted_of_a_wrong_header_does_not_depend_on_how_it_came() {
+    let mut bytes = R2t::new(CommonHeader::bare(PduType::R2t), 1, 0, 0, 512).as_bytes().to_vec();
+    bytes[0] = 0x08;
+    let mut framer = initialized(Layout::default());
+    violation(&mut framer, &bytes);
+    assert_eq!(framer.quote(), &bytes[..COMMON_HEADER_LEN]);
+    let mut framer = initialized(Layout::default());
+    let refused = bytes.iter().find_map(|byte| framer.next(&mut &[*byte][..]).err());
+    assert_eq!(refused.unwrap().field, "PDU-Type");
+    assert_eq!(framer.quote(), &bytes[..COMMON_HEADER_LEN]);
+}
+
+#[test]
 fn a_wrong_header_digest_is_fatal_and_tells_the_digest() {
     let layout = Layout { header_digest: true, ..Layout::default() };
     let r2t = R2t::new(layout.common_header(PduType::R2t, Flags::empty(), 0), 1, 0, 0, 512);
