@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let (rounds, time) =
-        if args.quick { (3, Duration::from_millis(400)) } else { (5, Duration::from_secs(3)) };
+        if args.quick { (3, Duration::from_millis(350)) } else { (5, Duration::from_secs(3)) };
     if args.scale {
         let (markdown, json) = scale::run(rounds, time)?;
         print!("{markdown}");
@@ -100,19 +100,16 @@ fn run(args: &Args) -> Result<()> {
     measure::pin(1)?;
     let mut table = report::Table::new(measure::congestion_control(congestion_control));
     for cell in &cells {
-        let mut raw: Vec<Sample> = Vec::new();
-        let mut polled: Vec<Sample> = Vec::new();
-        let mut same_memory: Vec<Sample> = Vec::new();
-        let mut sealed: Vec<Sample> = Vec::new();
+        let mut loops: Vec<(Kind, Vec<Sample>)> = Vec::new();
+        for kind in modes.iter().flat_map(|mode| [Kind::least(*mode), Kind::like(*mode)]) {
+            if loops.iter().all(|(other, _)| *other != kind) {
+                loops.push((kind, Vec::new()));
+            }
+        }
         let mut samples: Vec<(Mode, Vec<Sample>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
         for _ in 0..rounds {
-            raw.push(raw::run(&raw_end, cell, Kind::OneBuffer, time)?);
-            same_memory.push(raw::run(&raw_end, cell, Kind::SameMemory, time)?);
-            if modes.iter().any(|mode| mode.polls()) {
-                polled.push(raw::run(&raw_end, cell, Kind::Polls, time)?);
-            }
-            if modes.iter().any(|mode| mode.is_tls()) {
-                sealed.push(raw::run(&raw_end, cell, Kind::Sealed, time)?);
+            for (kind, into) in &mut loops {
+                into.push(raw::run(&raw_end, cell, *kind, time)?);
             }
             for ((mode, end), (_, into)) in ends.iter().zip(&mut samples) {
                 into.push(match mode {
@@ -122,10 +119,10 @@ fn run(args: &Args) -> Result<()> {
                 });
             }
         }
+        let of =
+            |wanted| loops.iter().find(|(kind, _)| *kind == wanted).map_or(&[][..], |(_, samples)| samples);
         for (mode, samples) in &samples {
-            let raw = if mode.polls() { &polled } else { &raw };
-            let same_memory = if mode.is_tls() { &sealed } else { &same_memory };
-            table.add(cell, *mode, samples, raw, same_memory);
+            table.add(cell, *mode, samples, of(Kind::least(*mode)), of(Kind::like(*mode)));
         }
         eprintln!("{} done", cell.name);
     }

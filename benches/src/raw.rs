@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::TcpCongestion;
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
 
 use crate::Result;
-use crate::cell::{Cell, Offsets, SPAN};
+use crate::cell::{Cell, Mode, Offsets, SPAN};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
 use crate::sealed::Channel;
@@ -38,24 +38,44 @@ const GREETING: usize = 32;
 
 /// How a bare loop goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Everything is sent from and received to one buffer at each end, which stays in the processor's cache.
+pub(crate) struct Kind {
+    pub(crate) memory: Memory,
+    /// Both ends ask the socket again and again instead of sleeping.
+    pub(crate) polls: bool,
+}
+
+/// What a bare loop's bytes come from and go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// One buffer at each end, which stays in the processor's cache.
     OneBuffer,
-    /// The same, and both ends ask the socket again and again instead of sleeping.
-    Polls,
     /// The far end moves about in as much memory as a target does, and the near end has a buffer for each request.
-    SameMemory,
+    Same,
     /// Replies come from as much memory as a target has, and everything is sealed and opened on its way; what is received
     /// stays where it was opened.
     Sealed,
 }
 
 impl Kind {
+    /// With as little work as there can be.
+    pub(crate) fn least(mode: Mode) -> Self {
+        Self { memory: Memory::OneBuffer, polls: mode.polls() }
+    }
+
+    /// With the memory, and the cipher, that the mode has to deal with.
+    pub(crate) fn like(mode: Mode) -> Self {
+        let memory = if mode.is_tls() { Memory::Sealed } else { Memory::Same };
+        Self { memory, polls: mode.polls() }
+    }
+
+    fn to_number(self) -> u64 {
+        (self.memory as u64) << 1 | u64::from(self.polls)
+    }
+
     fn from_number(number: u64) -> Self {
-        [Self::OneBuffer, Self::Polls, Self::SameMemory, Self::Sealed]
-            .into_iter()
-            .find(|kind| *kind as u64 == number)
-            .unwrap_or(Self::OneBuffer)
+        let memories = [Memory::OneBuffer, Memory::Same, Memory::Sealed];
+        let memory = memories.into_iter().find(|memory| *memory as u64 == number >> 1);
+        Self { memory: memory.unwrap_or(Memory::OneBuffer), polls: number & 1 == 1 }
     }
 }
 
@@ -79,8 +99,8 @@ impl Buffer {
 }
 
 /// One read, which waits in the kernel, or asks it again and again.
-fn read(stream: &mut TcpStream, buffer: &mut [u8], kind: Kind) -> Result<usize> {
-    if kind != Kind::Polls {
+pub(crate) fn read(stream: &mut TcpStream, buffer: &mut [u8], polls: bool) -> Result<usize> {
+    if !polls {
         return Ok(stream.read(buffer)?);
     }
     loop {
@@ -110,24 +130,24 @@ fn answer(mut stream: TcpStream) -> Result<()> {
         u64::from_le_bytes(number)
     });
     let kind = Kind::from_number(kind);
-    if kind == Kind::Sealed {
-        return answer_sealed(Channel::far(stream)?, request, reply, size);
+    if kind.memory == Memory::Sealed {
+        return answer_sealed(Channel::far(stream, kind.polls)?, request, reply, size);
     }
     // What requests carry goes to as much memory as replies come from.
-    let mut buffer =
-        Buffer::new(if kind == Kind::SameMemory && request > reply { SPAN as usize } else { BUFFER });
+    let moves = kind.memory == Memory::Same;
+    let mut buffer = Buffer::new(if moves && request > reply { SPAN as usize } else { BUFFER });
     let replies = vec![0xa5; (reply as usize).max(BUFFER)];
     let mut offsets = Offsets::over(size);
     let mut received = 0;
     loop {
-        let n = read(&mut stream, buffer.place(), kind)?;
+        let n = read(&mut stream, buffer.place(), kind.polls)?;
         if n == 0 {
             return Ok(());
         }
         received += n as u64;
         let mut owed = received / request;
         received %= request;
-        if kind == Kind::SameMemory && reply > request {
+        if moves && reply > request {
             while owed > 0 {
                 let together = owed.min(TOGETHER as u64);
                 reply_from(
@@ -207,7 +227,7 @@ fn greet(far: &FarEnd, cell: &Cell, kind: Kind) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     set_congestion_control(&stream, far.congestion_control.as_deref())?;
     let (request, reply) = lengths(cell);
-    let greeting = [request, reply, cell.size.into(), kind as u64];
+    let greeting = [request, reply, cell.size.into(), kind.to_number()];
     stream.write_all(&greeting.map(u64::to_le_bytes).concat())?;
     Ok(stream)
 }
@@ -220,7 +240,7 @@ pub(crate) struct Requester {
     requests: Vec<u8>,
     request: u64,
     received: u64,
-    kind: Kind,
+    polls: bool,
 }
 
 impl Requester {
@@ -230,12 +250,12 @@ impl Requester {
         let (request, reply) = lengths(cell);
         let requests = vec![0x5a; request as usize * cell.depth];
         stream.write_all(&requests)?;
-        Ok(Self { stream, reply, requests, request, received: 0, kind })
+        Ok(Self { stream, reply, requests, request, received: 0, polls: kind.polls })
     }
 
     /// Receives once, and sends as many requests as replies came; how many.
     pub(crate) fn step(&mut self, buffer: &mut Buffer) -> Result<u64> {
-        self.received += read(&mut self.stream, buffer.place(), self.kind)? as u64;
+        self.received += read(&mut self.stream, buffer.place(), self.polls)? as u64;
         let credit = self.received / self.reply;
         self.received %= self.reply;
         if credit > 0 {
@@ -253,21 +273,21 @@ impl AsFd for Requester {
 
 /// What the connections of a cell receive to.
 pub(crate) fn buffer(cell: &Cell, kind: Kind) -> Buffer {
-    Buffer::new(if kind == Kind::SameMemory { cell.size as usize * cell.depth } else { BUFFER })
+    Buffer::new(if kind.memory == Memory::Same { cell.size as usize * cell.depth } else { BUFFER })
 }
 
 /// Runs a cell's bytes.
 pub(crate) fn run(far: &FarEnd, cell: &Cell, kind: Kind, time: Duration) -> Result<Sample> {
-    if kind == Kind::Sealed {
-        return run_sealed(far, cell, time);
+    if kind.memory == Memory::Sealed {
+        return run_sealed(far, cell, kind, time);
     }
     let mut requester = Requester::start(far, cell, kind)?;
     let mut buffer = buffer(cell, kind);
     measure::sample(far, time, || requester.step(&mut buffer))
 }
 
-fn run_sealed(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
-    let mut channel = Channel::near(greet(far, cell, Kind::Sealed)?)?;
+fn run_sealed(far: &FarEnd, cell: &Cell, kind: Kind, time: Duration) -> Result<Sample> {
+    let mut channel = Channel::near(greet(far, cell, kind)?, kind.polls)?;
     let (request, reply) = lengths(cell);
     // Each from a buffer of its own.
     let requests = vec![0x5a; request as usize * cell.depth];

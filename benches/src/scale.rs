@@ -170,7 +170,7 @@ fn ours(far: &FarEnd, cell: &Cell, load: Load, time: Duration) -> Result<Sample>
 }
 
 fn bare(far: &FarEnd, cell: &Cell, load: Load, time: Duration) -> Result<Sample> {
-    let kind = raw::Kind::SameMemory;
+    let kind = raw::Kind::like(Mode::Plain);
     let all = Cell { depth: cell.depth * load.queues, ..cell.clone() };
     let buffer = RefCell::new(raw::buffer(&all, kind));
     let start = |_| Ok(Bare { requester: raw::Requester::start(far, cell, kind)?, buffer: &buffer });

@@ -1,6 +1,6 @@
 //! The bare loop's bytes, sealed and opened as TLS has to: what the cipher leaves of a connection's speed.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
 use ktls::cipher::CipherSuite;
@@ -8,7 +8,7 @@ use ktls::crypto::RecordKey;
 use ktls::keys::TrafficSecret;
 use ktls::secret::Secret;
 
-use crate::Result;
+use crate::{Result, raw};
 
 /// A record's length, as many bytes as TLS has before it.
 const HEADER: usize = 5;
@@ -30,6 +30,7 @@ fn key(fill: u8) -> Result<RecordKey> {
 /// One end of a connection.
 pub(crate) struct Channel {
     stream: TcpStream,
+    polls: bool,
     seals: RecordKey,
     opens: RecordKey,
     sealed: u64,
@@ -41,18 +42,19 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// The end that connected.
-    pub(crate) fn near(stream: TcpStream) -> Result<Self> {
-        Ok(Self::new(stream, key(1)?, key(2)?))
+    pub(crate) fn near(stream: TcpStream, polls: bool) -> Result<Self> {
+        Ok(Self::new(stream, polls, key(1)?, key(2)?))
     }
 
     /// The end that took the connection.
-    pub(crate) fn far(stream: TcpStream) -> Result<Self> {
-        Ok(Self::new(stream, key(2)?, key(1)?))
+    pub(crate) fn far(stream: TcpStream, polls: bool) -> Result<Self> {
+        Ok(Self::new(stream, polls, key(2)?, key(1)?))
     }
 
-    fn new(stream: TcpStream, seals: RecordKey, opens: RecordKey) -> Self {
+    fn new(stream: TcpStream, polls: bool, seals: RecordKey, opens: RecordKey) -> Self {
         Self {
             stream,
+            polls,
             seals,
             opens,
             sealed: 0,
@@ -114,7 +116,7 @@ impl Channel {
 
     /// Receives once, and opens what records are whole; how many bytes were in them. `None` at the end.
     pub(crate) fn receive(&mut self) -> Result<Option<u64>> {
-        let n = self.stream.read(&mut self.input[self.have..])?;
+        let n = raw::read(&mut self.stream, &mut self.input[self.have..], self.polls)?;
         if n == 0 {
             return Ok(None);
         }
