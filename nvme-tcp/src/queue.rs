@@ -220,13 +220,8 @@ impl Queue {
             if let Err(error) = self.follow() {
                 return Err(Rejected { error, buffer: loan.into_owned() });
             }
-            self.lane.occupy();
         }
-        let submitted = self.lane.submit(name, &sqe, loan, cookie);
-        if self.outstanding() == 0 {
-            self.lane.vacate();
-        }
-        submitted
+        self.lane.submit(name, &sqe, loan, cookie)
     }
 
     /// Goes over to the controller's present association, once nothing is outstanding on the one before; to another

@@ -67,13 +67,7 @@ impl Queue {
         loan: Loan,
         cookie: u64,
     ) -> Result<(), Rejected> {
-        // An association that ends before the next one begins waits for it.
-        self.lane.occupy();
-        let submitted = self.lane.submit(name, &sqe, loan, cookie);
-        if self.outstanding() == 0 {
-            self.lane.vacate();
-        }
-        submitted
+        self.lane.submit(name, &sqe, loan, cookie)
     }
 
     /// Ends its connection: the next [`poll`](Self::poll) completes what is outstanding with this error.

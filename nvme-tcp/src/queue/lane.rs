@@ -80,6 +80,7 @@ impl Lane {
         })
     }
 
+    /// Submits to the association as it is: from here on, if it ends before the next one begins, that waits for this.
     pub(super) fn submit(
         &mut self,
         name: &'static str,
@@ -87,6 +88,15 @@ impl Lane {
         loan: Loan,
         cookie: u64,
     ) -> Result<(), Rejected> {
+        self.occupy();
+        let submitted = self.queue(name, sqe, loan, cookie);
+        if self.engine.outstanding() == 0 {
+            self.vacate();
+        }
+        submitted
+    }
+
+    fn queue(&mut self, name: &'static str, sqe: &Sqe, loan: Loan, cookie: u64) -> Result<(), Rejected> {
         if let Some(error) = &self.dead {
             return Err(Rejected { error: error.clone(), buffer: loan.into_owned() });
         }
