@@ -190,7 +190,8 @@ fn plant(plan: &FaultPlan, place: &str, what: &[&str]) {
         ["cut"] => (answer, Fault::Cut),
         ["stall"] => (answer, Fault::Stall),
         ["foreign"] if hello => (answer, Fault::Set(Field::Type, 0x42)),
-        ["foreign"] => (answer, Fault::Flip(Field::CommandId, 1)),
+        // A slot that no queue has: the next one may hold an Asynchronous Event Request.
+        ["foreign"] => (answer, Fault::Flip(Field::CommandId, 0x0800)),
         ["status", number] => (answer, Fault::Set(Field::Status, number.parse::<u32>().unwrap() << 1)),
         ["digest"] => (PduType::C2hData, Fault::DataDigest),
         ["data"] => (PduType::C2hData, Fault::Data),
