@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let (rounds, time) =
-        if args.quick { (3, Duration::from_millis(350)) } else { (5, Duration::from_secs(3)) };
+        if args.quick { (3, Duration::from_millis(320)) } else { (5, Duration::from_secs(3)) };
     if args.scale {
         let (markdown, json) = scale::run(rounds, time)?;
         print!("{markdown}");

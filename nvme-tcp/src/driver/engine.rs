@@ -315,6 +315,11 @@ impl Engine {
         !self.finished.is_empty()
     }
 
+    /// How many [`finished`](Self::finished) has.
+    pub(crate) fn finished_len(&self) -> usize {
+        self.finished.len()
+    }
+
     /// Commands that are done since the last call.
     pub(crate) fn finished(&mut self) -> std::vec::Drain<'_, Finished> {
         self.finished.drain(..)

@@ -112,6 +112,8 @@ pub struct Intake {
     patience: Patience,
     /// Long data is likely to come next, behind its header.
     long: bool,
+    /// The last receive brought as much as there was room for.
+    brimful: bool,
 }
 
 impl Intake {
@@ -126,6 +128,7 @@ impl Intake {
             end: 0,
             patience: Patience::default(),
             long: false,
+            brimful: false,
         }
     }
 
@@ -171,6 +174,12 @@ impl Intake {
         self.long = long;
     }
 
+    /// Whether the socket is likely to have more: the last receive brought as much as there was room for. Never where
+    /// records are opened in the process, which [`RecvHalf::has_buffered`] knows more of.
+    pub fn is_brimful(&self) -> bool {
+        self.brimful
+    }
+
     /// How much of the ring is received to where there is no place.
     fn ring_room(&self) -> usize {
         if self.long { LOOK_AHEAD } else { self.ring.len() }
@@ -197,6 +206,7 @@ impl Intake {
             RecvHalf::Plain(_) if n == 0 => Err(TransportError::Closed),
             RecvHalf::Plain(_) => {
                 (self.start, self.end) = (0, n);
+                self.brimful = n == self.ring_room();
                 Ok(Received::Buffered)
             }
             RecvHalf::Tls(half) => {
@@ -231,6 +241,7 @@ impl Intake {
             let received =
                 self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut ring, wait))?;
             self.end = received.unwrap_or(0);
+            self.brimful = self.end == room;
             return Ok(if received.is_some() { Received::Buffered } else { Received::Nothing });
         };
         let room = place.len();
@@ -238,6 +249,7 @@ impl Intake {
         let mut places = [IoSliceMut::new(place), IoSliceMut::new(look_ahead)];
         let received =
             self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut places, wait))?;
+        self.brimful = received == Some(room + LOOK_AHEAD);
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -269,12 +281,14 @@ impl Intake {
             count += 1;
         }
         // Not where data would go there that has a place of its own.
-        if room == left {
-            all[count] = IoSliceMut::new(&mut self.ring[..LOOK_AHEAD]);
+        let look_ahead = if room == left { LOOK_AHEAD } else { 0 };
+        if look_ahead > 0 {
+            all[count] = IoSliceMut::new(&mut self.ring[..look_ahead]);
             count += 1;
         }
         let received =
             self.patience.receive(&mut self.half, wait, |half, wait| half.recv(&mut all[..count], wait))?;
+        self.brimful = received == Some(room + look_ahead);
         Ok(received.map_or(Received::Nothing, |n| {
             self.end = n.saturating_sub(room);
             Received::InPlace(n.min(room))
@@ -318,17 +332,19 @@ pub(crate) mod tests {
         intake.expect_long_data(true);
         assert_eq!(intake.receive(None, Wait::Block).unwrap(), Received::Buffered);
         let head = intake.bytes().to_vec();
-        assert_eq!(head.len(), LOOK_AHEAD);
+        assert_eq!((head.len(), intake.is_brimful()), (LOOK_AHEAD, true));
         intake.consume(head.len());
         // The data's own place, and what is behind it.
         let mut place = vec![0; 8192];
         assert_eq!(intake.receive(Some(&mut place), Wait::Block).unwrap(), Received::InPlace(8192));
+        assert!(intake.is_brimful());
         let behind = intake.bytes().to_vec();
         intake.consume(behind.len());
         let mut all = [head, place, behind].concat();
         intake.expect_long_data(false);
         assert_eq!(intake.receive(None, Wait::Block).unwrap(), Received::Buffered);
         assert!(intake.bytes().len() > LOOK_AHEAD);
+        assert!(!intake.is_brimful(), "all of it is here");
         all.extend(intake.bytes());
         assert!(bytes.starts_with(&all));
     }

@@ -21,6 +21,10 @@ use crate::generations::Generations;
 use crate::proto::{CommandId, Transfer};
 use crate::spec::command::Sqe;
 
+/// While more seems to be here already, so many commands are taken before they are given to the caller: what is submitted
+/// in their places goes out together, and wakes the other end once.
+const TOGETHER: usize = 8;
+
 /// One connection of a queue.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -220,7 +224,8 @@ impl Lane {
             let has_buffered = self.intake.half().has_buffered();
             // What the descriptor does not show is taken before its owner waits for it.
             let done = self.engine.has_finished() || !self.cancelled.is_empty();
-            if done && !has_buffered {
+            let more = self.intake.is_brimful() && self.engine.finished_len() < TOGETHER;
+            if done && !has_buffered && !more {
                 return Ok(false);
             }
             let may_wait =
