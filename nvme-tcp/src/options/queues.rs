@@ -110,7 +110,7 @@ impl Options {
     }
 
     /// How long a command may take. 30 s by default. At most
-    /// 2^32 - 1 ms.
+    /// 2^32 - 1 ms. Commands that a [`Queue`](crate::Queue) sends together have the time of the first of them.
     ///
     /// ```
     /// # let host = nvme_tcp::host::HostIdentity::load()?;
