@@ -2,10 +2,10 @@
 
 mod handshake_support;
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use handshake_support::connection::Connection;
-use handshake_support::process::{Peer, free_port, in_own_network, skip, version};
+use handshake_support::process::{Peer, Port, in_own_network, skip, version};
 use handshake_support::{IDENTITY, psk, server_config};
 use ktls::alert::Alert;
 use ktls::cipher::CipherSuite;
@@ -103,15 +103,15 @@ fn openssl_missing(name: &str) -> bool {
 }
 
 /// OpenSSL's server with `key`, and a TCP connection to it.
-fn openssl_server(key: &Psk, extra: &[&str]) -> (Peer, std::net::TcpStream, OpensslKey) {
-    let port = free_port();
+fn openssl_server(key: &Psk, extra: &[&str]) -> (Peer, TcpStream, OpensslKey) {
+    let port = Port::hold();
     let key = OpensslKey::new(key);
     let address = format!("127.0.0.1:{port}");
     let mut arguments = vec!["s_server", "-accept", &address, "-tls1_3", "-nocert", "-quiet"];
     arguments.extend(key.arguments.iter().map(String::as_str));
     arguments.extend(extra);
     let mut peer = Peer::start("openssl", arguments);
-    let stream = peer.connect(port);
+    let stream = peer.connect(&port);
     (peer, stream, key)
 }
 
@@ -121,6 +121,28 @@ fn exchange_with_server(mut connection: Connection, mut peer: Peer) -> Connectio
     peer.write(format!("{FROM_THEM}\n").as_bytes());
     connection.wait_for(FROM_THEM.as_bytes());
     connection
+}
+
+/// What all servers here rest on: with only ten ports in a network, none of the others gets the one that is held.
+#[test]
+fn a_held_port_is_its_servers_alone() {
+    if !in_own_network("a_held_port_is_its_servers_alone") {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "30001 30010").unwrap();
+    let port = Port::hold();
+    let any: Vec<_> =
+        std::iter::from_fn(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()).take(10).collect();
+    assert!(!any.is_empty() && any.len() < 10, "{} of ten", any.len());
+    let number: u16 = port.to_string().parse().unwrap();
+    assert!(any.iter().all(|listener| listener.local_addr().unwrap().port() != number));
+    drop(any);
+    // Nor does a client that comes too early get it, and speak to itself.
+    for _ in 0..100 {
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, number)).is_err());
+    }
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+    assert_eq!(server.local_addr().unwrap().port(), number);
 }
 
 #[test]
@@ -207,13 +229,13 @@ fn openssl_without_tls_1_3_is_understood() {
     if openssl_missing("openssl_without_tls_1_3_is_understood") {
         return;
     }
-    let port = free_port();
+    let port = Port::hold();
     let address = format!("127.0.0.1:{port}");
     let mut peer = Peer::start(
         "openssl",
         ["s_server", "-accept", &address, "-tls1_2", "-nocert", "-quiet", "-psk", "0303"],
     );
-    let stream = peer.connect(port);
+    let stream = peer.connect(&port);
     let config = ClientConfig::new(psk(Hash::Sha256, 3));
     let error = Connection::new(stream, ClientHandshake::new(&config).unwrap()).err().unwrap();
     assert_eq!(error.hint(), Some("the server has no TLS 1.3"), "{error}");
@@ -355,10 +377,10 @@ fn client_against_gnutls() {
         // The share is for x25519: a HelloRetryRequest.
         (Group::Secp384r1, ":-GROUP-ALL:+GROUP-SECP384R1"),
     ] {
-        let port = free_port();
+        let port = Port::hold();
         let priority = format!("{GNUTLS_PRIORITY}{only}");
         let mut peer = Peer::start("gnutls-serv", ["--echo", &file, &priority, &format!("--port={port}")]);
-        let stream = peer.connect(port);
+        let stream = peer.connect(&port);
         let groups = if only.is_empty() { vec![group] } else { vec![Group::X25519, group] };
         let config = ClientConfig::new(key.clone()).groups(groups).record_size_limit(16_385);
         let handshake = ClientHandshake::new(&config).unwrap();

@@ -18,7 +18,7 @@ use ktls::observe::TlsStat;
 use ktls::rustls::{accept, connect};
 use ktls::{Layer, Options, SealedBy, Socket, probe_cipher};
 use rustls_support::{Certificate, ciphers, name, openssl_arguments};
-use socket_support::process::{Peer, free_port, in_own_network, skip, version};
+use socket_support::process::{Peer, Port, in_own_network, skip, version};
 use socket_support::{DEADLINE, kernel_has_tls, pattern};
 
 /// The counters are those of the whole network namespace: one test at a time.
@@ -117,13 +117,13 @@ fn openssl_serves_by_kernel_tls() {
     let (Some(runner), Some(certificate)) = (newer_programs(TEST), certificate(TEST)) else { return };
     let (mut counting, ciphers) = Counting::start();
     for cipher in ciphers {
-        let port = free_port();
+        let port = Port::hold();
         let address = format!("127.0.0.1:{port}");
         let (path, key) = (certificate.path(), certificate.key());
         let files = ["-cert", path.to_str().unwrap(), "-key", key.to_str().unwrap()];
         let arguments = ["openssl", "s_server", "-ktls", "-accept", &address, "-rev", "-alpn", "test"];
         let mut server = Peer::start(&runner, [&arguments[..], &files, &openssl_arguments(cipher)].concat());
-        let stream = patient(server.connect(port));
+        let stream = patient(server.connect(&port));
         let config = Arc::new(certificate.client(cipher));
         let mut socket = connect(stream, &config, name(), &options(), deadline()).unwrap();
         expect_kernel(&socket, cipher);
@@ -225,13 +225,13 @@ fn gnutls_serves_by_kernel_tls() {
     }
     let (mut counting, ciphers) = Counting::start();
     for cipher in gnutls_ciphers(ciphers) {
-        let port = free_port();
+        let port = Port::hold();
         let (path, key) = (certificate.path(), certificate.key());
         let files = ["--x509certfile", path.to_str().unwrap(), "--x509keyfile", key.to_str().unwrap()];
         let port_text = port.to_string();
         let arguments = ["--echo", "--noticket", "--disable-client-cert", "--port", &port_text];
         let mut server = gnutls.start("gnutls-serv", cipher, &[&arguments[..], &files].concat());
-        let stream = patient(server.connect(port));
+        let stream = patient(server.connect(&port));
         let mut config = certificate.client(cipher);
         config.alpn_protocols.clear();
         let mut socket = connect(stream, &Arc::new(config), name(), &options(), deadline()).unwrap();
@@ -285,7 +285,7 @@ fn nginx_serves_a_file_by_kernel_tls() {
     }
     let (Some(runner), Some(certificate)) = (newer_programs(TEST), certificate(TEST)) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = Port::hold();
     let data = pattern(2_000_000);
     std::fs::write(folder.path().join("data"), &data).unwrap();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -307,7 +307,7 @@ fn nginx_serves_a_file_by_kernel_tls() {
     let arguments = ["nginx", "-p", prefix, "-c", path.to_str().unwrap(), "-e", "stderr"];
     let mut server = Peer::start(&runner, arguments);
     for cipher in ciphers {
-        let stream = patient(server.connect(port));
+        let stream = patient(server.connect(&port));
         let mut config = certificate.client(cipher);
         config.alpn_protocols.clear();
         let mut socket = connect(stream, &Arc::new(config), name(), &options(), deadline()).unwrap();

@@ -15,7 +15,7 @@ use ktls::rustls::{accept, connect};
 use ktls::{Error, Event, Layer, Options, Socket, Wait, probe};
 use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use rustls_support::{Certificate, ciphers, name, openssl_arguments};
-use socket_support::process::{Peer, free_port, skip};
+use socket_support::process::{Peer, Port, skip};
 use socket_support::{DEADLINE, pattern, receive_all, send_all, tcp_pair};
 
 with_both_layers!(
@@ -215,14 +215,14 @@ fn reversed(socket: &mut Socket) {
 fn a_client_against_openssl(layer: Layer) {
     let Some(certificate) = certificate("a_client_against_openssl", layer) else { return };
     for cipher in ciphers() {
-        let port = free_port();
+        let port = Port::hold();
         let address = format!("127.0.0.1:{port}");
         let (path, key) = (certificate.path(), certificate.key());
         let files = ["-cert", path.to_str().unwrap(), "-key", key.to_str().unwrap()];
         let arguments = ["s_server", "-accept", &address, "-rev", "-alpn", "test"];
         let all = [&arguments[..], &files, &openssl_arguments(cipher)].concat();
         let mut server = Peer::start("openssl", all);
-        let stream = server.connect(port);
+        let stream = server.connect(&port);
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let config = Arc::new(certificate.client(cipher));
         let mut socket = connect(stream, &config, name(), &Options::new().layer(layer), deadline()).unwrap();

@@ -11,7 +11,7 @@ use ktls::handshake::{ClientConfig, Psk};
 use ktls::secret::Secret;
 use ktls::{Layer, Options, Socket, Wait};
 use socket_support::DEADLINE;
-use socket_support::process::{Peer, free_port, skip, version};
+use socket_support::process::{Peer, Port, skip, version};
 
 with_both_layers!(lines_come_back_reversed);
 
@@ -28,12 +28,12 @@ fn lines_with(suite: CipherSuite, layer: Layer) {
             "openssl is not installed (apt install openssl)",
         );
     }
-    let (port, key) = (free_port(), "05".repeat(32));
+    let (port, key) = (Port::hold(), "05".repeat(32));
     let address = format!("127.0.0.1:{port}");
     let arguments = ["s_server", "-accept", &address, "-tls1_3", "-nocert", "-rev", "-psk_identity", "id"];
     let keys = ["-psk", &key, "-ciphersuites", suite.name()];
     let mut server = Peer::start("openssl", [&arguments[..], &keys].concat());
-    let stream = server.connect(port);
+    let stream = server.connect(&port);
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let psk = Psk::with_suite(b"id".to_vec(), Secret::new(&[5; 32]).unwrap(), suite).unwrap();
     let options = Options::new().layer(layer);
