@@ -51,17 +51,7 @@ const fn header(kind: libc::c_int) -> [u8; HEADER] {
 
 /// The content type in control data as recvmsg(2) has left it (as many bytes as `msg_controllen` then says); other
 /// messages are passed over. `None` where there is none: without `TLS_RX`, and at the end of the stream.
-#[inline]
 pub fn record_type(control: &[u8]) -> Option<u8> {
-    // As the kernel gives it: alone.
-    match control.split_first_chunk() {
-        // Not as a pattern, which would be compared byte by byte.
-        Some((header, [content_type, ..])) if *header == GOT => Some(*content_type),
-        _ => find_record_type(control),
-    }
-}
-
-fn find_record_type(control: &[u8]) -> Option<u8> {
     let mut rest = control;
     loop {
         let len = CmsgLen::from_ne_bytes(part(rest, offset_of!(libc::cmsghdr, cmsg_len))?);
@@ -76,6 +66,18 @@ fn find_record_type(control: &[u8]) -> Option<u8> {
         }
         rest = rest.get(len.next_multiple_of(ALIGN)..)?;
     }
+}
+
+/// The same of the first `len` bytes of control data, which is sooner found where it is alone there, as the kernel
+/// gives it.
+#[inline(always)]
+pub(crate) fn record_type_within<const N: usize>(control: &[u8; N], len: usize) -> Option<u8> {
+    const { assert!(N >= SPACE) };
+    // Not as a pattern, which would be compared byte by byte.
+    if len == SPACE && control.first_chunk() == Some(&GOT) {
+        return Some(control[HEADER]);
+    }
+    record_type(control.get(..len).unwrap_or_default())
 }
 
 #[cfg(target_env = "musl")]

@@ -77,29 +77,35 @@ impl RecvHalf {
     /// stream ends without close_notify; others end this half. Data that came before an error is given
     /// first.
     pub fn recv_vectored(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
-        if bufs.iter().all(|buf| buf.is_empty()) {
-            return Ok(0);
-        }
-        match &mut self.opening {
-            // Nothing stands between the kernel and the caller.
-            Opening::Kernel(_) if self.closed || self.failed.is_some() || !self.buffered.is_empty() => {}
-            Opening::Kernel(kernel) => match kernel.receive(self.shared.fd(), bufs, wait) {
-                Ok(Got::Data(n)) if !self.control.is_partial() => return Ok(n),
+        let has_room = bufs.first().is_some_and(|buf| !buf.is_empty());
+        let goes_on = self.goes_on();
+        // Nothing stands between the kernel and the caller.
+        if let (true, true, Opening::Kernel(kernel)) = (has_room, goes_on, &mut self.opening) {
+            match kernel.receive(self.shared.fd(), bufs, wait) {
+                Ok(Got::Data(n)) => return Ok(n),
                 got => {
                     let result = got.and_then(|got| self.follow_kernel(got));
                     if let Some(n) = self.latch(result)? {
                         return Ok(n);
                     }
                 }
-            },
-            Opening::Process(_) => {}
+            }
         }
         self.recv_after_all(bufs, wait)
+    }
+
+    /// Whether nothing is here already, has ended this half, or stands before data.
+    #[inline]
+    fn goes_on(&self) -> bool {
+        self.buffered.is_empty() && !self.control.is_partial() && !self.closed && self.failed.is_none()
     }
 
     /// The same where something is here already, has ended this half, or came instead of data.
     #[inline(never)]
     fn recv_after_all(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
         if let (Opening::Kernel(_), true) = (&self.opening, self.buffered.is_empty()) {
             return self.receive_by_kernel(bufs, wait);
         }

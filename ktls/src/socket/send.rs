@@ -51,6 +51,7 @@ impl SendHalf {
     /// # Errors
     /// [`Error::Io`] of the kind `WouldBlock` when nothing could be accepted;
     /// [`Error::BudgetExhausted`] when the key may seal nothing more; others end this half.
+    #[inline]
     pub fn send_vectored(&mut self, bufs: &[IoSlice<'_>], wait: Wait) -> Result<usize, Error> {
         self.send_data(bufs, false, wait)
     }
@@ -65,12 +66,14 @@ impl SendHalf {
     }
 
     fn send_data(&mut self, bufs: &[IoSlice<'_>], more: bool, wait: Wait) -> Result<usize, Error> {
-        let goes_on = self.goes_on() && bufs.iter().any(|buf| !buf.is_empty());
-        if let (true, Sealing::Kernel(kernel)) = (goes_on, &mut self.sealing) {
+        let has_some = bufs.first().is_some_and(|buf| !buf.is_empty());
+        let goes_on = self.goes_on();
+        if let (true, true, Sealing::Kernel(kernel)) = (has_some, goes_on, &mut self.sealing) {
             match kernel.send(self.shared.fd(), bufs, more, wait) {
                 Err(error) if self.is_receivers(&error) => {}
                 Err(error) => return self.latch(Err(error)),
-                sent => return sent,
+                // Not as it is: an error has room that would be copied with it.
+                Ok(sent) => return Ok(sent),
             }
         }
         self.send_after_all(bufs, more, wait)

@@ -1,10 +1,11 @@
 //! What the two halves of a connection share: the descriptor, and what one owes the other.
 
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use crate::alert::Alert;
+use crate::sys;
 
 /// Set beside an alert's number.
 const PRESENT: u32 = 0x100;
@@ -57,8 +58,9 @@ impl Shared {
         &self.stream
     }
 
+    #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        sys::borrow(&self.stream)
     }
 
     /// Whether the receiving half has left anything to the sending half, or has ended it.

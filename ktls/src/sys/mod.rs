@@ -13,6 +13,15 @@ pub(crate) mod splice;
 pub(crate) mod tls;
 
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The descriptor of `stream`: what its `as_fd` gives, which is a call that cannot be inlined.
+#[inline(always)]
+pub(crate) fn borrow(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the stream is borrowed for as long, and does not close its descriptor before it is dropped.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
+}
 
 /// What a system call gave, -1 standing for errno.
 fn check(result: isize) -> io::Result<usize> {

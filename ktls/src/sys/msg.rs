@@ -91,10 +91,20 @@ pub(crate) struct Received {
     /// The content type of the record, or records, that they are from; `None` without `TLS_RX`, and at
     /// the end of the stream.
     pub(crate) record_type: Option<u8>,
-    /// The kernel had no room for the content type.
-    pub(crate) cut: bool,
-    /// A control record ends here.
-    pub(crate) end_of_record: bool,
+    flags: libc::c_int,
+}
+
+impl Received {
+    /// Whether the kernel had no room for the content type.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.flags & libc::MSG_CTRUNC != 0
+    }
+
+    /// Whether a control record ends here.
+    pub(crate) fn ends_record(&self) -> bool {
+        self.flags & libc::MSG_EOR != 0
+    }
 }
 
 /// Receives into `bufs`.
@@ -115,9 +125,8 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wai
     let controllen = header.msg_controllen as usize;
     Ok(Received {
         len,
-        record_type: cmsg::record_type(control.0.get(..controllen).unwrap_or_default()),
-        cut: header.msg_flags & libc::MSG_CTRUNC != 0,
-        end_of_record: header.msg_flags & libc::MSG_EOR != 0,
+        record_type: cmsg::record_type_within(&control.0, controllen),
+        flags: header.msg_flags,
     })
 }
 

@@ -112,7 +112,7 @@ impl Engine {
 
     /// Whether something is to be sent.
     pub(crate) fn wants_write(&self) -> bool {
-        self.blocked || self.connection.wants().write || self.outlet.half().has_pending()
+        self.blocked || self.connection.wants().write
     }
 
     /// Queues a command; the name it got.
@@ -144,6 +144,10 @@ impl Engine {
 
     /// Sends what the socket takes now.
     pub(crate) fn flush(&mut self) -> Result<Flush, Error> {
+        // Who waits for answers asks each time.
+        if !self.wants_write() {
+            return Ok(Flush::Done);
+        }
         let loans = &self.loans;
         while self.connection.wants().write {
             let digest = |at: Payload| loans.get(usize::from(at.slot)).map_or(0, |loan| loan.digest(at));

@@ -129,10 +129,13 @@ impl Receiver {
     ) -> Result<Got, Error> {
         if self.key.is_far(0) && self.unfinished.is_none() && self.limit.is_none() {
             let got = sys::msg::receive(fd, bufs, wait);
-            if let Ok(Received { len: len @ 1.., record_type: Some(DATA), cut: false, .. }) = got {
-                self.note(len);
-                self.idle = 0;
-                return Ok(Got::Data(len));
+            match got {
+                Ok(got) if got.len > 0 && got.record_type == Some(DATA) && !got.is_cut() => {
+                    self.note(got.len);
+                    self.idle = 0;
+                    return Ok(Got::Data(got.len));
+                }
+                _ => {}
             }
             if let Some(got) = self.take(fd, got, bufs)? {
                 return Ok(got);
@@ -187,7 +190,7 @@ impl Receiver {
     ) -> Result<Option<Got>, Error> {
         let got = got.map_err(|error| self.explain(error))?;
         self.note(got.len);
-        if got.cut {
+        if got.is_cut() {
             return Err(BadRecord::Cut.into());
         }
         let Some(byte) = got.record_type else {
@@ -213,7 +216,7 @@ impl Receiver {
                     self.control.extend_from_slice(part);
                     left -= part.len();
                 }
-                if got.end_of_record {
+                if got.ends_record() {
                     return Ok(Some(Got::Control(content_type)));
                 }
                 self.unfinished = Some(content_type);
@@ -263,11 +266,11 @@ impl Receiver {
                 .map_err(|error| self.explain(error))?;
             let part = rest.get(..got.len).unwrap_or_default();
             let same = got.record_type == Some(content_type.to_byte());
-            if got.cut || !same || self.control.len() + part.len() > MAX_FRAGMENT_LEN {
+            if got.is_cut() || !same || self.control.len() + part.len() > MAX_FRAGMENT_LEN {
                 return Err(BadRecord::Cut.into());
             }
             self.control.extend_from_slice(part);
-            if got.end_of_record {
+            if got.ends_record() {
                 self.unfinished = None;
                 return Ok(Got::Control(content_type));
             }

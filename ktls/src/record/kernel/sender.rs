@@ -20,6 +20,8 @@ const MOST_BYTES: usize = 0x7fff_ffff;
 pub(crate) struct Sender {
     key: Key,
     fragment: usize,
+    /// The greatest power of two in `fragment`: its exponent.
+    log2: u32,
     /// The kernel itself keeps to `fragment`. Where it does not, no call sends more than one record.
     kept: bool,
     /// More may come to the kernel's last record.
@@ -41,7 +43,7 @@ impl Sender {
         let key = Key::install(fd, Flow::Send, key, meter)?;
         let kept = fragment == MAX_FRAGMENT_LEN
             || u16::try_from(fragment).is_ok_and(|bytes| sys::tls::max_payload(fd, bytes).is_ok());
-        Ok(Self { key, fragment, kept, open: false, open_len: 0 })
+        Ok(Self { key, fragment, log2: fragment.ilog2(), kept, open: false, open_len: 0 })
     }
 
     #[inline]
@@ -61,7 +63,7 @@ impl Sender {
     /// The most records that so many bytes are.
     fn records(&self, bytes: usize) -> u64 {
         // Cheaper than a division.
-        (bytes >> self.fragment.ilog2()) as u64 + 1
+        (bytes >> self.log2) as u64 + 1
     }
 
     /// The most bytes that the next call may send.
