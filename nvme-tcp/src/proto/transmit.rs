@@ -68,7 +68,7 @@ pub struct Transmit {
 
 /// How much data has its digests filled in before it is sent, in bytes: it is in the processor's cache then, and the other
 /// end has something to do before all is digested.
-const DIGEST_AT_ONCE: usize = 128 * 1024;
+const DIGEST_AT_ONCE: usize = 512 * 1024;
 
 /// Past this many bytes already sent, what is left of the header bytes moves to the front.
 const COMPACT_AT: usize = 64 * 1024;
