@@ -15,6 +15,9 @@ use crate::sys;
 /// Where this many pieces or more go together they are many messages, and whoever waits for the first need not wait for
 /// the last to be sealed.
 const MANY: usize = 8;
+/// So long are they at most, by their mean, in bytes. With longer ones the other end has enough to do, and each call is
+/// one more that wakes it.
+const SHORT: usize = 16 << 10;
 /// Of so many, this much is sealed and sent before what follows, in bytes.
 const PORTION: usize = 64 << 10;
 
@@ -118,7 +121,7 @@ fn total(bufs: &[IoSlice<'_>]) -> usize {
 /// The first of `bufs`, as many as are to be sealed before anything is sent where `taken` bytes of all were sealed
 /// before.
 fn portion<'a, 'b>(bufs: &'a [IoSlice<'b>], taken: usize) -> &'a [IoSlice<'b>] {
-    if bufs.len() < MANY {
+    if bufs.len() < MANY || total(bufs) / bufs.len() > SHORT {
         return bufs;
     }
     let mut end = 0;
@@ -206,5 +209,9 @@ mod tests {
         assert_eq!(total(portion(&bufs, 1)), 70_000);
         assert_eq!(total(portion(&bufs[..MANY - 1], 0)), 35_000);
         assert_eq!(total(portion(&[IoSlice::new(&[7; 3 * PORTION])], 0)), 3 * PORTION);
+        // Long data, each with a header.
+        let (header, data) = ([7; 24], [7; 2 * SHORT]);
+        let long = [IoSlice::new(&header), IoSlice::new(&data)].repeat(MANY);
+        assert_eq!(total(portion(&long, 0)), total(&long));
     }
 }
