@@ -2,15 +2,15 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt,
-};
+#[path = "port.rs"]
+mod port;
+
+pub(crate) use port::Port;
 
 /// How long anything may take on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -29,35 +29,6 @@ pub fn skip(name: &str, why: &str) {
 pub fn version(tool: &str, argument: &str) -> Option<String> {
     let output = Command::new(tool).arg(argument).stdin(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
-}
-
-/// A port of the loopback address, kept for a server that is yet to start: nobody who asks for any port gets it
-/// before, nor after. It is bound and never listens; with SO_REUSEADDR, that lets a server which asks for this very
-/// number have it (`inet_csk_find_open_port` and `inet_csk_get_port` in the kernel's
-/// net/ipv4/inet_connection_sock.c).
-pub struct Port {
-    number: u16,
-    _held: OwnedFd,
-}
-
-impl Port {
-    pub fn hold() -> Self {
-        loop {
-            let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-            setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
-            bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
-            let number = getsockname::<SockaddrIn>(held.as_raw_fd()).unwrap().port();
-            if number > 20_000 {
-                return Self { number, _held: held };
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.number.fmt(f)
-    }
 }
 
 #[derive(Default)]
@@ -108,8 +79,7 @@ impl Peer {
 
     /// Connects to it as soon as it listens.
     pub fn connect(&mut self, port: &Port) -> TcpStream {
-        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.number);
-        self.retry(|| TcpStream::connect(address))
+        self.retry(|| TcpStream::connect(port.address()))
     }
 
     /// Takes its connection.

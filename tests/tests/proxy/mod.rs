@@ -8,6 +8,11 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
+#[path = "../../../ktls/tests/handshake_support/port.rs"]
+mod port;
+
+use port::Port;
+
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -31,7 +36,8 @@ struct Shared {
 
 /// It forwards every connection. Dropping it cuts all of them.
 pub(crate) struct Proxy {
-    address: SocketAddr,
+    /// Nobody else's while nobody listens.
+    port: Port,
     upstream: SocketAddr,
     shared: Arc<Shared>,
     /// To wake the acceptor.
@@ -41,15 +47,15 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(upstream: SocketAddr) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = Port::hold();
         let mut proxy =
-            Self { address, upstream, shared: Arc::default(), listener: None, threads: Arc::default() };
+            Self { port, upstream, shared: Arc::default(), listener: None, threads: Arc::default() };
         proxy.revive();
         proxy
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// How many connections there were.
@@ -92,8 +98,7 @@ impl Proxy {
 
     /// Takes connections, at the same address as before.
     pub(crate) fn revive(&mut self) {
-        let listener = TcpListener::bind(self.address).unwrap();
-        self.address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind(self.port.address()).unwrap();
         self.listener = Some(listener.as_fd().try_clone_to_owned().unwrap().into());
         *self.shared.state.lock().unwrap() = State { accepted: self.accepted(), ..State::default() };
         let (shared, threads, upstream) = (self.shared.clone(), self.threads.clone(), self.upstream);
