@@ -4,14 +4,14 @@
 //! A plain receive on a socket with `TLS_RX` gives EIO at a control record: use `RECVMSG` with [`SPACE`] bytes of
 //! control data. What a control record asks for is then the caller's own business. The example `io_uring_get` does so.
 
-use std::mem::{align_of, offset_of, size_of};
+use std::mem::{offset_of, size_of};
 
 use ktls_sys::tls;
 
 /// The length of a control message's head (cmsg(3)).
 const HEADER: usize = size_of::<libc::cmsghdr>();
-/// What control messages are aligned to.
-const ALIGN: usize = align_of::<libc::cmsghdr>();
+/// What control messages are aligned to: `CMSG_ALIGN`, which is not what musl's structure is aligned to.
+const ALIGN: usize = size_of::<usize>();
 
 /// The room that one content type takes in control data, in bytes (`CMSG_SPACE(1)`).
 pub const SPACE: usize = HEADER + ALIGN;

@@ -100,7 +100,8 @@ impl RecvHalf {
         self.buffered.is_empty() && !self.control.is_partial() && !self.closed && self.failed.is_none()
     }
 
-    /// The same where something is here already, has ended this half, or came instead of data.
+    /// The same where something is here already, has ended this half, or came instead of data; or the first buffer is
+    /// empty.
     #[inline(never)]
     fn recv_after_all(&mut self, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> Result<usize, Error> {
         if bufs.iter().all(|buf| buf.is_empty()) {

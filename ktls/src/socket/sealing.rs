@@ -12,11 +12,11 @@ use crate::record::process::Sealer;
 use crate::socket::Wait;
 use crate::sys;
 
-/// Where this many pieces or more go together they are many messages, and whoever waits for the first need not wait for
-/// the last to be sealed.
+/// Where this many short pieces or more go together they are likely many messages, and whoever waits for the first need
+/// not wait for the last to be sealed.
 const MANY: usize = 8;
-/// So long are they at most, by their mean, in bytes. With longer ones the other end has enough to do, and each call is
-/// one more that wakes it.
+/// Pieces are short up to this mean, in bytes. With longer ones the other end has enough to do, and each call is one more
+/// that wakes it.
 const SHORT: usize = 16 << 10;
 /// Of so many, this much is sealed and sent before what follows, in bytes.
 const PORTION: usize = 64 << 10;

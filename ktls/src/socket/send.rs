@@ -79,7 +79,7 @@ impl SendHalf {
         self.send_after_all(bufs, more, wait)
     }
 
-    /// The same where something else may have to go first.
+    /// The same where something else may have to go first, or the first buffer is empty.
     #[inline(never)]
     fn send_after_all(&mut self, bufs: &[IoSlice<'_>], more: bool, wait: Wait) -> Result<usize, Error> {
         loop {

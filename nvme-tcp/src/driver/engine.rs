@@ -41,7 +41,7 @@ pub(crate) struct Engine {
     outlet: Outlet,
     negotiated: Option<Negotiated>,
     finished: Vec<Finished>,
-    /// The socket took no more at the last flush.
+    /// The socket took no more at the last flush: without it, the transport holds nothing back.
     blocked: bool,
     /// Rung when a key's record budget runs low, and for what the housekeeper must see.
     bell: Arc<Bell>,
@@ -146,6 +146,7 @@ impl Engine {
     pub(crate) fn flush(&mut self) -> Result<Flush, Error> {
         // Who waits for answers asks each time.
         if !self.wants_write() {
+            debug_assert!(!self.outlet.half().has_pending(), "what is held back has to be flushed");
             return Ok(Flush::Done);
         }
         let loans = &self.loans;

@@ -64,6 +64,8 @@ pub struct Transmit {
     start: usize,
     /// Where in `bytes` a data digest is still missing, and of which data it is.
     digests: VecDeque<(usize, Payload)>,
+    /// How much of the data that is not sent yet has its digest filled in, in bytes; headers count as if they were data.
+    digested: usize,
 }
 
 /// How much data has its digests filled in before it is sent, in bytes: it is in the processor's cache then, and the other
@@ -124,19 +126,18 @@ impl Transmit {
         self.fill(usize::MAX, digest);
     }
 
-    /// The same for what is sent next, a bounded amount of data; once that is [sent](Self::sent), it is called again.
+    /// The same for what is sent next, a bounded amount of data; as that is [sent](Self::sent), it is called again.
     pub fn fill_next_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
         self.fill(DIGEST_AT_ONCE, digest);
     }
 
     fn fill(&mut self, most: usize, mut digest: impl FnMut(Payload) -> u32) {
-        let mut done = 0;
-        while done < most {
+        while self.digested < most {
             let Some((at, payload)) = self.digests.pop_front() else { break };
             if let Some(room) = self.bytes.get_mut(at..at + DIGEST_LEN) {
                 room.copy_from_slice(&digest(payload).to_le_bytes());
             }
-            done += payload.len as usize;
+            self.digested = self.digested.saturating_add(payload.len as usize);
         }
     }
 
@@ -167,6 +168,7 @@ impl Transmit {
     /// The first `n` bytes of [`segments`](Self::segments) are sent; `done` hears of each
     /// payload that is through: its slot, and whether its PDU had LAST_PDU set.
     pub fn sent(&mut self, n: usize, mut done: impl FnMut(u16, bool)) {
+        self.digested = self.digested.saturating_sub(n);
         let mut left = self.front_sent + n;
         while let Some(item) = self.items.front() {
             let len = match item {
@@ -292,6 +294,8 @@ mod tests {
         while !transmit.is_empty() {
             transmit.fill_next_digests(digest);
             let now = wire(&transmit);
+            // No further ahead than a payload that was begun.
+            assert!(now.len() < DIGEST_AT_ONCE + len as usize + 5 * 28, "{}", now.len());
             let n = now.len().min(70_001);
             transmit.sent(n, |_, _| ());
             got.extend(&now[..n]);
