@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -87,8 +87,9 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Of pages that are there already, lest what is measured be how the kernel finds them.
     fn new(len: usize) -> Self {
-        Self { bytes: vec![0; len.next_multiple_of(BUFFER)], next: 0 }
+        Self { bytes: vec![0x5a; len.next_multiple_of(BUFFER)], next: 0 }
     }
 
     fn place(&mut self) -> &mut [u8] {
@@ -135,7 +136,14 @@ fn answer(mut stream: TcpStream) -> Result<()> {
     }
     // What requests carry goes to as much memory as replies come from.
     let moves = kind.memory == Memory::Same;
-    let mut buffer = Buffer::new(if moves && request > reply { SPAN as usize } else { BUFFER });
+    let (mut small, mut wide);
+    let buffer = if moves && request > reply {
+        wide = RECEIVED.lock().map_err(|_| "a connection of the bare loop has failed")?;
+        &mut *wide
+    } else {
+        small = Buffer::new(BUFFER);
+        &mut small
+    };
     let replies = vec![0xa5; (reply as usize).max(BUFFER)];
     let mut offsets = Offsets::over(size);
     let mut received = 0;
@@ -187,6 +195,9 @@ fn answer_sealed(mut channel: Channel, request: u64, reply: u64, size: u64) -> R
     }
     Ok(())
 }
+
+/// What requests that carry data are received to, by one connection at a time.
+static RECEIVED: LazyLock<Mutex<Buffer>> = LazyLock::new(|| Mutex::new(Buffer::new(SPAN as usize)));
 
 /// What replies come from, for all connections.
 static MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0xa5; SPAN as usize]);
