@@ -8,6 +8,8 @@ use std::mem::{offset_of, size_of};
 
 use ktls_sys::tls;
 
+use crate::record::ContentType;
+
 /// The length of a control message's head (cmsg(3)).
 const HEADER: usize = size_of::<libc::cmsghdr>();
 /// What control messages are aligned to: `CMSG_ALIGN`, which is not what musl's structure is aligned to.
@@ -68,16 +70,12 @@ pub fn record_type(control: &[u8]) -> Option<u8> {
     }
 }
 
-/// The same of the first `len` bytes of control data, which is sooner found where it is alone there, as the kernel
-/// gives it.
+/// Whether control data begins with what the kernel gives beside application data.
 #[inline(always)]
-pub(crate) fn record_type_within<const N: usize>(control: &[u8; N], len: usize) -> Option<u8> {
+pub(crate) fn is_data<const N: usize>(control: &[u8; N]) -> bool {
     const { assert!(N >= SPACE) };
     // Not as a pattern, which would be compared byte by byte.
-    if len == SPACE && control.first_chunk() == Some(&GOT) {
-        return Some(control[HEADER]);
-    }
-    record_type(control.get(..len).unwrap_or_default())
+    control.first_chunk() == Some(&GOT) && control[HEADER] == ContentType::ApplicationData.to_byte()
 }
 
 #[cfg(target_env = "musl")]

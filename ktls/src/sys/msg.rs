@@ -108,9 +108,55 @@ impl Received {
 }
 
 /// Receives into `bufs`.
-#[inline(always)]
 pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wait) -> io::Result<Received> {
     let mut control = Control([0; CONTROL_LEN]);
+    let came = receive_with(&mut control, fd, bufs, wait);
+    came.map(|came| came.with_type(&control))
+}
+
+/// The same for a socket with `TLS_RX` that hardly brings anything but application data: its length, or whatever else
+/// came.
+#[inline(always)]
+pub(crate) fn receive_data(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    wait: Wait,
+) -> Result<usize, io::Result<Received>> {
+    let mut control = Control([0; CONTROL_LEN]);
+    match receive_with(&mut control, fd, bufs, wait) {
+        Ok(came) if came.is_data(&control) => Ok(came.len),
+        came => Err(came.map(|came| came.with_type(&control))),
+    }
+}
+
+/// What recvmsg(2) has left beside the control data.
+struct Came {
+    len: usize,
+    controllen: usize,
+    flags: libc::c_int,
+}
+
+impl Came {
+    #[inline(always)]
+    fn is_data(&self, control: &Control) -> bool {
+        let all = self.flags & libc::MSG_CTRUNC == 0;
+        self.len > 0 && all && self.controllen == cmsg::SPACE && cmsg::is_data(&control.0)
+    }
+
+    #[cold]
+    fn with_type(self, control: &Control) -> Received {
+        let control = control.0.get(..self.controllen).unwrap_or_default();
+        Received { len: self.len, record_type: cmsg::record_type(control), flags: self.flags }
+    }
+}
+
+#[inline(always)]
+fn receive_with(
+    control: &mut Control,
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    wait: Wait,
+) -> io::Result<Came> {
     let mut header = empty_header();
     header.msg_iov = bufs.as_mut_ptr().cast();
     header.msg_iovlen = bufs.len().min(MAX_SLICES) as _;
@@ -122,12 +168,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], wait: Wai
     let len = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags(wait)) })?;
     // u32 on musl, usize else.
     #[allow(clippy::unnecessary_cast)]
-    let controllen = header.msg_controllen as usize;
-    Ok(Received {
-        len,
-        record_type: cmsg::record_type_within(&control.0, controllen),
-        flags: header.msg_flags,
-    })
+    Ok(Came { len, controllen: header.msg_controllen as usize, flags: header.msg_flags })
 }
 
 /// Receives into one buffer of a socket without `TLS_RX`.

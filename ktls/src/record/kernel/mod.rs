@@ -59,12 +59,14 @@ impl Key {
     /// Whether `records` more come to no mark.
     #[inline]
     fn is_far(&self, records: u64) -> bool {
-        self.since.saturating_add(records) < self.free
+        self.since + records < self.free
     }
 
-    /// Notes that a call dealt with at most `records`.
+    /// Notes that a call dealt with at most `records`. (No sum of them overflows: each call's are below 2^32, and once
+    /// there are more than `free` they are counted anew.)
+    #[inline]
     fn note(&mut self, records: u64) {
-        self.since = self.since.saturating_add(records);
+        self.since += records;
     }
 
     /// Asks the kernel for the count where it may have come to a mark, and refuses at the limit; else

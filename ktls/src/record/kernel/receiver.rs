@@ -26,9 +26,6 @@ pub(crate) enum Got {
     End,
 }
 
-/// What nearly every call brings.
-const DATA: u8 = ContentType::ApplicationData.to_byte();
-
 /// A direction whose records the kernel opens.
 pub(crate) struct Receiver {
     key: Key,
@@ -39,6 +36,8 @@ pub(crate) struct Receiver {
     idle: u32,
     /// This end has announced that it takes no longer records.
     limit: Option<Allowance>,
+    /// Neither `unfinished` nor `limit` is there: one look for each call.
+    straight: bool,
 }
 
 /// What the peer may still send of the records begun, where this end takes only short ones (RFC 8449). The kernel
@@ -84,7 +83,8 @@ impl Receiver {
             records: key.key.sequence(),
             bytes: 0,
         });
-        Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0, limit })
+        let straight = limit.is_none();
+        Ok(Self { key, control: Vec::new(), unfinished: None, idle: 0, limit, straight })
     }
 
     #[inline]
@@ -119,34 +119,22 @@ impl Receiver {
         Ok(())
     }
 
-    /// Receives application data into `bufs`, or a control record.
-    #[inline(always)]
-    pub(crate) fn receive(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        wait: Wait,
-    ) -> Result<Got, Error> {
-        if self.key.is_far(0) && self.unfinished.is_none() && self.limit.is_none() {
-            let got = sys::msg::receive(fd, bufs, wait);
-            match got {
-                Ok(got) if got.len > 0 && got.record_type == Some(DATA) && !got.is_cut() => {
-                    self.note(got.len);
-                    self.idle = 0;
-                    return Ok(Got::Data(got.len));
-                }
-                _ => {}
-            }
-            if let Some(got) = self.take(fd, got, bufs)? {
-                return Ok(got);
-            }
-        }
-        self.receive_counted(fd, bufs, wait)
+    /// Whether the next call can be [`sys::msg::receive_data`], with [`note_data`](Self::note_data) after it: what it
+    /// brings comes to no mark, is not too long, nor the rest of a control record.
+    #[inline]
+    pub(crate) fn is_straight(&self) -> bool {
+        self.straight && self.key.is_far(0)
     }
 
-    /// The same where the next record may come to a mark, be too long, or be the rest of one.
-    #[cold]
-    fn receive_counted(
+    /// Notes a call that brought `len` bytes of data.
+    #[inline]
+    pub(crate) fn note_data(&mut self, len: usize) {
+        self.note(len);
+        self.idle = 0;
+    }
+
+    /// Receives application data into `bufs`, or a control record.
+    pub(crate) fn receive(
         &mut self,
         fd: BorrowedFd<'_>,
         bufs: &mut [IoSliceMut<'_>],
@@ -177,12 +165,13 @@ impl Receiver {
 
     /// Notes a call that brought `len` bytes: each may have been a record, and empty ones leave no trace but the call
     /// itself.
+    #[inline]
     fn note(&mut self, len: usize) {
         self.key.note(len as u64 + u64::from(MAX_IDLE_RECORDS));
     }
 
     /// Deals with what a call has brought; `None` where that is neither data nor a whole control record.
-    fn take(
+    pub(crate) fn take(
         &mut self,
         fd: BorrowedFd<'_>,
         got: io::Result<Received>,
@@ -219,7 +208,7 @@ impl Receiver {
                 if got.ends_record() {
                     return Ok(Some(Got::Control(content_type)));
                 }
-                self.unfinished = Some(content_type);
+                (self.unfinished, self.straight) = (Some(content_type), false);
             }
             None => return Err(BadRecord::InnerType { got: byte }.into()),
         }
@@ -271,7 +260,7 @@ impl Receiver {
             }
             self.control.extend_from_slice(part);
             if got.ends_record() {
-                self.unfinished = None;
+                (self.unfinished, self.straight) = (None, self.limit.is_none());
                 return Ok(Got::Control(content_type));
             }
         }

@@ -22,6 +22,8 @@ pub(crate) struct Sender {
     fragment: usize,
     /// The greatest power of two in `fragment`: its exponent.
     log2: u32,
+    /// The most records that any call seals, with the one that was open before it.
+    most_records: u64,
     /// The kernel itself keeps to `fragment`. Where it does not, no call sends more than one record.
     kept: bool,
     /// More may come to the kernel's last record.
@@ -43,7 +45,9 @@ impl Sender {
         let key = Key::install(fd, Flow::Send, key, meter)?;
         let kept = fragment == MAX_FRAGMENT_LEN
             || u16::try_from(fragment).is_ok_and(|bytes| sys::tls::max_payload(fd, bytes).is_ok());
-        Ok(Self { key, fragment, log2: fragment.ilog2(), kept, open: false, open_len: 0 })
+        let log2 = fragment.ilog2();
+        let most_records = (MOST_BYTES >> log2) as u64 + 2;
+        Ok(Self { key, fragment, log2, most_records, kept, open: false, open_len: 0 })
     }
 
     #[inline]
@@ -61,6 +65,7 @@ impl Sender {
     }
 
     /// The most records that so many bytes are.
+    #[inline]
     fn records(&self, bytes: usize) -> u64 {
         // Cheaper than a division.
         (bytes >> self.log2) as u64 + 1
@@ -83,7 +88,7 @@ impl Sender {
         wait: Wait,
     ) -> Result<usize, Error> {
         // So many bytes no call takes, and no sum of the slices is needed.
-        if self.kept && self.key.is_far(self.records(MOST_BYTES) + 1) {
+        if self.kept && self.key.is_far(self.most_records) {
             let sent = sys::msg::send_data(fd, bufs, more, wait)?;
             self.sent(sent, more);
             return Ok(sent);
@@ -120,11 +125,15 @@ impl Sender {
         Ok(sent)
     }
 
+    #[inline]
     fn sent(&mut self, bytes: usize, more: bool) {
-        let records = self.records(bytes) + u64::from(self.open);
-        self.key.note(records);
-        self.open = more;
-        self.open_len = if more { (self.open_len + bytes) % self.fragment } else { 0 };
+        self.key.note(self.records(bytes));
+        // Mostly none is open, neither before nor after.
+        if self.open || more {
+            self.key.note(u64::from(self.open));
+            self.open = more;
+            self.open_len = if more { (self.open_len + bytes) % self.fragment } else { 0 };
+        }
     }
 
     /// Whether more may come to the last record.

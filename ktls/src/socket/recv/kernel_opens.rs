@@ -9,6 +9,7 @@ use crate::record::ContentType;
 use crate::record::kernel::Got;
 use crate::socket::Wait;
 use crate::socket::control::Effect;
+use crate::sys::msg::Received;
 
 impl RecvHalf {
     pub(super) fn receive_by_kernel(
@@ -40,6 +41,19 @@ impl RecvHalf {
         match kernel.receive(fd, bufs, wait)? {
             Got::Data(n) if !self.control.is_partial() => Ok(Some(n)),
             got => self.follow_kernel(got),
+        }
+    }
+
+    /// Deals with what a call into `bufs` has brought; `None` where there is no data yet.
+    pub(super) fn follow_received(
+        &mut self,
+        came: io::Result<Received>,
+        bufs: &[IoSliceMut<'_>],
+    ) -> Result<Option<usize>, Error> {
+        let Opening::Kernel(kernel) = &mut self.opening else { return Ok(None) };
+        match kernel.take(self.shared.fd(), came, bufs)? {
+            Some(got) => self.follow_kernel(got),
+            None => Ok(None),
         }
     }
 
