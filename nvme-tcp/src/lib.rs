@@ -83,6 +83,7 @@ pub mod spec;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 pub mod trace;
+mod trials;
 pub mod uri;
 
 pub use connector::TlsFacts;

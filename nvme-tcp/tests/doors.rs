@@ -1,4 +1,4 @@
-//! Both doors for received bytes give the same events, and any way of sending gives the same bytes.
+//! All doors for received bytes give the same events, and any way of sending gives the same bytes.
 
 mod support;
 
@@ -159,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_doors_give_the_same_events_however_the_stream_is_cut(plan in plan(), cuts in lengths()) {
+    fn all_doors_give_the_same_events_however_the_stream_is_cut(plan in plan(), cuts in lengths()) {
         let (mut whole, ids) = plan.begin();
         let stream = plan.stream(&whole, &ids);
         prop_assert!(whole.feed(&stream).is_ok());
@@ -168,11 +168,13 @@ proptest! {
 
         let (mut by_consume, _) = plan.begin();
         let (mut by_door, _) = plan.begin();
+        let (mut as_foreseen, _) = plan.begin();
         for piece in cut(&stream, &cuts) {
             prop_assert!(by_consume.feed(piece).is_ok());
             prop_assert!(by_door.feed_by_door(piece).is_ok());
+            prop_assert!(as_foreseen.feed_as_foreseen(piece).is_ok());
         }
-        for other in [&mut by_consume, &mut by_door] {
+        for other in [&mut by_consume, &mut by_door, &mut as_foreseen] {
             other.send(usize::MAX);
             prop_assert!(other.feed(&[]).is_ok());
             prop_assert_eq!(&other.seen, &whole.seen);
@@ -212,6 +214,43 @@ proptest! {
         }
         prop_assert_eq!(split.connection.outstanding(), 0);
     }
+}
+
+#[test]
+fn what_is_foreseen_is_taken_only_as_far_as_it_is_right() {
+    let read =
+        |len, success| Served { read: true, len, pieces: 1, success, wrong_digest: false, cancelled: false };
+    let foreseen = |reads: [Served; 4], turns: [usize; 4], config: ConnectionConfig| {
+        let plan = Plan { config, cpda: 0, commands: reads.to_vec(), turns: turns.to_vec() };
+        let (mut host, ids) = plan.begin();
+        let stream = plan.stream(&host, &ids);
+        host.feed_as_foreseen(&stream).unwrap();
+        assert_eq!(host.connection.outstanding(), 0);
+        for (id, served) in ids.iter().zip(&plan.commands) {
+            let pattern = patterned(id.slot(), 0, served.len);
+            let right = if served.cancelled { vec![0; pattern.len()] } else { pattern };
+            assert_eq!(host.memory[&id.slot()], right);
+        }
+        host.foreseen
+    };
+    let config = || ConnectionConfig { depth: 8, ..ConnectionConfig::default() };
+    let reads = || [4096, 5000, 4096, 4096].map(|len| read(len, true));
+    let in_order = [0, 1, 2, 3];
+    // The support foresees three.
+    assert_eq!(foreseen(reads(), in_order, config()), 3);
+    assert_eq!(foreseen(reads(), [0, 2, 1, 3], config()), 1);
+    assert_eq!(foreseen(reads(), [1, 0, 2, 3], config()), 0);
+    // Short, long, and more than there is room for.
+    assert_eq!(foreseen([4096, 4095, 4096, 4096].map(|len| read(len, true)), in_order, config()), 1);
+    assert_eq!(foreseen([4096, 32_768, 4096, 4096].map(|len| read(len, true)), in_order, config()), 1);
+    assert_eq!(foreseen([4096, 4096, 12_000, 4096].map(|len| read(len, true)), in_order, config()), 2);
+    let [first, second, ..] = reads();
+    let given_up = [first.clone(), Served { cancelled: true, ..second }, first.clone(), first];
+    assert_eq!(foreseen(given_up, in_order, config()), 1);
+    // A response behind the data, and digests.
+    assert_eq!(foreseen(reads().map(|served| Served { success: false, ..served }), in_order, config()), 0);
+    let digests = ConnectionConfig { data_digest: true, ..config() };
+    assert_eq!(foreseen(reads(), in_order, digests), 0);
 }
 
 #[test]

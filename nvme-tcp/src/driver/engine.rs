@@ -1,5 +1,7 @@
 //! One queue's core, its memory and its socket, put together: what the shared and the owned queue both are.
 
+mod ahead;
+
 use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +40,9 @@ pub(crate) enum Flush {
 pub(crate) struct Engine {
     connection: Connection,
     loans: Vec<Loan>,
+    /// Where the next data is likely to belong, during a receive; and which receive that is.
+    ahead: Vec<Payload>,
+    round: u32,
     outlet: Outlet,
     negotiated: Option<Negotiated>,
     finished: Vec<Finished>,
@@ -59,6 +64,8 @@ impl Engine {
         Self {
             connection,
             loans,
+            ahead: Vec::new(),
+            round: 0,
             outlet,
             negotiated: None,
             finished,
@@ -236,6 +243,11 @@ impl Engine {
 
     /// Receives what has come, for an owner of both ends, or waits for it; whether anything had.
     pub(crate) fn receive(&mut self, intake: &mut Intake, wait: Wait) -> Result<bool, Error> {
+        if self.connection.may_foresee() {
+            if let Some(came) = self.receive_ahead(intake, wait)? {
+                return Ok(came);
+            }
+        }
         let received = match self.connection.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
                 match self.loans.get_mut(usize::from(at.slot)) {
@@ -265,21 +277,20 @@ impl Engine {
         if self.low {
             self.nearly_spent |= intake.half().is_nearly_spent();
         }
-        loop {
-            let mut input = intake.bytes();
-            let before = input.len();
-            let event = self.connection.consume(&mut input)?;
-            let used = before - input.len();
-            let idle = event.is_none();
-            if let Some(event) = event {
-                self.handle(event)?;
-            }
-            intake.consume(used);
-            if idle {
-                intake.expect_long_data(self.connection.expects_long_data());
-                return Ok(());
-            }
+        let bytes = intake.bytes();
+        let all = bytes.len();
+        self.take(bytes)?;
+        intake.consume(all);
+        intake.expect_long_data(self.connection.expects_long_data());
+        Ok(())
+    }
+
+    /// Takes all of `input`, and what happened without it.
+    fn take(&mut self, mut input: &[u8]) -> Result<(), Error> {
+        while let Some(event) = self.connection.consume(&mut input)? {
+            self.handle(event)?;
         }
+        Ok(())
     }
 
     /// Takes events that need no bytes: commands whose last data was just sent.

@@ -16,6 +16,8 @@ use crate::spec::digest::crc32c_append;
 pub(crate) struct Loan {
     memory: Memory,
     len: usize,
+    /// The round of the last [`Lender`] that gave its memory.
+    given: u32,
 }
 
 #[derive(Default)]
@@ -54,12 +56,16 @@ impl fmt::Debug for Loan {
 unsafe impl Send for Loan {}
 
 impl Loan {
+    fn of(len: usize, memory: Memory) -> Self {
+        Self { memory, len, given: 0 }
+    }
+
     /// A read into borrowed memory.
     ///
     /// # Safety
     /// `memory` stays valid, and nothing else touches it, until the loan is dropped.
     pub(crate) unsafe fn read_into(memory: &mut [u8]) -> Self {
-        Self { len: memory.len(), memory: Memory::Into(memory.as_mut_ptr()) }
+        Self::of(memory.len(), Memory::Into(memory.as_mut_ptr()))
     }
 
     /// A write from borrowed memory.
@@ -67,7 +73,7 @@ impl Loan {
     /// # Safety
     /// `memory` stays valid, and nothing changes it, until the loan is dropped.
     pub(crate) unsafe fn write_from(memory: &[u8]) -> Self {
-        Self { len: memory.len(), memory: Memory::From(memory.as_ptr()) }
+        Self::of(memory.len(), Memory::From(memory.as_ptr()))
     }
 
     /// A read into memory that only its owner knows.
@@ -76,7 +82,7 @@ impl Loan {
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
     /// until the loan is dropped.
     pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
-        Self { len, memory: Memory::Into(memory) }
+        Self::of(len, Memory::Into(memory))
     }
 
     /// A write from memory that only its owner knows.
@@ -85,7 +91,7 @@ impl Loan {
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read, and nobody changes them, until the loan
     /// is dropped.
     pub(crate) unsafe fn write_raw(memory: *const u8, len: usize) -> Self {
-        Self { len, memory: Memory::From(memory) }
+        Self::of(len, Memory::From(memory))
     }
 
     /// A read into several pieces, one after the other; `None` where they overlap, which would be two ways to
@@ -95,7 +101,7 @@ impl Loan {
     /// As [`read_raw`](Self::read_raw), for each pair of address and length.
     pub(crate) unsafe fn read_pieces(pieces: impl Iterator<Item = (*mut u8, usize)>) -> Option<Self> {
         let (pieces, len) = join(pieces);
-        (!overlap(&pieces)).then_some(Self { len, memory: Memory::IntoPieces(pieces) })
+        (!overlap(&pieces)).then_some(Self::of(len, Memory::IntoPieces(pieces)))
     }
 
     /// A write from several pieces, one after the other.
@@ -104,17 +110,17 @@ impl Loan {
     /// As [`write_raw`](Self::write_raw), for each pair of address and length.
     pub(crate) unsafe fn write_pieces(pieces: impl Iterator<Item = (*const u8, usize)>) -> Self {
         let (pieces, len) = join(pieces.map(|(start, len)| (start.cast_mut(), len)));
-        Self { len, memory: Memory::FromPieces(pieces) }
+        Self::of(len, Memory::FromPieces(pieces))
     }
 
     /// A read into memory that is handed over.
     pub(crate) fn owned_read(memory: Vec<u8>) -> Self {
-        Self { len: memory.len(), memory: Memory::OwnedInto(memory) }
+        Self::of(memory.len(), Memory::OwnedInto(memory))
     }
 
     /// A write from memory that is handed over.
     pub(crate) fn owned_write(memory: Vec<u8>) -> Self {
-        Self { len: memory.len(), memory: Memory::OwnedFrom(memory) }
+        Self::of(memory.len(), Memory::OwnedFrom(memory))
     }
 
     /// The memory that was handed over, if any was.
@@ -245,6 +251,35 @@ impl Loan {
     }
 }
 
+/// Gives the memory of several loans out under one borrow of all, of each once.
+pub(crate) struct Lender<'a> {
+    loans: &'a mut [Loan],
+    round: u32,
+}
+
+impl<'a> Lender<'a> {
+    /// Of these loans, in another `round` than the last one: what had been given out in that is not given again.
+    pub(crate) fn new(loans: &'a mut [Loan], round: u32) -> Self {
+        Self { loans, round }
+    }
+
+    /// The data at `at`, to receive into: all of it, or `None`.
+    pub(crate) fn place(&mut self, at: Payload) -> Option<&'a mut [u8]> {
+        let loan = self.loans.get_mut(usize::from(at.slot)).filter(|loan| loan.given != self.round)?;
+        let (data, len) = {
+            let data = loan.bytes_mut(at);
+            (data.as_mut_ptr(), data.len())
+        };
+        if len == 0 || len != at.len as usize {
+            return None;
+        }
+        loan.given = self.round;
+        // SAFETY: the bytes are those that the loan has just given, which outlive 'a with the loan, since the loans are
+        // borrowed so long; and no second slice of them is given out, since `given` is only ever set to this round here.
+        Some(unsafe { std::slice::from_raw_parts_mut(data, len) })
+    }
+}
+
 /// Puts pieces one after the other, those without bytes left out.
 fn join(pieces: impl Iterator<Item = (*mut u8, usize)>) -> (Box<[Piece]>, usize) {
     let mut end: usize = 0;
@@ -328,6 +363,24 @@ mod tests {
         loan.bytes_mut(at(0, 1)).fill(9);
         drop(loan);
         assert_eq!(memory, [9, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_lender_gives_all_of_the_data_and_each_loan_once_a_round() {
+        let mut loans =
+            [Loan::owned_read(vec![0; 4]), Loan::owned_read(vec![0; 4]), Loan::owned_write(vec![0; 4])];
+        let at = |slot, offset, len| Payload { slot, offset, len };
+        for round in [1, 2] {
+            let mut lender = Lender::new(&mut loans, round);
+            let first = lender.place(at(0, 1, 3)).unwrap();
+            assert!(lender.place(at(0, 0, 1)).is_none());
+            assert!(lender.place(at(1, 2, 3)).is_none(), "longer than the loan");
+            let second = lender.place(at(1, 0, 4)).unwrap();
+            assert!(lender.place(at(2, 0, 4)).is_none() && lender.place(at(3, 0, 4)).is_none());
+            first.fill(1);
+            second.fill(2);
+        }
+        assert_eq!(loans.map(Loan::into_owned), [vec![0, 1, 1, 1], vec![2; 4], vec![0; 4]].map(Some));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Moves the core's bytes: gathers what is sent from where it lies, scatters what is received into place.
 //! Host and target share it.
 
+pub(crate) mod ahead;
+
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -96,7 +96,7 @@ pub struct Framer {
 const SHORTEST: usize = 24;
 
 /// Data from this length on, in bytes, is not copied for less than what one more receive costs.
-const LONG: u32 = 32 * 1024;
+pub(super) const LONG: u32 = 32 * 1024;
 
 impl Framer {
     /// Takes what `sender` sends, from its ICReq or ICResp on.
@@ -115,6 +115,26 @@ impl Framer {
     /// How PDUs are laid out from the next one on: what ICReq and ICResp agreed.
     pub fn set_layout(&mut self, layout: Layout) {
         self.layout = layout;
+    }
+
+    /// How PDUs are laid out.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether the next byte is the first of a PDU.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Between
+    }
+
+    /// A data PDU's header, which the caller has checked, was received elsewhere, between PDUs and without digests: `len`
+    /// bytes of data come next.
+    pub(super) fn begin_data(&mut self, header: &[u8; SHORTEST], len: u32) {
+        debug_assert!(self.is_between() && self.initialized, "a header in the midst of a PDU");
+        self.buffer[..SHORTEST].copy_from_slice(header);
+        self.have = SHORTEST;
+        self.long = len >= LONG;
+        self.state = State::Data { pad: 0, left: len, digest: false };
     }
 
     /// How many bytes of data come next, without header or padding before them; zero when none do.

@@ -79,6 +79,13 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Whether it is a read of which nothing has come yet.
+    pub(super) fn is_unanswered_read(&self) -> bool {
+        self.direction == Direction::Read && self.moved == 0 && self.cqe.is_none()
+    }
+}
+
 /// All slots of a queue.
 #[derive(Debug)]
 pub(super) struct Slots {

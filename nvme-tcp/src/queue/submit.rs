@@ -9,7 +9,8 @@ use crate::namespace::Namespace;
 use crate::spec::command::{Sqe, nvm};
 
 impl Queue {
-    /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`.
+    /// Reads into `buffer` (at most [`Namespace::max_transfer`] bytes, whole blocks) from `offset`. What it holds if that
+    /// fails is not said: perhaps a part, or what another command has read.
     ///
     /// ```no_run
     /// # fn example(queue: &mut nvme_tcp::Queue, namespace: &nvme_tcp::Namespace) -> nvme_tcp::Result<()> {

@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) seen: Vec<Seen>,
     /// What was sent.
     pub(crate) wire: Vec<u8>,
+    /// How many headers were as foreseen.
+    pub(crate) foreseen: usize,
 }
 
 impl Host {
@@ -48,6 +50,7 @@ impl Host {
             memory: HashMap::new(),
             seen: Vec::new(),
             wire: Vec::new(),
+            foreseen: 0,
         };
         host.send(usize::MAX);
         host
@@ -112,15 +115,49 @@ impl Host {
             };
             let (now, rest) = bytes.split_at(bytes.len().min(most as usize));
             if let Some(at) = place {
-                let at = Payload { len: now.len() as u32, ..at };
-                self.place(at).copy_from_slice(now);
-                self.data(at);
+                self.put(at, now);
             }
             self.connection.advance(now.len());
             bytes = rest;
             self.feed(&[])?;
         }
         Ok(())
+    }
+
+    /// Gives `bytes` in as far as they are foreseen, and by `consume` from where on they are not.
+    pub(crate) fn feed_as_foreseen(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
+        let mut ahead = Vec::new();
+        self.connection.foresee(&mut ahead, 3, 20_000);
+        let mut right = true;
+        let mut begun = matches!(self.connection.door(), Door::InPlace(_));
+        for at in ahead {
+            if !std::mem::take(&mut begun) {
+                let Some((header, rest)) = bytes.split_first_chunk() else { break };
+                right = self.connection.take_foreseen(header, at);
+                if !right {
+                    break;
+                }
+                self.foreseen += 1;
+                bytes = rest;
+            }
+            let (now, rest) = bytes.split_at(bytes.len().min(at.len as usize));
+            if now.is_empty() {
+                break;
+            }
+            self.put(at, now);
+            self.connection.advance(now.len());
+            bytes = rest;
+            self.feed(&[])?;
+        }
+        self.connection.came_as_foreseen(right);
+        self.feed(bytes).map(drop)
+    }
+
+    /// Data that came for `at`, or the beginning of it.
+    fn put(&mut self, at: Payload, now: &[u8]) {
+        let at = Payload { len: now.len() as u32, ..at };
+        self.place(at).copy_from_slice(now);
+        self.data(at);
     }
 
     /// Notes data, as one piece with what came just before it.

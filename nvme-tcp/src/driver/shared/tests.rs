@@ -23,6 +23,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The host's ends of an open connection, and the controller's socket, with ICReq taken and ICResp sent.
 pub(crate) fn ends() -> (Engine, Intake, TcpStream) {
+    ends_of(DEPTH)
+}
+
+/// The same for so many commands.
+pub(crate) fn ends_of(depth: u32) -> (Engine, Intake, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(TICK)).unwrap();
@@ -31,8 +36,8 @@ pub(crate) fn ends() -> (Engine, Intake, TcpStream) {
     peer.set_read_timeout(Some(LIMIT)).unwrap();
     peer.set_nodelay(true).unwrap();
     let (send, recv) = transport::plain(stream);
-    let connection = Connection::new(ConnectionConfig { depth: DEPTH, ..ConnectionConfig::default() });
-    let mut engine = Engine::new(connection, DEPTH, Outlet::new(send), Arc::new(Bell::new().unwrap()));
+    let connection = Connection::new(ConnectionConfig { depth, ..ConnectionConfig::default() });
+    let mut engine = Engine::new(connection, depth, Outlet::new(send), Arc::new(Bell::new().unwrap()));
     let mut intake = Intake::new(recv);
     engine.flush().unwrap();
     peer.read_exact(&mut [0; 128]).unwrap();

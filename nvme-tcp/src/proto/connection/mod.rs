@@ -1,5 +1,6 @@
 //! One queue's connection, from the host's side.
 
+mod foresee;
 mod receive;
 mod types;
 
@@ -17,6 +18,7 @@ use crate::spec::pdu::{CapsuleCmd, Flags, IcReq, Layout, MIN_MAXH2CDATA, PduType
 use crate::spec::sgl::Sgl;
 use crate::trace::Watcher;
 
+use foresee::Order;
 pub use types::{
     ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Negotiated, SubmitError,
     Transfer, Wants,
@@ -52,11 +54,13 @@ enum State {
 ///   [`segments`](Self::segments), then
 ///   [`sent`](Self::sent) with what the socket took. Payload is named as (slot, offset, length), and the
 ///   driver gathers it from where it is.
-/// - **Receiving** has two doors with the same events. By [`consume`](Self::consume), bytes that arrived
+/// - **Receiving** has three doors with the same events. By [`consume`](Self::consume), bytes that arrived
 ///   anywhere go in and pieces of data come out as [`Event::Data`], to be copied. Where
 ///   [`door`](Self::door) says [`Door::InPlace`], data may be received into place and told by
 ///   [`advance`](Self::advance). Where it does not but [`expects_long_data`](Self::expects_long_data), little
-///   is received, lest long data come before its place is known.
+///   is received, lest long data come before its place is known. And by [`foresee`](Self::foresee) short data is
+///   received into place before its header is known: [`take_foreseen`](Self::take_foreseen) says whether that was right,
+///   and from where on it was not, [`consume`](Self::consume) takes what came.
 /// - After either, [`next_event`](Self::next_event) until it gives `None`: [`Event::CheckDigest`] is
 ///   answered before the next call.
 /// - **A buffer is lent** from `submit` until its [`Event::Completed`] or [`Event::Released`]; a completion
@@ -73,6 +77,7 @@ pub struct Connection {
     maxh2cdata: u32,
     in_capsule: u32,
     slots: Slots,
+    order: Order,
     incoming: Option<Incoming>,
     /// Commands whose response is in, in that order; each waits for its data to be sent.
     answered: VecDeque<CommandId>,
@@ -95,6 +100,7 @@ impl Connection {
             maxh2cdata: MIN_MAXH2CDATA,
             in_capsule: ADMIN_IN_CAPSULE,
             slots: Slots::new(depth),
+            order: Order::new(depth),
             incoming: None,
             answered: VecDeque::with_capacity(depth as usize),
             events: VecDeque::with_capacity(8),
@@ -158,9 +164,15 @@ impl Connection {
         let payload = in_capsule.then_some(Payload { slot: id.slot(), offset: 0, len });
         let command = CapsuleCmd { common, sqe };
         send(&mut self.transmit, self.watcher.as_ref(), &self.layout, &command, payload);
-        if let Some(slot) = self.slots.get(id).filter(|_| in_capsule) {
-            slot.unsent = 1;
-            slot.moved = len;
+        match direction {
+            Direction::Read => self.order.push(id),
+            Direction::Write if in_capsule => {
+                if let Some(slot) = self.slots.get(id) {
+                    slot.unsent = 1;
+                    slot.moved = len;
+                }
+            }
+            _ => {}
         }
         Ok(id)
     }

@@ -36,4 +36,7 @@ impl DataPdu {
     }
 }
 
-const _: () = assert!(size_of::<DataPdu>() == 24);
+/// How long the header of an H2CData or C2HData PDU is, in bytes.
+pub const DATA_HEADER_LEN: usize = 24;
+
+const _: () = assert!(size_of::<DataPdu>() == DATA_HEADER_LEN);

@@ -23,7 +23,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use capsule::{CapsuleCmd, CapsuleResp};
-pub use data::DataPdu;
+pub use data::{DATA_HEADER_LEN, DataPdu};
 pub use initialize::{IcReq, IcResp, MIN_MAXH2CDATA};
 pub use ready_to_transfer::R2t;
 pub use terminate::{FatalStatus, MAX_QUOTE_LEN, TermReq};

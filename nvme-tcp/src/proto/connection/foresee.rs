@@ -1,0 +1,116 @@
+//! Which data is likely to come next. Controllers mostly answer reads in the order in which they got them, so that data
+//! can be received where it belongs before its header is here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use zerocopy::IntoBytes;
+
+use super::{Connection, Door, Incoming, State};
+use crate::proto::CommandId;
+use crate::proto::frame::LONG;
+use crate::proto::transmit::Payload;
+use crate::spec::pdu::{DATA_HEADER_LEN, DataPdu, Flags, Layout, PduType};
+use crate::trials::Trials;
+
+/// How long data is, in bytes, that is foreseen: shorter is copied as fast, longer is received behind its header.
+const WORTH: Range<u32> = 4096..LONG;
+
+/// The reads that are waited for, and whether their answers come in this order.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Oldest first; among them some that are answered.
+    reads: VecDeque<CommandId>,
+    trials: Trials,
+}
+
+impl Order {
+    pub(super) fn new(depth: u32) -> Self {
+        Self { reads: VecDeque::with_capacity(2 * depth as usize), trials: Trials::default() }
+    }
+
+    /// A read is submitted.
+    pub(super) fn push(&mut self, id: CommandId) {
+        // Nobody asks, or the first is not answered for long and all others are: they have no order.
+        if self.reads.len() == self.reads.capacity() {
+            self.reads.clear();
+        }
+        self.reads.push_back(id);
+    }
+}
+
+impl Connection {
+    /// Whether [`foresee`](Self::foresee) may find anything: cheap enough for a look before each receive.
+    #[inline]
+    pub fn may_foresee(&self) -> bool {
+        !self.order.reads.is_empty()
+    }
+
+    /// Puts to `ahead`, which is empty, where the next data is likely to belong, at most `count` pieces and `most` bytes
+    /// with the headers before them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
+    /// of one, then the data of PDUs as [`take_foreseen`](Self::take_foreseen) takes. Nothing where no more is known than
+    /// that, or was foreseen wrongly time after time.
+    pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) {
+        let layout = self.framer.layout();
+        if layout.header_digest
+            || layout.data_digest
+            || self.state != State::Open
+            || !self.order.trials.begin()
+        {
+            return;
+        }
+        match (self.door(), &self.incoming) {
+            (Door::InPlace(rest), Some(incoming)) if incoming.success && rest.len <= most => {
+                ahead.push(rest);
+                most -= rest.len;
+            }
+            (Door::Consume, None) if self.framer.is_between() => {}
+            _ => return,
+        }
+        let begun = ahead.len();
+        let mut answered = 0;
+        for id in &self.order.reads {
+            let Some(slot) = self.slots.get(*id).filter(|slot| slot.is_unanswered_read()) else {
+                // Those between others are left for later.
+                answered += usize::from(ahead.len() == begun);
+                continue;
+            };
+            let whole = slot.len.saturating_add(DATA_HEADER_LEN as u32);
+            if !WORTH.contains(&slot.len) || whole > most || slot.cancelled || ahead.len() >= count {
+                break;
+            }
+            ahead.push(Payload { slot: id.slot(), offset: 0, len: slot.len });
+            most -= whole;
+        }
+        self.order.reads.drain(..answered);
+        if ahead.len() == begun {
+            ahead.clear();
+        }
+    }
+
+    /// Takes the header of a PDU that brings all of a command's data, `at`, and ends the command, or says that it is
+    /// another. Its data comes next: [`advance`](Self::advance) tells of it.
+    pub fn take_foreseen(&mut self, header: &[u8; DATA_HEADER_LEN], at: Payload) -> bool {
+        let found =
+            self.slots.at(at.slot).filter(|(_, slot)| slot.is_unanswered_read() && slot.len == at.len);
+        let Some((command, slot)) = found.filter(|_| self.framer.is_between()) else { return false };
+        let common = Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, at.len);
+        // Whatever would be looked for in a header has to be so in this one.
+        if DataPdu::new(common, command.to_wire(), 0, 0, at.len).as_bytes() != header {
+            return false;
+        }
+        self.framer.begin_data(header, at.len);
+        if let Some(watcher) = &self.watcher {
+            watcher.tell(false, self.framer.quote());
+        }
+        slot.moved = at.len;
+        self.incoming =
+            Some(Incoming { command, start: 0, len: at.len, left: at.len, digest: false, success: true });
+        true
+    }
+
+    /// What came was as [foreseen](Self::foresee), or not: the more often it is not, the less often it is tried.
+    pub fn came_as_foreseen(&mut self, right: bool) {
+        self.order.trials.end(right);
+    }
+}
