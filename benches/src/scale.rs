@@ -14,6 +14,7 @@ use crate::Result;
 use crate::cell::{Cell, Mode, Offsets};
 use crate::far_end::FarEnd;
 use crate::measure::{self, Sample};
+use crate::report::median;
 use crate::{nvme, raw};
 
 /// What grows.
@@ -60,7 +61,8 @@ struct Row {
     raw_cpu_us_per_io: f64,
     target_cpu_us_per_io: f64,
     raw_far_cpu_us_per_io: f64,
-    /// How the cost has grown since the range's first line, as a part of how the bare loop's has.
+    /// How the cost has grown since the range's first line, as a part of how the bare loop's has in the same round: the
+    /// median of the rounds.
     growth: f64,
     target_growth: f64,
 }
@@ -185,35 +187,36 @@ pub(crate) fn run(rounds: usize, time: Duration) -> Result<(String, String)> {
     measure::pin(1)?;
     let mut rows: Vec<Row> = Vec::new();
     for range in &RANGES {
-        let mut first = None;
-        for &value in range.values {
-            let load = (range.load)(value);
-            let cell: Cell = format!("4k_rr_q{}", load.depth).parse()?;
-            let mut samples: [Vec<Sample>; 2] = Default::default();
-            for _ in 0..rounds {
-                samples[0].push(bare(&raw_end, &cell, load, time)?);
-                samples[1].push(ours(&target, &cell, load, time)?);
+        // By value, then by round: these machines drift, so that only what was measured in one round is compared.
+        let mut pairs: Vec<Vec<[Sample; 2]>> = vec![Vec::new(); range.values.len()];
+        for _ in 0..rounds {
+            for (&value, pairs) in range.values.iter().zip(&mut pairs) {
+                let load = (range.load)(value);
+                let cell: Cell = format!("4k_rr_q{}", load.depth).parse()?;
+                pairs.push([ours(&target, &cell, load, time)?, bare(&raw_end, &cell, load, time)?]);
             }
-            let cost = samples.map(|samples| {
-                let middle = |cost: fn(&Sample) -> f64| {
-                    crate::report::median(&samples.iter().map(cost).collect::<Vec<_>>())
-                };
-                (middle(Sample::cpu_us), middle(Sample::far_cpu_us))
-            });
-            let [(bare, bare_far), (ours, ours_far)] = cost;
-            let [(bare_first, bare_far_first), (ours_first, ours_far_first)] = *first.get_or_insert(cost);
+        }
+        for (&value, pairs_of_value) in range.values.iter().zip(&pairs) {
+            let middle = |which: usize, cost: fn(&Sample) -> f64| {
+                median(&pairs_of_value.iter().map(|pair| cost(&pair[which])).collect::<Vec<_>>())
+            };
+            let growth = |cost: fn(&Sample) -> f64| {
+                let beside = |[ours, bare]: &[Sample; 2]| cost(ours) / cost(bare);
+                let rounds = pairs_of_value.iter().zip(&pairs[0]);
+                median(&rounds.map(|(now, first)| beside(now) / beside(first)).collect::<Vec<_>>())
+            };
             rows.push(Row {
                 range: range.name,
                 value,
-                cpu_us_per_io: ours,
-                raw_cpu_us_per_io: bare,
-                target_cpu_us_per_io: ours_far,
-                raw_far_cpu_us_per_io: bare_far,
-                growth: (ours / ours_first) / (bare / bare_first),
-                target_growth: (ours_far / ours_far_first) / (bare_far / bare_far_first),
+                cpu_us_per_io: middle(0, Sample::cpu_us),
+                raw_cpu_us_per_io: middle(1, Sample::cpu_us),
+                target_cpu_us_per_io: middle(0, Sample::far_cpu_us),
+                raw_far_cpu_us_per_io: middle(1, Sample::far_cpu_us),
+                growth: growth(Sample::cpu_us),
+                target_growth: growth(Sample::far_cpu_us),
             });
-            eprintln!("{value} {} done", range.name);
         }
+        eprintln!("{} done", range.name);
     }
     Ok((markdown(&rows), serde_json::to_string_pretty(&rows)?))
 }
