@@ -394,6 +394,12 @@ impl Queue {
     pub fn wants(&self) -> Wants {
         Wants { write: self.lane.engine.wants_write(), read: self.outstanding() > 0 }
     }
+
+    /// Whether the last [`poll`](Self::poll) gave its completions although more is likely to be here.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.outstanding() > 0 && (self.lane.intake.is_brimful() || self.lane.intake.half().has_buffered())
+    }
 }
 
 impl AsFd for Queue {

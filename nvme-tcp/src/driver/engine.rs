@@ -243,11 +243,6 @@ impl Engine {
 
     /// Receives what has come, for an owner of both ends, or waits for it; whether anything had.
     pub(crate) fn receive(&mut self, intake: &mut Intake, wait: Wait) -> Result<bool, Error> {
-        if self.connection.may_foresee() {
-            if let Some(came) = self.receive_ahead(intake, wait)? {
-                return Ok(came);
-            }
-        }
         let received = match self.connection.door() {
             Door::InPlace(at) if at.len as usize >= IN_PLACE_MIN => {
                 match self.loans.get_mut(usize::from(at.slot)) {
@@ -313,17 +308,19 @@ impl Engine {
                     self.connection.digest_mismatch(of.slot);
                 }
             }
-            Event::Completed(completion) => {
-                let slot = usize::from(completion.command.slot());
-                let loan = self.loans.get_mut(slot).map(std::mem::take).unwrap_or_default();
-                self.finished.push(Finished { completion, loan });
-            }
+            Event::Completed(completion) => self.finish(completion),
             Event::Open(negotiated) => self.negotiated = Some(negotiated),
             // Only reads are given up (`cancel_read`): a write whose data the controller never gets has no end.
             Event::Released(_) => {}
             Event::Terminated(fes, fei) => return Err(ErrorKind::Terminated { fes, fei }.into()),
         }
         Ok(())
+    }
+
+    fn finish(&mut self, completion: Completion) {
+        let slot = usize::from(completion.command.slot());
+        let loan = self.loans.get_mut(slot).map(std::mem::take).unwrap_or_default();
+        self.finished.push(Finished { completion, loan });
     }
 
     /// Whether [`finished`](Self::finished) has any.

@@ -16,6 +16,8 @@ use crate::spec::digest::crc32c_append;
 pub(crate) struct Loan {
     memory: Memory,
     len: usize,
+    /// Nobody can reach the memory meanwhile but by breaking Rust's own rules.
+    alone: bool,
     /// The round of the last [`Lender`] that gave its memory.
     given: u32,
 }
@@ -57,7 +59,7 @@ unsafe impl Send for Loan {}
 
 impl Loan {
     fn of(len: usize, memory: Memory) -> Self {
-        Self { memory, len, given: 0 }
+        Self { memory, len, alone: true, given: 0 }
     }
 
     /// A read into borrowed memory.
@@ -76,13 +78,23 @@ impl Loan {
         Self::of(memory.len(), Memory::From(memory.as_ptr()))
     }
 
-    /// A read into memory that only its owner knows.
+    /// A read into a part of memory that this process has to itself, as of a vector that is lent in several parts.
+    ///
+    /// # Safety
+    /// As for [`read_raw`](Self::read_raw).
+    #[cfg(feature = "tokio")]
+    pub(crate) unsafe fn read_part(memory: *mut u8, len: usize) -> Self {
+        Self::of(len, Memory::Into(memory))
+    }
+
+    /// A read into memory that only its owner knows: perhaps a guest's, or shared with others, who then should not touch it
+    /// and may do so.
     ///
     /// # Safety
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
     /// until the loan is dropped.
     pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
-        Self::of(len, Memory::Into(memory))
+        Self { alone: false, ..Self::of(len, Memory::Into(memory)) }
     }
 
     /// A write from memory that only its owner knows.
@@ -263,9 +275,11 @@ impl<'a> Lender<'a> {
         Self { loans, round }
     }
 
-    /// The data at `at`, to receive into: all of it, or `None`.
+    /// The data at `at`, to receive into what may be another's: all of it, or `None`, also where somebody else could
+    /// change it before it is looked at.
     pub(crate) fn place(&mut self, at: Payload) -> Option<&'a mut [u8]> {
-        let loan = self.loans.get_mut(usize::from(at.slot)).filter(|loan| loan.given != self.round)?;
+        let loan =
+            self.loans.get_mut(usize::from(at.slot)).filter(|loan| loan.alone && loan.given != self.round)?;
         let (data, len) = {
             let data = loan.bytes_mut(at);
             (data.as_mut_ptr(), data.len())
@@ -381,6 +395,13 @@ mod tests {
             second.fill(2);
         }
         assert_eq!(loans.map(Loan::into_owned), [vec![0, 1, 1, 1], vec![2; 4], vec![0; 4]].map(Some));
+        let mut memory = [0; 4];
+        // SAFETY: `memory` outlives the loan and is not touched meanwhile.
+        let raw = unsafe { Loan::read_raw(memory.as_mut_ptr(), 4) };
+        let mut loans = [Loan::owned_read(vec![0; 4]), raw];
+        let mut lender = Lender::new(&mut loans, 1);
+        assert!(lender.place(at(0, 0, 4)).is_some());
+        assert!(lender.place(at(1, 0, 4)).is_none(), "a guest's, perhaps");
     }
 
     #[test]

@@ -133,8 +133,12 @@ impl Framer {
         debug_assert!(self.is_between() && self.initialized, "a header in the midst of a PDU");
         self.buffer[..SHORTEST].copy_from_slice(header);
         self.have = SHORTEST;
-        self.long = len >= LONG;
         self.state = State::Data { pad: 0, left: len, digest: false };
+    }
+
+    /// `len` bytes of data come, or came elsewhere.
+    pub(super) fn note_data(&mut self, len: u32) {
+        self.long = len >= LONG;
     }
 
     /// How many bytes of data come next, without header or padding before them; zero when none do.
@@ -355,7 +359,7 @@ impl Framer {
                 self.state = match *data {
                     0 => State::Between,
                     left => {
-                        self.long = left >= LONG;
+                        self.note_data(left);
                         State::Data { pad, left, digest: *digest }
                     }
                 };

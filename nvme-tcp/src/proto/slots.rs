@@ -91,6 +91,8 @@ impl Slot {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u16>,
+    /// How many of those in use are no reads.
+    others: usize,
     /// No deadline of an outstanding command is before this. Kept so that a look at it costs nothing, however many
     /// slots there are; exact only after [`look_for_deadlines`](Self::look_for_deadlines).
     earliest: Option<Instant>,
@@ -100,7 +102,12 @@ impl Slots {
     /// `count` free slots, at most [`MAX_SLOTS`].
     pub(super) fn new(count: u32) -> Self {
         let count = count.clamp(1, MAX_SLOTS) as u16;
-        Self { slots: vec![Slot::idle(); count.into()], free: (0..count).rev().collect(), earliest: None }
+        Self {
+            slots: vec![Slot::idle(); count.into()],
+            free: (0..count).rev().collect(),
+            others: 0,
+            earliest: None,
+        }
     }
 
     pub(super) fn free(&self) -> usize {
@@ -109,6 +116,11 @@ impl Slots {
 
     pub(super) fn outstanding(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Whether commands are outstanding that are no reads.
+    pub(super) fn has_others(&self) -> bool {
+        self.others > 0
     }
 
     pub(super) fn take(
@@ -121,6 +133,7 @@ impl Slots {
         let slot = self.slots.get_mut(usize::from(index))?;
         let generation = (slot.generation + 1) & 0xf;
         self.earliest = [self.earliest, deadline].into_iter().flatten().min();
+        self.others += usize::from(direction != Direction::Read);
         *slot = Slot { generation, active: true, direction, len, deadline, ..Slot::idle() };
         Some(CommandId::new(index, generation))
     }
@@ -141,6 +154,8 @@ impl Slots {
     pub(super) fn release(&mut self, id: CommandId) {
         if let Some(slot) = self.get(id) {
             slot.active = false;
+            let other = slot.direction != Direction::Read;
+            self.others -= usize::from(other);
             self.free.push(id.slot());
         }
         if self.outstanding() == 0 {

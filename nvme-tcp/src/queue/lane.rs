@@ -231,7 +231,7 @@ impl Lane {
             let may_wait =
                 !has_buffered && !done && !self.engine.wants_write() && self.engine.outstanding() > 0;
             let wait = if may_wait { patience } else { Wait::Now };
-            if !self.engine.receive(&mut self.intake, wait)? {
+            if !self.engine.receive_foreseeing(&mut self.intake, wait)? {
                 return Ok(wait == Wait::Block);
             }
         }

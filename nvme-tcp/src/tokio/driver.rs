@@ -107,6 +107,8 @@ impl Driver {
                 self.seen = present;
                 self.look = true;
             }
+            // Readiness told of this, too, and does not tell again.
+            let unseen = queue.may_have_more();
             let (outstanding, behind, held) = (queue.outstanding(), queue.is_left(), queue.held_until());
             let due = self.turns.front().and_then(|id| self.jobs.get(id));
             let more = match behind {
@@ -123,7 +125,7 @@ impl Driver {
             if self.deserted && self.jobs.is_empty() && outstanding == 0 {
                 return;
             }
-            if more {
+            if more || unseen {
                 // Others on this thread are served all the same.
                 ::tokio::task::yield_now().await;
                 continue;

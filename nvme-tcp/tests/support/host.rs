@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 
 use nvme_tcp::proto::{
-    CommandId, Completion, Connection, ConnectionConfig, Door, Event, Payload, Segment, Transfer, Violation,
+    CommandId, Completion, Connection, ConnectionConfig, Door, Event, Foreseen, Payload, Segment, Transfer,
+    Violation,
 };
 use nvme_tcp::spec::command::nvm;
 use nvme_tcp::spec::digest::crc32c;
@@ -131,23 +132,30 @@ impl Host {
         let mut right = true;
         let mut begun = matches!(self.connection.door(), Door::InPlace(_));
         for at in ahead {
-            if !std::mem::take(&mut begun) {
-                let Some((header, rest)) = bytes.split_first_chunk() else { break };
-                right = self.connection.take_foreseen(header, at);
-                if !right {
+            let len = at.len as usize;
+            if std::mem::take(&mut begun) {
+                let (now, rest) = bytes.split_at(bytes.len().min(len));
+                self.put(at, now);
+                self.connection.advance(now.len());
+                bytes = rest;
+                self.feed(&[])?;
+                continue;
+            }
+            let Some((header, rest)) = bytes.split_first_chunk() else { break };
+            let (now, rest) = rest.split_at(rest.len().min(len));
+            match self.connection.take_foreseen(header, at, now.len()) {
+                Foreseen::Another => {
+                    right = false;
                     break;
                 }
-                self.foreseen += 1;
-                bytes = rest;
+                Foreseen::Begun => self.put(at, now),
+                Foreseen::Completed(completion) => {
+                    self.put(at, now);
+                    self.seen.push(Seen::Completed(completion));
+                }
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(at.len as usize));
-            if now.is_empty() {
-                break;
-            }
-            self.put(at, now);
-            self.connection.advance(now.len());
+            self.foreseen += 1;
             bytes = rest;
-            self.feed(&[])?;
         }
         self.connection.came_as_foreseen(right);
         self.feed(bytes).map(drop)
@@ -155,6 +163,9 @@ impl Host {
 
     /// Data that came for `at`, or the beginning of it.
     fn put(&mut self, at: Payload, now: &[u8]) {
+        if now.is_empty() {
+            return;
+        }
         let at = Payload { len: now.len() as u32, ..at };
         self.place(at).copy_from_slice(now);
         self.data(at);

@@ -6,74 +6,106 @@ use crate::driver::transport::Wait;
 use crate::driver::wire::ahead::{MAX_AHEAD, MOST_AHEAD};
 use crate::driver::wire::{Intake, Received};
 use crate::error::Error;
-use crate::proto::{Door, Payload};
+use crate::proto::{Door, Foreseen, Payload};
 use crate::spec::pdu::DATA_HEADER_LEN;
 
 impl Engine {
-    /// Receives as the core foresees it, or waits; whether anything had come. `None` where nothing is foreseen.
+    /// As [`receive`](Self::receive), but where data is likely to belong before its header is here, as the core foresees it:
+    /// for who waits for many reads.
+    pub(crate) fn receive_foreseeing(&mut self, intake: &mut Intake, wait: Wait) -> Result<bool, Error> {
+        if self.connection.may_foresee() {
+            if let Some(came) = self.receive_ahead(intake, wait)? {
+                return Ok(came);
+            }
+        }
+        self.receive(intake, wait)
+    }
+
+    /// `None` where nothing is foreseen, or has no place.
     ///
     /// What was foreseen wrongly is put in line, and taken as if it had been received so. Until its own bytes come, the
     /// memory of a command then holds those of another one.
     #[inline(never)]
-    pub(super) fn receive_ahead(&mut self, intake: &mut Intake, wait: Wait) -> Result<Option<bool>, Error> {
+    fn receive_ahead(&mut self, intake: &mut Intake, wait: Wait) -> Result<Option<bool>, Error> {
         if intake.half().opens_in_process() {
             return Ok(None);
         }
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.clear();
         self.connection.foresee(&mut ahead, MAX_AHEAD, MOST_AHEAD);
-        let came = match &ahead[..] {
-            [] => Ok(None),
-            ahead => self.receive_foreseen(ahead, intake, wait).map(Some),
-        };
+        let came = self.receive_places(&ahead, intake, wait);
         self.ahead = ahead;
         came
     }
 
-    fn receive_foreseen(
+    fn receive_places(
         &mut self,
         ahead: &[Payload],
         intake: &mut Intake,
         wait: Wait,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<bool>, Error> {
+        let Some((first, others)) = ahead.split_first() else { return Ok(None) };
         let begun = matches!(self.connection.door(), Door::InPlace(_));
         self.round = self.round.wrapping_add(1);
         let mut lender = Lender::new(&mut self.loans, self.round);
-        let mut lent = 0;
-        let places = ahead.iter().map_while(|at| lender.place(*at)).inspect(|_| lent += 1);
-        let Some(received) = intake.receive_ahead(places, ahead.len(), begun, wait)? else {
-            return Ok(false);
+        let Some(first) = lender.place(*first) else {
+            self.connection.came_as_foreseen(false);
+            return Ok(None);
         };
-        let wrong = self.take_ahead(&ahead[..lent], begun, received, intake);
-        // Memory in pieces is nothing for this way.
-        self.connection.came_as_foreseen(!wrong && lent == ahead.len());
+        let mut lent = 1;
+        let others = others.iter().map_while(|at| lender.place(*at)).inspect(|_| lent += 1);
+        let received = intake.receive_ahead([first].into_iter().chain(others), ahead.len(), begun, wait)?;
+        let Some(received) = received else {
+            self.received(Received::Nothing, intake)?;
+            return Ok(Some(false));
+        };
+        let right = self.take_ahead(&ahead[..lent], begun, received, intake)?;
+        if let Some(right) = right {
+            self.connection.came_as_foreseen(right && lent == ahead.len());
+        }
         self.received(Received::Buffered, intake)?;
-        Ok(true)
+        Ok(Some(true))
     }
 
-    /// Takes what of the `left` received bytes is as foreseen, and leaves the others to `intake`; whether some were wrong.
-    fn take_ahead(&mut self, ahead: &[Payload], begun: bool, mut left: usize, intake: &mut Intake) -> bool {
+    /// Takes what of the `left` received bytes is as foreseen, and leaves the others to `intake`; whether all
+    /// headers were, if any was here.
+    fn take_ahead(
+        &mut self,
+        ahead: &[Payload],
+        begun: bool,
+        mut left: usize,
+        intake: &mut Intake,
+    ) -> Result<Option<bool>, Error> {
+        let mut right = None;
         for (index, at) in ahead.iter().enumerate() {
-            if left == 0 {
-                return false;
+            let len = at.len as usize;
+            if index == 0 && begun {
+                self.connection.advance(left.min(len));
+                self.settle()?;
+                left -= left.min(len);
+                continue;
             }
-            if index > 0 || !begun {
-                let header = intake.header_ahead(index, left);
-                let taken = header.map(|header| self.connection.take_foreseen(header, *at));
-                if taken != Some(true) {
+            if left == 0 {
+                return Ok(right);
+            }
+            let here = left.saturating_sub(DATA_HEADER_LEN).min(len);
+            let header = intake.header_ahead(index, left);
+            let taken = header.map(|header| self.connection.take_foreseen(header, *at, here));
+            match taken {
+                Some(Foreseen::Completed(completion)) => self.finish(completion),
+                Some(Foreseen::Begun) => {}
+                Some(Foreseen::Another) | None => {
                     let loan =
                         |at: &Payload| self.loans.get(usize::from(at.slot)).map(|loan| loan.bytes(*at));
                     let places = ahead[index..].iter().map(|at| loan(at).unwrap_or_default());
                     intake.put_in_line(places, index, left);
-                    return taken.is_some();
+                    return Ok(taken.map(|_| false).or(right));
                 }
-                left -= DATA_HEADER_LEN;
             }
-            let n = left.min(at.len as usize);
-            self.connection.advance(n);
-            left -= n;
+            left -= DATA_HEADER_LEN + here;
+            right = Some(true);
         }
         intake.take_behind(left);
-        false
+        Ok(right)
     }
 }

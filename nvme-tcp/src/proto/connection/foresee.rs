@@ -6,10 +6,12 @@ use std::ops::Range;
 
 use zerocopy::IntoBytes;
 
-use super::{Connection, Door, Incoming, State};
+use super::{Completion, Connection, Door, Foreseen, Incoming, State};
 use crate::proto::CommandId;
 use crate::proto::frame::LONG;
+use crate::proto::slots::Slot;
 use crate::proto::transmit::Payload;
+use crate::spec::completion::{Cqe, Status};
 use crate::spec::pdu::{DATA_HEADER_LEN, DataPdu, Flags, Layout, PduType};
 use crate::trials::Trials;
 
@@ -40,21 +42,23 @@ impl Order {
 }
 
 impl Connection {
-    /// Whether [`foresee`](Self::foresee) may find anything: cheap enough for a look before each receive.
+    /// Whether [`foresee`](Self::foresee) may find anything: cheap enough for a look before each receive. Not where other
+    /// commands are outstanding than reads, whose answers come in between.
     #[inline]
     pub fn may_foresee(&self) -> bool {
-        !self.order.reads.is_empty()
+        !self.order.reads.is_empty() && !self.slots.has_others()
     }
 
     /// Puts to `ahead`, which is empty, where the next data is likely to belong, at most `count` pieces and `most` bytes
     /// with the headers before them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
     /// of one, then the data of PDUs as [`take_foreseen`](Self::take_foreseen) takes. Nothing where no more is known than
-    /// that, or was foreseen wrongly time after time.
+    /// that, where one of these reads is too short or too long for it, or where it was wrong time after time.
     pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) {
         let layout = self.framer.layout();
         if layout.header_digest
             || layout.data_digest
             || self.state != State::Open
+            || !self.may_foresee()
             || !self.order.trials.begin()
         {
             return;
@@ -68,7 +72,7 @@ impl Connection {
             _ => return,
         }
         let begun = ahead.len();
-        let mut answered = 0;
+        let (mut answered, mut unfit) = (0, false);
         for id in &self.order.reads {
             let Some(slot) = self.slots.get(*id).filter(|slot| slot.is_unanswered_read()) else {
                 // Those between others are left for later.
@@ -76,37 +80,49 @@ impl Connection {
                 continue;
             };
             let whole = slot.len.saturating_add(DATA_HEADER_LEN as u32);
-            if !WORTH.contains(&slot.len) || whole > most || slot.cancelled || ahead.len() >= count {
+            unfit = !WORTH.contains(&slot.len) || slot.cancelled;
+            if unfit || whole > most || ahead.len() >= count {
                 break;
             }
             ahead.push(Payload { slot: id.slot(), offset: 0, len: slot.len });
             most -= whole;
         }
         self.order.reads.drain(..answered);
-        if ahead.len() == begun {
+        // What is behind one that is unfit would take a receive of its own: the ring has room for both.
+        if unfit || ahead.len() == begun {
             ahead.clear();
         }
     }
 
     /// Takes the header of a PDU that brings all of a command's data, `at`, and ends the command, or says that it is
-    /// another. Its data comes next: [`advance`](Self::advance) tells of it.
-    pub fn take_foreseen(&mut self, header: &[u8; DATA_HEADER_LEN], at: Payload) -> bool {
-        let found =
-            self.slots.at(at.slot).filter(|(_, slot)| slot.is_unanswered_read() && slot.len == at.len);
-        let Some((command, slot)) = found.filter(|_| self.framer.is_between()) else { return false };
+    /// another. `here` bytes that came behind it are in place: where that is not all of the data, the rest comes next.
+    pub fn take_foreseen(&mut self, header: &[u8; DATA_HEADER_LEN], at: Payload, here: usize) -> Foreseen {
+        let waits = |slot: &Slot| slot.is_unanswered_read() && slot.len == at.len && !slot.cancelled;
+        let found = self.slots.at(at.slot).filter(|(_, slot)| waits(slot));
+        let Some((command, slot)) = found.filter(|_| self.framer.is_between()) else {
+            return Foreseen::Another;
+        };
         let common = Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, at.len);
         // Whatever would be looked for in a header has to be so in this one.
         if DataPdu::new(common, command.to_wire(), 0, 0, at.len).as_bytes() != header {
-            return false;
+            return Foreseen::Another;
+        }
+        if let Some(watcher) = &self.watcher {
+            watcher.tell(false, header);
+        }
+        self.framer.note_data(at.len);
+        if here >= at.len as usize {
+            self.slots.release(command);
+            let cqe = Cqe::new(command.to_wire(), Status::SUCCESS, 0);
+            return Foreseen::Completed(Completion { command, cqe, fault: None, cancelled: false });
         }
         self.framer.begin_data(header, at.len);
-        if let Some(watcher) = &self.watcher {
-            watcher.tell(false, self.framer.quote());
-        }
         slot.moved = at.len;
-        self.incoming =
-            Some(Incoming { command, start: 0, len: at.len, left: at.len, digest: false, success: true });
-        true
+        let incoming =
+            Incoming { command, start: 0, len: at.len, left: at.len, digest: false, success: true };
+        self.incoming = Some(incoming);
+        self.advance(here);
+        Foreseen::Begun
     }
 
     /// What came was as [foreseen](Self::foresee), or not: the more often it is not, the less often it is tried.

@@ -20,8 +20,8 @@ use crate::trace::Watcher;
 
 use foresee::Order;
 pub use types::{
-    ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Negotiated, SubmitError,
-    Transfer, Wants,
+    ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Foreseen, Negotiated,
+    SubmitError, Transfer, Wants,
 };
 
 /// Data of a command that is being received.
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     /// Gives a command up. A read's buffer is free at once, provided that nothing is being received into it
-    /// by [`Door::InPlace`] at this moment; a write's when [`Event::Released`] or [`Event::Completed`] says
+    /// by [`Door::InPlace`] or as [foreseen](Self::foresee) at this moment; a write's when [`Event::Released`] or [`Event::Completed`] says
     /// so, which this returns `false` for. The command itself stays outstanding until its response.
     pub fn cancel(&mut self, id: CommandId) -> bool {
         let Some(slot) = self.slots.get(id) else { return true };
@@ -280,7 +280,12 @@ impl Connection {
             if self.slots.get(id).is_none_or(|slot| slot.unsent > 0) {
                 continue;
             }
-            self.answered.remove(at);
+            // Mostly the first.
+            if at == 0 {
+                self.answered.pop_front()
+            } else {
+                self.answered.remove(at)
+            };
             return self.complete(id).map(Event::Completed);
         }
         None

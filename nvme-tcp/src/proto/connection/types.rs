@@ -147,3 +147,14 @@ pub enum Transfer {
     /// This many bytes go to the controller.
     Write(u32),
 }
+
+/// What a PDU was for which [`Connection::foresee`](crate::proto::Connection::foresee) had named the place of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// Another than was foreseen: nothing of it is taken.
+    Another,
+    /// That one, of whose data more is to come.
+    Begun,
+    /// That one, and with its data the command is done.
+    Completed(Completion),
+}
