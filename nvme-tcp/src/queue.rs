@@ -395,10 +395,10 @@ impl Queue {
         Wants { write: self.lane.engine.wants_write(), read: self.outstanding() > 0 }
     }
 
-    /// Whether the last [`poll`](Self::poll) gave its completions although more is likely to be here.
+    /// Whether more may be here than the last [`poll`](Self::poll) has taken.
     #[cfg(feature = "tokio")]
     pub(crate) fn may_have_more(&self) -> bool {
-        self.outstanding() > 0 && (self.lane.intake.is_brimful() || self.lane.intake.half().has_buffered())
+        self.outstanding() > 0 && !self.lane.dry
     }
 }
 

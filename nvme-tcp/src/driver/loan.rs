@@ -59,7 +59,12 @@ unsafe impl Send for Loan {}
 
 impl Loan {
     fn of(len: usize, memory: Memory) -> Self {
-        Self { memory, len, alone: true, given: 0 }
+        Self { memory, len, alone: false, given: 0 }
+    }
+
+    /// The same of memory that nobody else can reach.
+    fn alone(len: usize, memory: Memory) -> Self {
+        Self { alone: true, ..Self::of(len, memory) }
     }
 
     /// A read into borrowed memory.
@@ -67,7 +72,7 @@ impl Loan {
     /// # Safety
     /// `memory` stays valid, and nothing else touches it, until the loan is dropped.
     pub(crate) unsafe fn read_into(memory: &mut [u8]) -> Self {
-        Self::of(memory.len(), Memory::Into(memory.as_mut_ptr()))
+        Self::alone(memory.len(), Memory::Into(memory.as_mut_ptr()))
     }
 
     /// A write from borrowed memory.
@@ -84,7 +89,7 @@ impl Loan {
     /// As for [`read_raw`](Self::read_raw).
     #[cfg(feature = "tokio")]
     pub(crate) unsafe fn read_part(memory: *mut u8, len: usize) -> Self {
-        Self::of(len, Memory::Into(memory))
+        Self::alone(len, Memory::Into(memory))
     }
 
     /// A read into memory that only its owner knows: perhaps a guest's, or shared with others, who then should not touch it
@@ -94,7 +99,7 @@ impl Loan {
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
     /// until the loan is dropped.
     pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
-        Self { alone: false, ..Self::of(len, Memory::Into(memory)) }
+        Self::of(len, Memory::Into(memory))
     }
 
     /// A write from memory that only its owner knows.
@@ -127,7 +132,7 @@ impl Loan {
 
     /// A read into memory that is handed over.
     pub(crate) fn owned_read(memory: Vec<u8>) -> Self {
-        Self::of(memory.len(), Memory::OwnedInto(memory))
+        Self::alone(memory.len(), Memory::OwnedInto(memory))
     }
 
     /// A write from memory that is handed over.
@@ -398,10 +403,15 @@ mod tests {
         let mut memory = [0; 4];
         // SAFETY: `memory` outlives the loan and is not touched meanwhile.
         let raw = unsafe { Loan::read_raw(memory.as_mut_ptr(), 4) };
-        let mut loans = [Loan::owned_read(vec![0; 4]), raw];
+        let start = memory.as_mut_ptr();
+        // SAFETY: as above; only one of the two is used.
+        let piece = unsafe { Loan::read_pieces([(start, 4)].into_iter()) }.unwrap();
+        let mut loans = [Loan::owned_read(vec![0; 4]), raw, piece];
         let mut lender = Lender::new(&mut loans, 1);
         assert!(lender.place(at(0, 0, 4)).is_some());
-        assert!(lender.place(at(1, 0, 4)).is_none(), "a guest's, perhaps");
+        for slot in [1, 2] {
+            assert!(lender.place(at(slot, 0, 4)).is_none(), "a guest's, perhaps");
+        }
     }
 
     #[test]

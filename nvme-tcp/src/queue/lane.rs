@@ -44,6 +44,8 @@ pub(super) struct Lane {
     /// When the first of the commands was submitted that no flush has tried to send: the time of all of them, since
     /// asking for it takes a fifth as long as all else that the protocol core does for a command.
     submitted: Option<Instant>,
+    /// The last receive has brought all that was here.
+    pub(super) dry: bool,
     /// Set once a key is nearly spent: until when the next association is waited for.
     pub(super) nearly_spent_until: Option<Instant>,
     /// Whether the association counts it among its busy ones.
@@ -78,6 +80,7 @@ impl Lane {
             uring: generations.connector.options().io_uring.then(Uring::new).and_then(Result::ok),
             dead: None,
             submitted: None,
+            dry: false,
             nearly_spent_until: None,
             busy: false,
             closed: false,
@@ -212,6 +215,7 @@ impl Lane {
     }
 
     fn pump(&mut self, patience: Wait) -> Result<bool> {
+        self.dry = false;
         loop {
             if let Some(came) = self.exchange(patience)? {
                 if came {
@@ -231,7 +235,11 @@ impl Lane {
             let may_wait =
                 !has_buffered && !done && !self.engine.wants_write() && self.engine.outstanding() > 0;
             let wait = if may_wait { patience } else { Wait::Now };
-            if !self.engine.receive_foreseeing(&mut self.intake, wait)? {
+            let came = self.engine.receive_foreseeing(&mut self.intake, wait)?;
+            // In the process, how much there was room for says little: only nothing does.
+            let brimful = self.intake.is_brimful() || self.intake.half().opens_in_process();
+            self.dry = !came || !brimful;
+            if !came {
                 return Ok(wait == Wait::Block);
             }
         }

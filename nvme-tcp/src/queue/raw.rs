@@ -10,9 +10,9 @@ use crate::spec::command::nvm;
 impl Queue {
     /// Reads `len` bytes from `offset` into `memory`, as [`submit_read`](Self::submit_read) does.
     ///
-    /// Only its own data is ever put there, and none is read back: it may be a guest's. (Other data may pass through the memory
-    /// that [`submit_read`](Self::submit_read) is given.) Large data is not copied where the kernel opens the records, or none
-    /// are sealed, short data once. The completion has no buffer.
+    /// In plain and where the kernel opens the records, only its own data is ever put there. (Other data may pass through the
+    /// memory that [`submit_read`](Self::submit_read) is given; and records opened in the process are opened there.) Large data
+    /// is not copied then, short data once. The completion has no buffer.
     ///
     /// ```no_run
     /// # use nvme_tcp::{Namespace, Queue, Result};

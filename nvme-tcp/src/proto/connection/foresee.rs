@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 use super::{Completion, Connection, Door, Foreseen, Incoming, State};
 use crate::proto::CommandId;
 use crate::proto::frame::LONG;
-use crate::proto::slots::Slot;
+use crate::proto::slots::{Slot, Slots};
 use crate::proto::transmit::Payload;
 use crate::spec::completion::{Cqe, Status};
 use crate::spec::pdu::{DATA_HEADER_LEN, DataPdu, Flags, Layout, PduType};
@@ -32,10 +32,11 @@ impl Order {
     }
 
     /// A read is submitted.
-    pub(super) fn push(&mut self, id: CommandId) {
-        // Nobody asks, or the first is not answered for long and all others are: they have no order.
+    pub(super) fn push(&mut self, id: CommandId, slots: &mut Slots) {
+        // Nobody has asked for some time, or the first is not answered for long. As long as half of them at most are
+        // outstanding, this is seldom.
         if self.reads.len() == self.reads.capacity() {
-            self.reads.clear();
+            self.reads.retain(|id| slots.get(*id).is_some_and(|slot| slot.is_unanswered_read()));
         }
         self.reads.push_back(id);
     }
@@ -52,7 +53,9 @@ impl Connection {
     /// Puts to `ahead`, which is empty, where the next data is likely to belong, at most `count` pieces and `most` bytes
     /// with the headers before them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
     /// of one, then the data of PDUs as [`take_foreseen`](Self::take_foreseen) takes. Nothing where no more is known than
-    /// that, where one of these reads is too short or too long for it, or where it was wrong time after time.
+    /// that, where one of these reads is too short or too long for it or was given up, or where it was wrong time after time.
+    /// Until the last of them is taken, nothing may be submitted or given up; should one slot be named twice, the second is
+    /// wrong.
     pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) {
         let layout = self.framer.layout();
         if layout.header_digest
@@ -80,8 +83,11 @@ impl Connection {
                 continue;
             };
             let whole = slot.len.saturating_add(DATA_HEADER_LEN as u32);
+            if whole > most || ahead.len() >= count {
+                break;
+            }
             unfit = !WORTH.contains(&slot.len) || slot.cancelled;
-            if unfit || whole > most || ahead.len() >= count {
+            if unfit {
                 break;
             }
             ahead.push(Payload { slot: id.slot(), offset: 0, len: slot.len });

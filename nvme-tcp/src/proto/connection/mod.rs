@@ -165,7 +165,7 @@ impl Connection {
         let command = CapsuleCmd { common, sqe };
         send(&mut self.transmit, self.watcher.as_ref(), &self.layout, &command, payload);
         match direction {
-            Direction::Read => self.order.push(id),
+            Direction::Read => self.order.push(id, &mut self.slots),
             Direction::Write if in_capsule => {
                 if let Some(slot) = self.slots.get(id) {
                     slot.unsent = 1;
