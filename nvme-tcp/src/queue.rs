@@ -267,7 +267,8 @@ impl Queue {
     }
 
     /// Sends and receives what can be now, and adds what is done to `completions`; how many that were. Where
-    /// nothing is done yet, waits for at most `wait`.
+    /// nothing is done yet, waits for at most `wait`. More may be here than one call takes: an event loop that is told of
+    /// each readiness once (`EPOLLET`) calls it until it gives 0.
     ///
     /// ```no_run
     /// # fn example(queue: &mut nvme_tcp::Queue) -> nvme_tcp::Result<()> {

@@ -143,7 +143,7 @@ impl Came {
         self.len > 0 && all && self.controllen == cmsg::SPACE && cmsg::is_data(&control.0)
     }
 
-    #[cold]
+    #[inline(never)]
     fn with_type(self, control: &Control) -> Received {
         let control = control.0.get(..self.controllen).unwrap_or_default();
         Received { len: self.len, record_type: cmsg::record_type(control), flags: self.flags }

@@ -64,6 +64,19 @@ mod tests {
     use super::*;
     use crate::driver::transport;
 
+    /// So often in a row, and the next wait is one to try in.
+    fn tried_in_vain(patience: &mut Patience, times: u32) {
+        for _ in 0..times {
+            patience.trials.end(false);
+        }
+        until_next(patience);
+    }
+
+    /// How many waits are left out before the next that is tried.
+    fn until_next(patience: &mut Patience) -> usize {
+        std::iter::repeat_with(|| patience.trials.begin()).take_while(|tries| !tries).count()
+    }
+
     #[test]
     fn what_comes_in_time_and_what_does_not_is_noted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -71,11 +84,14 @@ mod tests {
         let (mut peer, _) = listener.accept().unwrap();
         let mut half = transport::plain(stream).1;
         let mut patience = Patience::of(Duration::from_micros(50));
+        tried_in_vain(&mut patience, 5);
         let nothing = patience.receive(&mut half, Wait::Block, |_, _| Ok(None::<()>)).unwrap();
-        assert!(nothing.is_none() && !patience.trials.begin());
+        assert!(nothing.is_none());
+        assert_eq!(until_next(&mut patience), 63);
         // Something that comes after the first look.
         peer.write_all(b"x").unwrap();
         let mut patience = Patience::of(Duration::from_secs(20));
+        tried_in_vain(&mut patience, 6);
         let mut looks = 0;
         let mut look = |_: &mut RecvHalf, wait| {
             looks += 1;
@@ -83,6 +99,15 @@ mod tests {
             Ok((looks > 1).then_some(looks))
         };
         assert_eq!(patience.receive(&mut half, Wait::Block, &mut look).unwrap(), Some(2));
-        assert!(patience.trials.begin());
+        assert_eq!(until_next(&mut patience), 0);
+        // As if it had never been in vain.
+        patience.trials.end(false);
+        assert_eq!(until_next(&mut patience), 1);
+        // Not at all without a limit.
+        let sleeps = |_: &mut RecvHalf, wait| {
+            assert_eq!(wait, Wait::Block);
+            Ok(Some(()))
+        };
+        assert_eq!(Patience::default().receive(&mut half, Wait::Block, sleeps).unwrap(), Some(()));
     }
 }

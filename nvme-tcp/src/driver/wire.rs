@@ -176,8 +176,8 @@ impl Intake {
         self.long = long;
     }
 
-    /// Whether the socket is likely to have more: the last receive brought as much as there was room for. Never where
-    /// records are opened in the process, which [`RecvHalf::has_buffered`] knows more of.
+    /// Whether the socket is likely to have more: the last receive brought as much as there was room for. Not known, and
+    /// never so, where records are opened in the process; of those that are here, [`RecvHalf::has_buffered`] tells.
     pub fn is_brimful(&self) -> bool {
         self.brimful
     }

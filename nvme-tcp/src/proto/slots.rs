@@ -77,9 +77,7 @@ impl Slot {
             deadline: None,
         }
     }
-}
 
-impl Slot {
     /// Whether it is a read of which nothing has come yet.
     pub(super) fn is_unanswered_read(&self) -> bool {
         self.direction == Direction::Read && self.moved == 0 && self.cqe.is_none()

@@ -61,7 +61,7 @@ enum State {
 ///   is received, lest long data come before its place is known. And by [`foresee`](Self::foresee) short data is
 ///   received into place before its header is known: [`take_foreseen`](Self::take_foreseen) says whether that was right,
 ///   and from where on it was not, [`consume`](Self::consume) takes what came.
-/// - After either, [`next_event`](Self::next_event) until it gives `None`: [`Event::CheckDigest`] is
+/// - After each, [`next_event`](Self::next_event) until it gives `None`: [`Event::CheckDigest`] is
 ///   answered before the next call.
 /// - **A buffer is lent** from `submit` until its [`Event::Completed`] or [`Event::Released`]; a completion
 ///   is held back while pieces of the command's data are still to be sent.
@@ -177,9 +177,10 @@ impl Connection {
         Ok(id)
     }
 
-    /// Gives a command up. A read's buffer is free at once, provided that nothing is being received into it
-    /// by [`Door::InPlace`] or as [foreseen](Self::foresee) at this moment; a write's when [`Event::Released`] or [`Event::Completed`] says
-    /// so, which this returns `false` for. The command itself stays outstanding until its response.
+    /// Gives a command up. A read's buffer is free at once, provided that nothing is being received into it by
+    /// [`Door::InPlace`] or as [foreseen](Self::foresee) at this moment; a write's when [`Event::Released`] or
+    /// [`Event::Completed`] says so, which this returns `false` for. The command itself stays outstanding until its
+    /// response.
     pub fn cancel(&mut self, id: CommandId) -> bool {
         let Some(slot) = self.slots.get(id) else { return true };
         slot.cancelled = true;
