@@ -204,7 +204,15 @@ impl Watcher {
     }
 
     /// Tells of the PDU that `header` begins.
+    #[inline]
     pub(crate) fn tell(&self, sent: bool, header: &[u8]) {
+        // Mostly nobody listens.
+        if self.dump.is_some() || is_traced() {
+            self.tell_of(sent, header);
+        }
+    }
+
+    fn tell_of(&self, sent: bool, header: &[u8]) {
         let Some(event) = PduEvent::read(sent, header) else { return };
         #[cfg(feature = "tracing")]
         emit(self.connection, &event);
@@ -212,6 +220,15 @@ impl Watcher {
             dump.add(self.connection, event);
         }
     }
+}
+
+/// Whether PDUs as events have a subscriber that wants them.
+#[inline]
+fn is_traced() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "nvme_tcp::pdu", tracing::Level::TRACE);
+    #[cfg(not(feature = "tracing"))]
+    return false;
 }
 
 #[cfg(feature = "tracing")]
