@@ -38,6 +38,7 @@ pub(crate) fn run(far: &FarEnd, cell: &Cell, time: Duration) -> Result<Sample> {
     good("owned queues", nvme_tcp_options_set_owned_queues(Some(&mut options), 1))?;
     good("queue size", nvme_tcp_options_set_queue_size(Some(&mut options), MAX_DEPTH as u32 + 2))?;
     good("keep alive", nvme_tcp_options_set_keep_alive(Some(&mut options), 0))?;
+    good("private memory", nvme_tcp_options_set_private_memory(Some(&mut options), true))?;
     if let Some(name) = &far.congestion_control {
         let name = CString::new(&**name)?;
         // SAFETY: it is a C string.

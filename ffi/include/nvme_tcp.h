@@ -1116,6 +1116,18 @@ int nvme_tcp_options_set_busy_poll(struct nvme_tcp_options *options,
                                    uint32_t microseconds);
 
 /**
+ * Says that only this process can reach the buffers that are read into, and that no two reads that are outstanding
+ * have a byte of them in common. Off by default: then buffers may lie in memory that a guest, another process or a
+ * device can change meanwhile. With it, data of 4 to 32 KiB is received where it belongs before its header is here,
+ * and TLS records that are opened in the process are opened there, which spares a copy each; and whoever else can
+ * write there could put words into the controller's mouth.
+ *
+ * Errors: -EINVAL. Threads: no other call on the same object at the same time.
+ */
+int nvme_tcp_options_set_private_memory(struct nvme_tcp_options *options,
+                                        bool private_memory);
+
+/**
  * Sets how TCP reacts to the network on these connections (TCP_CONGESTION), by the kernel's name for it, such as
  * "dctcp" in a storage network whose switches mark packets; the system's own by default. Without CAP_NET_ADMIN only
  * those that /proc/sys/net/ipv4/tcp_allowed_congestion_control lists may be chosen: the connecting call gives -EPERM

@@ -191,7 +191,8 @@ impl Connector {
             connection.watch(watcher);
         }
         let mut engine = Engine::new(connection, depth, Outlet::new(send), self.bell.clone());
-        let mut intake = Intake::new(recv).busy_poll(options.busy_poll);
+        let mut intake =
+            Intake::new(recv).busy_poll(options.busy_poll).private_memory(options.private_memory);
         let taken =
             tls.as_ref().map(|tls| TriedIdentities::of(iter::once((tls.identity_version, tls.origin))));
         let negotiated = self.initialize(&mut engine, &mut intake, deadline, taken)?;

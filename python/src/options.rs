@@ -122,6 +122,7 @@ impl Wanted {
         if let Some(busy_poll) = arguments.duration("busy_poll")? {
             options = options.busy_poll(busy_poll);
         }
+        options = options.private_memory(arguments.take("private_memory")?.unwrap_or(false));
         if let Some(name) = arguments.take::<String>("congestion_control")? {
             options = options.congestion_control(name);
         }

@@ -21,7 +21,7 @@ from nvme_tcp.testing import Target
 
 def test_facts(target: Target) -> None:
     usual = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
-    more = {"io_queues": 2, "queue_size": 64, "busy_poll": 0.0001, "congestion_control": usual}
+    more = {"io_queues": 2, "queue_size": 64, "busy_poll": 0.0001, "private_memory": True, "congestion_control": usual}
     with nvme_tcp.connect(**target.connect_args, **more) as controller:
         identity = controller.identify()
         assert identity.subsystem_nqn == "nqn.2024-01.io.example:testing"

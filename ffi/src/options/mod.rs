@@ -51,6 +51,7 @@ struct Change {
     timeout: Option<Duration>,
     connect_timeout: Option<Duration>,
     busy_poll: Duration,
+    private_memory: bool,
     io_uring: bool,
     congestion_control: Option<String>,
 }
@@ -89,6 +90,7 @@ impl nvme_tcp_options {
         }
         let change = &self.change;
         options = options.busy_poll(change.busy_poll).io_uring(change.io_uring);
+        options = options.private_memory(change.private_memory);
         if let Some(queues) = change.io_queues {
             options = options.io_queues(queues);
         }

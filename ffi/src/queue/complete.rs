@@ -111,26 +111,28 @@ pub unsafe extern "C" fn nvme_tcp_queue_complete(
             check(completions, most, "the list of completions")?;
         }
         let result = gather(queue, least, timeout);
-        let ready = queue.done.get(queue.fetched..).unwrap_or_default();
-        let count = most.min(ready.len());
+        let count = most.min(queue.ready());
         if count == 0 {
             result?;
         }
         let mut to = completions.cast::<u8>();
-        for completion in ready.iter().take(count) {
-            let done = match &completion.result {
-                Ok(()) => nvme_tcp_completion::success(completion.cookie),
+        let end = queue.fetched + count;
+        for completion in queue.done.get(queue.fetched..end).unwrap_or_default() {
+            let put = |done| {
+                // SAFETY: the caller's list has `most` elements of this size, and this is one of the first `count`; it
+                // is no smaller than the struct, wherever it lies.
+                unsafe { to.cast::<nvme_tcp_completion>().write_unaligned(done) }
+            };
+            match &completion.result {
+                Ok(()) => put(nvme_tcp_completion::success(completion.cookie)),
                 Err(error) => {
                     queue.page.counters.failed();
-                    nvme_tcp_completion::failure(completion.cookie, error)
+                    put(nvme_tcp_completion::failure(completion.cookie, error));
                 }
-            };
-            // SAFETY: the caller's list has `most` elements of this size, and this is one of the first `count`; it
-            // is no smaller than the struct, wherever it lies.
-            unsafe { to.cast::<nvme_tcp_completion>().write_unaligned(done) };
+            }
             to = to.wrapping_add(completion_size);
         }
-        queue.fetched += count;
+        queue.fetched = end;
         queue.forget();
         Ok(count as c_int)
     })

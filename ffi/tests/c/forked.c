@@ -37,6 +37,7 @@ static void options_and_keys(void)
     GIVES(-ECHILD, nvme_tcp_options_set_timeout(options, 1));
     GIVES(-ECHILD, nvme_tcp_options_set_connect_timeout(options, 1));
     GIVES(-ECHILD, nvme_tcp_options_set_busy_poll(options, 1));
+    GIVES(-ECHILD, nvme_tcp_options_set_private_memory(options, true));
     GIVES(-ECHILD, nvme_tcp_options_set_congestion_control(options, "reno"));
     GIVES(-ECHILD, nvme_tcp_options_set_io_uring(options, true));
     GIVES(-ECHILD, nvme_tcp_key_save(key, "/nowhere"));

@@ -13,6 +13,8 @@ int main(int argc, char **argv)
     CHECK(argc == 3 && buffer);
     GIVES(0, nvme_tcp_options_set_owned_queues(options, 1));
     GIVES(0, nvme_tcp_options_set_keep_alive(options, 0));
+    /* As it is in Rust. */
+    GIVES(0, nvme_tcp_options_set_private_memory(options, true));
     GIVES(0, nvme_tcp_connect(options, &controller));
     GIVES(0, nvme_tcp_namespace_open(controller, 1, &namespace));
     GIVES(0, nvme_tcp_queue_open(controller, &queue));

@@ -162,6 +162,7 @@ static void wrong_options(const char *uri)
     GIVES(-EINVAL, nvme_tcp_options_set_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_connect_timeout(NULL, 1));
     GIVES(-EINVAL, nvme_tcp_options_set_busy_poll(NULL, 1));
+    GIVES(-EINVAL, nvme_tcp_options_set_private_memory(NULL, true));
     GIVES(-EINVAL, nvme_tcp_options_set_congestion_control(NULL, "reno"));
     GIVES(-EINVAL, nvme_tcp_options_set_congestion_control(options, NULL));
     GIVES(-EINVAL, nvme_tcp_options_set_io_uring(NULL, true));
@@ -198,6 +199,7 @@ static void refusals(const char *plain, const char *tls)
     options = options_for(tls, NULL);
     GIVES(0, nvme_tcp_options_set_connect_timeout(options, 20000));
     GIVES(0, nvme_tcp_options_set_busy_poll(options, 100));
+    GIVES(0, nvme_tcp_options_set_private_memory(options, true));
     GIVES(0, nvme_tcp_options_set_congestion_control(options, "reno"));
     CHECK(nvme_tcp_connect(options, &controller) < 0);
     GIVES(0, nvme_tcp_options_set_congestion_control(options, "nvme-none"));

@@ -16,8 +16,6 @@ use crate::spec::digest::crc32c_append;
 pub(crate) struct Loan {
     memory: Memory,
     len: usize,
-    /// Nobody can reach the memory meanwhile but by breaking Rust's own rules.
-    alone: bool,
     /// The round of the last [`Lender`] that gave its memory.
     given: u32,
 }
@@ -58,13 +56,9 @@ impl fmt::Debug for Loan {
 unsafe impl Send for Loan {}
 
 impl Loan {
+    #[inline]
     fn of(len: usize, memory: Memory) -> Self {
-        Self { memory, len, alone: false, given: 0 }
-    }
-
-    /// The same of memory that nobody else can reach.
-    fn alone(len: usize, memory: Memory) -> Self {
-        Self { alone: true, ..Self::of(len, memory) }
+        Self { memory, len, given: 0 }
     }
 
     /// A read into borrowed memory.
@@ -72,7 +66,7 @@ impl Loan {
     /// # Safety
     /// `memory` stays valid, and nothing else touches it, until the loan is dropped.
     pub(crate) unsafe fn read_into(memory: &mut [u8]) -> Self {
-        Self::alone(memory.len(), Memory::Into(memory.as_mut_ptr()))
+        Self::of(memory.len(), Memory::Into(memory.as_mut_ptr()))
     }
 
     /// A write from borrowed memory.
@@ -83,21 +77,12 @@ impl Loan {
         Self::of(memory.len(), Memory::From(memory.as_ptr()))
     }
 
-    /// A read into a part of memory that this process has to itself, as of a vector that is lent in several parts.
-    ///
-    /// # Safety
-    /// As for [`read_raw`](Self::read_raw).
-    #[cfg(feature = "tokio")]
-    pub(crate) unsafe fn read_part(memory: *mut u8, len: usize) -> Self {
-        Self::alone(len, Memory::Into(memory))
-    }
-
-    /// A read into memory that only its owner knows: perhaps a guest's, or shared with others, who then should not touch it
-    /// and may do so.
+    /// A read into memory that only its owner knows.
     ///
     /// # Safety
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read and write, and nobody else touches them,
     /// until the loan is dropped.
+    #[inline]
     pub(crate) unsafe fn read_raw(memory: *mut u8, len: usize) -> Self {
         Self::of(len, Memory::Into(memory))
     }
@@ -107,6 +92,7 @@ impl Loan {
     /// # Safety
     /// The `len` bytes at `memory` (or `len` is 0) are valid to read, and nobody changes them, until the loan
     /// is dropped.
+    #[inline]
     pub(crate) unsafe fn write_raw(memory: *const u8, len: usize) -> Self {
         Self::of(len, Memory::From(memory))
     }
@@ -132,7 +118,7 @@ impl Loan {
 
     /// A read into memory that is handed over.
     pub(crate) fn owned_read(memory: Vec<u8>) -> Self {
-        Self::alone(memory.len(), Memory::OwnedInto(memory))
+        Self::of(memory.len(), Memory::OwnedInto(memory))
     }
 
     /// A write from memory that is handed over.
@@ -280,11 +266,9 @@ impl<'a> Lender<'a> {
         Self { loans, round }
     }
 
-    /// The data at `at`, to receive into what may be another's: all of it, or `None`, also where somebody else could
-    /// change it before it is looked at.
+    /// The data at `at`, to receive into what may be another's: all of it, or `None`.
     pub(crate) fn place(&mut self, at: Payload) -> Option<&'a mut [u8]> {
-        let loan =
-            self.loans.get_mut(usize::from(at.slot)).filter(|loan| loan.alone && loan.given != self.round)?;
+        let loan = self.loans.get_mut(usize::from(at.slot)).filter(|loan| loan.given != self.round)?;
         let (data, len) = {
             let data = loan.bytes_mut(at);
             (data.as_mut_ptr(), data.len())
@@ -400,18 +384,15 @@ mod tests {
             second.fill(2);
         }
         assert_eq!(loans.map(Loan::into_owned), [vec![0, 1, 1, 1], vec![2; 4], vec![0; 4]].map(Some));
-        let mut memory = [0; 4];
-        // SAFETY: `memory` outlives the loan and is not touched meanwhile.
-        let raw = unsafe { Loan::read_raw(memory.as_mut_ptr(), 4) };
-        let start = memory.as_mut_ptr();
-        // SAFETY: as above; only one of the two is used.
-        let piece = unsafe { Loan::read_pieces([(start, 4)].into_iter()) }.unwrap();
-        let mut loans = [Loan::owned_read(vec![0; 4]), raw, piece];
+        let (mut one, mut two) = ([0; 4], [0; 4]);
+        let [one, two] = [&mut one, &mut two].map(|memory| (memory.as_mut_ptr(), 4));
+        // SAFETY: the memory outlives the loans and is not touched meanwhile.
+        let [whole, cut] =
+            unsafe { [vec![one], vec![two, one]].map(|list| Loan::read_pieces(list.into_iter())) };
+        let mut loans = [whole.unwrap(), cut.unwrap()];
         let mut lender = Lender::new(&mut loans, 1);
         assert!(lender.place(at(0, 0, 4)).is_some());
-        for slot in [1, 2] {
-            assert!(lender.place(at(slot, 0, 4)).is_none(), "a guest's, perhaps");
-        }
+        assert!(lender.place(at(1, 0, 8)).is_none(), "it lies in two places");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! Host and target share it.
 
 pub(crate) mod ahead;
+#[cfg(test)]
+mod shared_memory;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
@@ -112,6 +114,8 @@ pub struct Intake {
     start: usize,
     end: usize,
     patience: Patience,
+    /// Only this process can reach the memory that is received into.
+    private_memory: bool,
     /// Long data is likely to come next, behind its header.
     long: bool,
     /// The last receive brought as much as there was room for.
@@ -129,6 +133,7 @@ impl Intake {
             start: 0,
             end: 0,
             patience: Patience::default(),
+            private_memory: true,
             long: false,
             brimful: false,
         }
@@ -139,6 +144,13 @@ impl Intake {
     #[must_use]
     pub fn busy_poll(self, busy_poll: Duration) -> Self {
         Self { patience: Patience::of(busy_poll), ..self }
+    }
+
+    /// Sets whether only this process can reach the memory that is received into, as it is without. Where others can, no
+    /// place is given more than its own bytes, and nothing is looked at there.
+    #[must_use]
+    pub fn private_memory(self, private_memory: bool) -> Self {
+        Self { private_memory, ..self }
     }
 
     /// The half itself.
@@ -227,12 +239,7 @@ impl Intake {
         if self.opens_in_process() {
             return match place {
                 Some(place) => self.receive_to(&mut [IoSliceMut::new(place)], wait),
-                None => {
-                    let filled = self
-                        .patience
-                        .receive(&mut self.half, wait, |half, wait| Ok(half.fill(wait)?.then_some(())))?;
-                    Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
-                }
+                None => self.fill(wait),
             };
         }
         self.start = 0;
@@ -299,8 +306,19 @@ impl Intake {
 
     /// Receives into `places` alone: the record layer keeps what follows.
     fn receive_to(&mut self, places: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Received, TransportError> {
+        if !self.private_memory {
+            // What is opened is looked at where it lies.
+            return self.fill(wait);
+        }
         let received = self.patience.receive(&mut self.half, wait, |half, wait| half.recv(places, wait))?;
         Ok(received.map_or(Received::Nothing, Received::InPlace))
+    }
+
+    /// Receives to the record layer's own buffer.
+    fn fill(&mut self, wait: Wait) -> Result<Received, TransportError> {
+        let filled =
+            self.patience.receive(&mut self.half, wait, |half, wait| Ok(half.fill(wait)?.then_some(())))?;
+        Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
     }
 }
 

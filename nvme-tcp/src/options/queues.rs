@@ -158,6 +158,26 @@ impl Options {
         Self { busy_poll, ..self }
     }
 
+    /// Whether only this process can reach the memory that reads put their data into, as is so of any vector and slice, and
+    /// by default. `false` is for memory that is given by address, as by [`submit_read_raw`](crate::Queue::submit_read_raw), and
+    /// that a guest, another process or a device can change meanwhile. Then nothing but a read's own data is put there, nothing
+    /// there is looked at again (but for data digests), and what is received before its place is known, and TLS records
+    /// that are opened in the process, take one copy more.
+    ///
+    /// With `true`, who can write to such memory could put words into the controller's mouth.
+    ///
+    /// ```no_run
+    /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {
+    /// // The pages of virtual machines are read into.
+    /// let controller = options.private_memory(false).owned_queues(1).connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn private_memory(self, private_memory: bool) -> Self {
+        Self { private_memory, ..self }
+    }
+
     /// R2Ts that the controller may have outstanding for one command, 0-based. 0 by default, as in Linux.
     ///
     /// ```no_run

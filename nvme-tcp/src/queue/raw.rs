@@ -10,9 +10,9 @@ use crate::spec::command::nvm;
 impl Queue {
     /// Reads `len` bytes from `offset` into `memory`, as [`submit_read`](Self::submit_read) does.
     ///
-    /// In plain and where the kernel opens the records, only its own data is ever put there. (Other data may pass through the
-    /// memory that [`submit_read`](Self::submit_read) is given; and records opened in the process are opened there.) Large data
-    /// is not copied then, short data once. The completion has no buffer.
+    /// Other data may pass through the memory meanwhile, and is looked at there: memory that a guest, another process or a
+    /// device can reach is for connections with [`Options::private_memory`](crate::Options::private_memory) `false` only. The
+    /// completion has no buffer.
     ///
     /// ```no_run
     /// # use nvme_tcp::{Namespace, Queue, Result};
@@ -31,6 +31,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
+    #[inline]
     pub unsafe fn submit_read_raw(
         &mut self,
         namespace: &Namespace,
@@ -62,6 +63,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`submit_write`](Self::submit_write).
+    #[inline]
     pub unsafe fn submit_write_raw(
         &mut self,
         namespace: &Namespace,
@@ -136,11 +138,13 @@ impl Queue {
         self.write_loan(namespace, unsafe { Loan::write_pieces(pieces) }, offset, cookie)
     }
 
+    #[inline]
     fn read_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
         let submitted = self.submit_data("Read", nvm::read, namespace, loan, offset, cookie);
         submitted.map_err(|rejected| rejected.error)
     }
 
+    #[inline]
     fn write_loan(&mut self, namespace: &Namespace, loan: Loan, offset: u64, cookie: u64) -> Result<()> {
         let submitted = self.submit_data("Write", nvm::write, namespace, loan, offset, cookie);
         submitted.map_err(|rejected| rejected.error)

@@ -136,7 +136,7 @@ impl Job {
                 // SAFETY: the piece is inside of the vector.
                 let start = unsafe { start.add(piece.start) };
                 // SAFETY: `len` bytes of the vector begin there; for the rest, this function's contract.
-                let loan = unsafe { Loan::read_part(start, len) };
+                let loan = unsafe { Loan::read_raw(start, len) };
                 (flagged(nvm::read(nsid, slba, count), *flags), loan)
             }
             Work::Send { memory, offset, make, flags, .. } => {
@@ -154,7 +154,7 @@ impl Job {
             Work::Fetch { sqe, memory } => {
                 let (start, len) = (memory.as_mut_ptr(), memory.len());
                 // SAFETY: all of the vector; for the rest, this function's contract.
-                (*sqe, unsafe { Loan::read_part(start, len) })
+                (*sqe, unsafe { Loan::read_raw(start, len) })
             }
             Work::Fused(pair) => {
                 let (sqe, memory) = pair.get(piece.start)?;

@@ -33,6 +33,7 @@ class ConnectOptions(TypedDict, total=False):
     timeout: float | None
     connect_timeout: float | None
     busy_poll: float | None
+    private_memory: bool | None
     congestion_control: str | None
     layer: Literal["auto", "kernel", "process"] | None
     record_limit: int | None

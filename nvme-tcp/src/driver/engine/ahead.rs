@@ -27,7 +27,7 @@ impl Engine {
     /// memory of a command then holds those of another one.
     #[inline(never)]
     fn receive_ahead(&mut self, intake: &mut Intake, wait: Wait) -> Result<Option<bool>, Error> {
-        if intake.half().opens_in_process() {
+        if !intake.may_receive_ahead() {
             return Ok(None);
         }
         let mut ahead = std::mem::take(&mut self.ahead);

@@ -18,11 +18,15 @@ const LINE: usize = HEADERS + LOOK_AHEAD;
 pub(crate) const MOST_AHEAD: u32 = (RING_LEN - LINE - LOOK_AHEAD) as u32;
 
 impl Intake {
+    /// Whether [`receive_ahead`](Self::receive_ahead) may be: not where records are opened in the process, nor into memory
+    /// where somebody else could change what is read back as the controller's word.
+    pub(crate) fn may_receive_ahead(&self) -> bool {
+        self.private_memory && !self.opens_in_process()
+    }
+
     /// Receives, with [`bytes`](Self::bytes) empty: into the first of `places`, which are at most `count`, if one is
     /// `begun`, then a header, the next of them, and so on, and what follows into the ring. How many bytes; `None` where
-    /// nothing came in time.
-    ///
-    /// Not where records are opened in the process.
+    /// nothing came in time. Only where it [may be](Self::may_receive_ahead).
     pub(crate) fn receive_ahead<'a>(
         &mut self,
         places: impl Iterator<Item = &'a mut [u8]>,
