@@ -25,6 +25,7 @@ fn records(c: &mut Criterion) {
 fn lives(c: &mut Criterion) {
     c.bench_function("handshake, both ends", |b| b.iter(loads::handshake()));
     c.bench_function("a 4 KiB read's life in the core", |b| b.iter(loads::read()));
+    c.bench_function("a foreseen 4 KiB read's life in the core", |b| b.iter(loads::foreseen_read()));
     c.bench_function("a flush's life in the core", |b| b.iter(loads::flush()));
 }
 

@@ -9,7 +9,7 @@ use ktls::handshake::{
 };
 use ktls::keys::TrafficSecret;
 use ktls::secret::Secret;
-use nvme_tcp::proto::{Connection, ConnectionConfig, Event, Segment, Transfer};
+use nvme_tcp::proto::{Connection, ConnectionConfig, Event, Foreseen, Segment, Transfer};
 use nvme_tcp::spec::command::nvm;
 use nvme_tcp::spec::completion::{Cqe, Status};
 use nvme_tcp::spec::pdu::{CapsuleResp, CommonHeader, DataPdu, Flags, IcResp, Layout, PduType};
@@ -69,17 +69,21 @@ fn open() -> Connection {
     connection
 }
 
-/// A 4 KiB read from submit to completion, with the controller's bytes made beforehand.
+/// Of the 4 KiB that a read asked for.
+fn answer(cid: u16) -> DataPdu {
+    let common: CommonHeader =
+        Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, 4096);
+    DataPdu::new(common, cid, 0, 0, 4096)
+}
+
+/// A 4 KiB read from submit to completion.
 pub(crate) fn read() -> impl FnMut() {
     let (mut connection, sqe) = (open(), nvm::read(1, 0, 1));
     let mut wire = vec![0; 24 + 4096];
     move || {
         let id = connection.submit(&sqe, Transfer::Read(4096), None).expect("room");
         connection.sent(72);
-        let common: CommonHeader =
-            Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, 4096);
-        let header = DataPdu::new(common, id.to_wire(), 0, 0, 4096);
-        wire[..24].copy_from_slice(header.as_bytes());
+        wire[..24].copy_from_slice(answer(id.to_wire()).as_bytes());
         let mut input = &wire[..];
         let mut events = 0;
         while let Ok(Some(event)) = connection.consume(&mut input) {
@@ -87,6 +91,23 @@ pub(crate) fn read() -> impl FnMut() {
             events += 1;
         }
         assert_eq!(events, 2);
+    }
+}
+
+/// The same where its data was received into place before its header was here.
+pub(crate) fn foreseen_read() -> impl FnMut() {
+    let (mut connection, sqe, mut ahead) = (open(), nvm::read(1, 0, 1), Vec::new());
+    move || {
+        let id = connection.submit(&sqe, Transfer::Read(4096), None).expect("room");
+        connection.sent(72);
+        ahead.clear();
+        connection.foresee(&mut ahead, 1, 8192);
+        let [at] = ahead[..] else { unreachable!("one read is outstanding, not {}", ahead.len()) };
+        let header = answer(id.to_wire());
+        let header = header.as_bytes().first_chunk().expect("24 bytes");
+        let taken = connection.take_foreseen(header, at, 4096);
+        assert!(matches!(black_box(taken), Foreseen::Completed(_)));
+        connection.came_as_foreseen(true);
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod calls;
 mod given_up;
+mod here_already;
 mod lost;
 mod paths;
 #[path = "../proxy/mod.rs"]
