@@ -1118,9 +1118,13 @@ int nvme_tcp_options_set_busy_poll(struct nvme_tcp_options *options,
 /**
  * Says that only this process can reach the buffers that are read into, and that no two reads that are outstanding
  * have a byte of them in common. Off by default: then buffers may lie in memory that a guest, another process or a
- * device can change meanwhile. With it, data of 4 to 32 KiB is received where it belongs before its header is here,
- * and TLS records that are opened in the process are opened there, which spares a copy each; and whoever else can
- * write there could put words into the controller's mouth.
+ * device can change meanwhile, but not take away. With it, reads of nvme_tcp_queue_read() and nvme_tcp_queue_readv() of
+ * 4 to 32 KiB may be received where they belong before their header is here, and what comes by TLS is received, and
+ * opened where this process does that, in the buffer itself: a copy less. Then whoever else can write there could put
+ * words into the controller's mouth, and the buffer of a read that fails may hold what another one has read.
+ *
+ * This is about reads. What is written has to stay as it is until that is done: with data digests some controllers end a
+ * connection whose data is not what its digest was taken of.
  *
  * Errors: -EINVAL. Threads: no other call on the same object at the same time.
  */
@@ -1928,14 +1932,18 @@ ssize_t nvme_tcp_ktls_sendfile(const struct nvme_tcp_ktls *connection,
 
 /**
  * Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
- * and handshake records are acted upon and not given out.
+ * and handshake records are acted upon and not given out. They may be received, and records opened, in the buffer, also
+ * behind that length: it must not be memory that a guest or another process can change meanwhile.
  *
  * Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
  * without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;
  * -ECONNABORTED for an alert. Threads: calls that receive wait for one another, calls that send go on beside
  * them.
  */
-ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection, void *data, size_t len, int flags);
+ssize_t nvme_tcp_ktls_recv(const struct nvme_tcp_ktls *connection,
+                           void *data,
+                           size_t len,
+                           int flags);
 
 /**
  * Changes the key of what this end sends (KeyUpdate), and tells the peer; with `request` it asks the peer

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 /// keeps it in place for as long as this lives: a bytearray cannot be resized, an mmap not closed.
 ///
 /// Python does not forbid that another thread changes it meanwhile. Then the data is one or the other, as with
-/// `socket.recv_into` and `os.readv`, which do the same.
+/// `socket.recv_into` and `os.readv`, which do the same; who says `private_memory=True` promises not to.
 pub(crate) struct Lent {
     view: Box<ffi::Py_buffer>,
 }

@@ -95,8 +95,8 @@ impl Controller {
 /// for a connection to come up (10), `keep_alive` (10; 0 for none), `busy_poll` for how long a call asks the socket again
 /// and again before it sleeps (0; 0.0001 where an answer's delay matters more than CPU time), ever less often where
 /// nothing comes in that time. `private_memory=True` says that only this process can reach the buffers that are read into
-/// (no shared memory), and that outstanding reads have none of them in common, which spares copies of 4 to 32 KiB, and with
-/// TLS. `congestion_control` is the name of TCP's on these connections, such as "dctcp" (the
+/// (no shared memory), that nothing else writes to them meanwhile, and that outstanding reads have none of them in common: it
+/// spares a copy with TLS, and of `nvme_tcp.aio`'s reads of 4 to 32 KiB. `congestion_control` is the name of TCP's on these connections, such as "dctcp" (the
 /// system's own). Raises `NvmeError` or one of its subclasses.
 ///
 /// `recovery=True` brings a lost association up again by itself (after 0.1 s, then every 10 s, for 10 minutes) and

@@ -300,7 +300,8 @@ impl Socket {
         Ok(PyBytes::new(py, buffer.get(..n).unwrap_or_default()))
     }
 
-    /// Receives into a buffer; how many bytes that were, 0 after the peer's close_notify.
+    /// Receives into a buffer; how many bytes that were, 0 after the peer's close_notify. What lies behind them may have
+    /// changed; nobody else may write to the buffer meanwhile, since records are opened there.
     fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
         let mut lent = Lent::writable(buffer)?;
         let bytes = lent.bytes_mut();

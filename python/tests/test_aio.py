@@ -46,6 +46,28 @@ def test_calls(target: Target) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_other_data_passes_only_through_private_memory(plain: Target, private: bool) -> None:
+    """Where the answer of a read stays away, that of the next one is not received into its buffer."""
+
+    async def main() -> None:
+        options = {"private_memory": True} if private else {}
+        async with aio.connect(**plain.connect_args, **options) as controller:
+            namespace = await controller.namespace()
+            await namespace.write(0, b"2" * 4096)
+            plain.inject("drop", "data")
+            first, second = bytearray(b"1" * 4096), bytearray(4096)
+            lost = asyncio.create_task(namespace.readinto(0, first))
+            assert await asyncio.create_task(namespace.readinto(0, second)) == 4096
+            assert second == b"2" * 4096 and not lost.done()
+            assert first == (b"2" if private else b"1") * 4096
+            lost.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await lost
+
+    asyncio.run(main())
+
+
 def test_many_at_once_need_no_thread(plain: Target) -> None:
     async def main() -> None:
         async with await aio.connect(**plain.connect_args, queue_size=8) as controller:

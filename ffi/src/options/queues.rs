@@ -110,9 +110,13 @@ pub extern "C" fn nvme_tcp_options_set_busy_poll(
 
 /// Says that only this process can reach the buffers that are read into, and that no two reads that are outstanding
 /// have a byte of them in common. Off by default: then buffers may lie in memory that a guest, another process or a
-/// device can change meanwhile. With it, data of 4 to 32 KiB is received where it belongs before its header is here,
-/// and TLS records that are opened in the process are opened there, which spares a copy each; and whoever else can
-/// write there could put words into the controller's mouth.
+/// device can change meanwhile, but not take away. With it, reads of nvme_tcp_queue_read() and nvme_tcp_queue_readv() of
+/// 4 to 32 KiB may be received where they belong before their header is here, and what comes by TLS is received, and
+/// opened where this process does that, in the buffer itself: a copy less. Then whoever else can write there could put
+/// words into the controller's mouth, and the buffer of a read that fails may hold what another one has read.
+///
+/// This is about reads. What is written has to stay as it is until that is done: with data digests some controllers end a
+/// connection whose data is not what its digest was taken of.
 ///
 /// Errors: -EINVAL. Threads: no other call on the same object at the same time.
 #[unsafe(no_mangle)]

@@ -323,7 +323,8 @@ pub extern "C" fn nvme_tcp_ktls_sendfile(
 }
 
 /// Receives application data. Gives back how many bytes came, 0 only after the peer's close_notify. Alerts
-/// and handshake records are acted upon and not given out.
+/// and handshake records are acted upon and not given out. They may be received, and records opened, in the buffer, also
+/// behind that length: it must not be memory that a guest or another process can change meanwhile.
 ///
 /// Errors: -EAGAIN with NVME_TCP_NOWAIT where nothing has come; -ECONNRESET where the connection ended
 /// without close_notify, so that data may be missing; -EBADMSG for a record that is not authentic;

@@ -182,6 +182,9 @@ fn with_faults(command: &mut Command, plan: &FaultPlan) {
     assert_eq!(last, "good");
 }
 
+/// Later than any test lasts.
+const LATE: Duration = Duration::from_secs(3600);
+
 /// The next PDU of the kind there goes wrong in this way.
 fn plant(plan: &FaultPlan, place: &str, what: &[&str]) {
     let hello = place == "hello";
@@ -195,6 +198,7 @@ fn plant(plan: &FaultPlan, place: &str, what: &[&str]) {
         ["status", number] => (answer, Fault::Set(Field::Status, number.parse::<u32>().unwrap() << 1)),
         ["digest"] => (PduType::C2hData, Fault::DataDigest),
         ["data"] => (PduType::C2hData, Fault::Data),
+        ["late"] => (PduType::C2hData, Fault::Overtaken(LATE)),
         // "nothing"
         _ => return,
     };

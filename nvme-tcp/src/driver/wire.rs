@@ -147,7 +147,7 @@ impl Intake {
     }
 
     /// Sets whether only this process can reach the memory that is received into, as it is without. Where others can, no
-    /// place is given more than its own bytes, and nothing is looked at there.
+    /// place is given anything but its own bytes, and nothing is looked at there.
     #[must_use]
     pub fn private_memory(self, private_memory: bool) -> Self {
         Self { private_memory, ..self }
@@ -194,9 +194,15 @@ impl Intake {
         self.brimful
     }
 
+    /// Whether data may be received to its place. With TLS alerts and KeyUpdates may come there, too, from kernel and
+    /// process, and are looked at where they lie.
+    fn may_place(&self) -> bool {
+        self.private_memory || matches!(self.half, RecvHalf::Plain(_))
+    }
+
     /// How much of the ring is received to where there is no place.
     fn ring_room(&self) -> usize {
-        if self.long { LOOK_AHEAD } else { self.ring.len() }
+        if self.long && self.may_place() { LOOK_AHEAD } else { self.ring.len() }
     }
 
     /// Where a caller that makes its own system calls may receive to, with [`bytes`](Self::bytes) empty; `None` where
@@ -235,11 +241,16 @@ impl Intake {
     /// where there is one, what follows into the ring.
     pub fn receive(&mut self, place: Option<&mut [u8]>, wait: Wait) -> Result<Received, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
-        let place = place.filter(|place| !place.is_empty());
+        let place = place.filter(|place| !place.is_empty() && self.may_place());
         if self.opens_in_process() {
             return match place {
                 Some(place) => self.receive_to(&mut [IoSliceMut::new(place)], wait),
-                None => self.fill(wait),
+                None => {
+                    let filled = self
+                        .patience
+                        .receive(&mut self.half, wait, |half, wait| Ok(half.fill(wait)?.then_some(())))?;
+                    Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
+                }
             };
         }
         self.start = 0;
@@ -273,7 +284,7 @@ impl Intake {
         left: usize,
         wait: Wait,
     ) -> Result<Received, TransportError> {
-        if places.is_empty() {
+        if places.is_empty() || !self.may_place() {
             return self.receive(None, wait);
         }
         if self.opens_in_process() {
@@ -306,19 +317,8 @@ impl Intake {
 
     /// Receives into `places` alone: the record layer keeps what follows.
     fn receive_to(&mut self, places: &mut [IoSliceMut<'_>], wait: Wait) -> Result<Received, TransportError> {
-        if !self.private_memory {
-            // What is opened is looked at where it lies.
-            return self.fill(wait);
-        }
         let received = self.patience.receive(&mut self.half, wait, |half, wait| half.recv(places, wait))?;
         Ok(received.map_or(Received::Nothing, Received::InPlace))
-    }
-
-    /// Receives to the record layer's own buffer.
-    fn fill(&mut self, wait: Wait) -> Result<Received, TransportError> {
-        let filled =
-            self.patience.receive(&mut self.half, wait, |half, wait| Ok(half.fill(wait)?.then_some(())))?;
-        Ok(filled.map_or(Received::Nothing, |()| Received::Buffered))
     }
 }
 

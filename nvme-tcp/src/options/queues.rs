@@ -160,11 +160,15 @@ impl Options {
 
     /// Whether only this process can reach the memory that reads put their data into, as is so of any vector and slice, and
     /// by default. `false` is for memory that is given by address, as by [`submit_read_raw`](crate::Queue::submit_read_raw), and
-    /// that a guest, another process or a device can change meanwhile. Then nothing but a read's own data is put there, nothing
-    /// there is looked at again (but for data digests), and what is received before its place is known, and TLS records
-    /// that are opened in the process, take one copy more.
+    /// that a guest, another process or a device can change meanwhile, but not take away. Then nothing but a read's own data
+    /// is put there, and nothing there is looked at again but for data digests, with which such a change fails that read
+    /// alone. In plain, data of 4 to 32 KiB is copied once more for that; with TLS all data is.
     ///
-    /// With `true`, who can write to such memory could put words into the controller's mouth.
+    /// With `true`, who can write to such memory could put words into the controller's mouth. All paths to memory of that
+    /// kind need `false`.
+    ///
+    /// This is about reads. What is written has to stay as it is until that is done: with data digests some controllers,
+    /// Linux's among them, end a connection whose data is not what its digest was taken of.
     ///
     /// ```no_run
     /// # fn example(options: nvme_tcp::Options) -> nvme_tcp::Result<()> {

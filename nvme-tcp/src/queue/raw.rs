@@ -11,7 +11,7 @@ impl Queue {
     /// Reads `len` bytes from `offset` into `memory`, as [`submit_read`](Self::submit_read) does.
     ///
     /// Other data may pass through the memory meanwhile, and is looked at there: memory that a guest, another process or a
-    /// device can reach is for connections with [`Options::private_memory`](crate::Options::private_memory) `false` only. The
+    /// device can reach needs a connection with [`Options::private_memory`](crate::Options::private_memory) `false`. The
     /// completion has no buffer.
     ///
     /// ```no_run
@@ -27,7 +27,8 @@ impl Queue {
     /// The `len` bytes at `memory` are valid to read and write, and nobody else reads or writes them, from
     /// here until the completion with this `cookie` came out of [`poll`](Self::poll),
     /// [`cancel`](Self::cancel) was `true` for it, or this queue is dropped. Where this call fails, until it
-    /// returns.
+    /// returns. With [`Options::private_memory`](crate::Options::private_memory) `false`, what is outside of this program
+    /// may read and write them.
     ///
     /// # Errors
     /// As [`submit_read`](Self::submit_read).
@@ -77,12 +78,13 @@ impl Queue {
     }
 
     /// Reads from `offset` into several pieces of memory, each an address and its length, one after the
-    /// other: one command, whose whole blocks the pieces may cut anywhere.
+    /// other: one command, whose whole blocks the pieces may cut anywhere. For whose memory, as
+    /// [`submit_read_raw`](Self::submit_read_raw) says.
     ///
     /// ```no_run
     /// # use nvme_tcp::{Namespace, Queue, Result};
     /// # fn example(queue: &mut Queue, namespace: &Namespace, pages: &'static mut [Vec<u8>]) -> Result<()> {
-    /// // As readv(2) and a guest's descriptors have it.
+    /// // As readv(2) has it.
     /// let pieces = pages.iter_mut().map(|page| (page.as_mut_ptr(), page.len()));
     /// // SAFETY: the pages are there for good, and are left alone until completion 3.
     /// unsafe { queue.submit_readv_raw(namespace, pieces, 0, 3)? };

@@ -2,7 +2,7 @@
 //! key.
 //!
 //! A [`Dump`] keeps the latest of them, to be written into a report. With the feature `tracing`, each is an event of
-//! target `nvme_tcp::pdu` at level TRACE too.
+//! target `nvme_tcp::pdu` at level TRACE too, for subscribers of that crate; its own feature `log` does not show them.
 //!
 //! ```no_run
 //! use nvme_tcp::{Options, host::HostIdentity, trace::Dump};
@@ -222,11 +222,11 @@ impl Watcher {
     }
 }
 
-/// Whether PDUs as events have a subscriber that wants them.
+/// Whether any subscriber wants events of this level.
 #[inline]
 fn is_traced() -> bool {
     #[cfg(feature = "tracing")]
-    return tracing::enabled!(target: "nvme_tcp::pdu", tracing::Level::TRACE);
+    return tracing::level_filters::LevelFilter::current() == tracing::level_filters::LevelFilter::TRACE;
     #[cfg(not(feature = "tracing"))]
     return false;
 }
