@@ -247,10 +247,24 @@ fn what_is_foreseen_is_taken_only_as_far_as_it_is_right() {
     let [first, second, ..] = reads();
     let given_up = [first.clone(), Served { cancelled: true, ..second }, first.clone(), first];
     assert_eq!(foreseen(given_up, in_order, config()), 0);
-    // A response behind the data, and digests.
-    assert_eq!(foreseen(reads().map(|served| Served { success: false, ..served }), in_order, config()), 0);
+    // Digests.
     let digests = ConnectionConfig { data_digest: true, ..config() };
     assert_eq!(foreseen(reads(), in_order, digests), 0);
+    // Responses in capsules of their own, from the second read on, but not where they come in another order.
+    let responding = reads().map(|served| Served { success: false, ..served });
+    assert_eq!(foreseen(responding.clone(), in_order, config()), 0);
+    for (turns, expected) in [([0, 0, 1, 1, 2, 2, 3, 3], 3), ([0, 0, 1, 2, 1, 2, 3, 3], 1)] {
+        let plan = Plan { config: config(), cpda: 0, commands: responding.to_vec(), turns: turns.to_vec() };
+        let (mut host, ids) = plan.begin();
+        let stream = plan.stream(&host, &ids);
+        let (first, others) = stream.split_at(24 + 4096);
+        host.feed(first).unwrap();
+        host.feed_as_foreseen(others).unwrap();
+        assert_eq!((host.foreseen, host.connection.outstanding()), (expected, 0));
+        for (id, served) in ids.iter().zip(&plan.commands) {
+            assert_eq!(host.memory[&id.slot()], patterned(id.slot(), 0, served.len));
+        }
+    }
     // Another command's answer may come in between.
     let mut host = Host::open(config(), 0, MAXH2CDATA);
     host.read(4096);

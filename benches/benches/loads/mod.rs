@@ -101,7 +101,7 @@ pub(crate) fn foreseen_read() -> impl FnMut() {
         let id = connection.submit(&sqe, Transfer::Read(4096), None).expect("room");
         connection.sent(72);
         ahead.clear();
-        connection.foresee(&mut ahead, 1, 8192);
+        black_box(connection.foresee(&mut ahead, 1, 8192));
         let [at] = ahead[..] else { unreachable!("one read is outstanding, not {}", ahead.len()) };
         let header = answer(id.to_wire());
         let header = header.as_bytes().first_chunk().expect("24 bytes");

@@ -55,8 +55,8 @@ pub use association::{AdminCommand, BringUp, Step};
 pub use authentication::Exchange;
 pub(crate) use authentication::authenticates;
 pub use connection::{
-    ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Foreseen, Negotiated,
-    SubmitError, Transfer, Wants,
+    ADMIN_IN_CAPSULE, Completion, Connection, ConnectionConfig, DataFault, Door, Event, Foreseen, Gaps,
+    Negotiated, SubmitError, Transfer, Wants,
 };
 pub use events::{AsyncEvents, EventStep, MAX_EVENT_REQUESTS};
 pub use frame::{Frame, Framer, Pdu, Sender};

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use nvme_tcp::proto::{
-    CommandId, Completion, Connection, ConnectionConfig, Door, Event, Foreseen, Payload, Segment, Transfer,
-    Violation,
+    CommandId, Completion, Connection, ConnectionConfig, Door, Event, Foreseen, Gaps, Payload, Segment,
+    Transfer, Violation,
 };
 use nvme_tcp::spec::command::nvm;
 use nvme_tcp::spec::digest::crc32c;
@@ -128,18 +128,26 @@ impl Host {
     /// Gives `bytes` in as far as they are foreseen, and by `consume` from where on they are not.
     pub(crate) fn feed_as_foreseen(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         let mut ahead = Vec::new();
-        self.connection.foresee(&mut ahead, 3, 20_000);
+        let gaps = self.connection.foresee(&mut ahead, 3, 20_000);
         let mut right = true;
-        let mut begun = matches!(self.connection.door(), Door::InPlace(_));
-        for at in ahead {
+        for (index, at) in ahead.into_iter().enumerate() {
             let len = at.len as usize;
-            if std::mem::take(&mut begun) {
+            if gaps.before(index) == 0 {
                 let (now, rest) = bytes.split_at(bytes.len().min(len));
                 self.put(at, now);
                 self.connection.advance(now.len());
                 bytes = rest;
                 self.feed(&[])?;
                 continue;
+            }
+            if gaps.before(index) == Gaps::MOST {
+                let Some((response, rest)) = bytes.split_at_checked(24) else { break };
+                if !self.connection.is_foreseen_response(response) {
+                    right = false;
+                    break;
+                }
+                self.feed(response)?;
+                bytes = rest;
             }
             let Some((header, rest)) = bytes.split_first_chunk() else { break };
             let (now, rest) = rest.split_at(rest.len().min(len));

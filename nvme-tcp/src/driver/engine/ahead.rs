@@ -6,7 +6,7 @@ use crate::driver::transport::Wait;
 use crate::driver::wire::ahead::{MAX_AHEAD, MOST_AHEAD};
 use crate::driver::wire::{Intake, Received};
 use crate::error::Error;
-use crate::proto::{Door, Foreseen, Payload};
+use crate::proto::{Foreseen, Gaps, Payload};
 use crate::spec::pdu::DATA_HEADER_LEN;
 
 impl Engine {
@@ -32,8 +32,8 @@ impl Engine {
         }
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.clear();
-        self.connection.foresee(&mut ahead, MAX_AHEAD, MOST_AHEAD);
-        let came = self.receive_places(&ahead, intake, wait);
+        let gaps = self.connection.foresee(&mut ahead, MAX_AHEAD, MOST_AHEAD);
+        let came = self.receive_places(&ahead, gaps, intake, wait);
         self.ahead = ahead;
         came
     }
@@ -41,11 +41,11 @@ impl Engine {
     fn receive_places(
         &mut self,
         ahead: &[Payload],
+        gaps: Gaps,
         intake: &mut Intake,
         wait: Wait,
     ) -> Result<Option<bool>, Error> {
         let Some((first, others)) = ahead.split_first() else { return Ok(None) };
-        let begun = matches!(self.connection.door(), Door::InPlace(_));
         self.round = self.round.wrapping_add(1);
         let mut lender = Lender::new(&mut self.loans, self.round);
         let Some(first) = lender.place(*first) else {
@@ -54,12 +54,12 @@ impl Engine {
         };
         let mut lent = 1;
         let others = others.iter().map_while(|at| lender.place(*at)).inspect(|_| lent += 1);
-        let received = intake.receive_ahead([first].into_iter().chain(others), ahead.len(), begun, wait)?;
+        let received = intake.receive_ahead([first].into_iter().chain(others), ahead.len(), gaps, wait)?;
         let Some(received) = received else {
             self.received(Received::Nothing, intake)?;
             return Ok(Some(false));
         };
-        let right = self.take_ahead(&ahead[..lent], begun, received, intake)?;
+        let right = self.take_ahead(&ahead[..lent], gaps, received, intake)?;
         if let Some(right) = right {
             self.connection.came_as_foreseen(right && lent == ahead.len());
         }
@@ -72,14 +72,14 @@ impl Engine {
     fn take_ahead(
         &mut self,
         ahead: &[Payload],
-        begun: bool,
+        gaps: Gaps,
         mut left: usize,
         intake: &mut Intake,
     ) -> Result<Option<bool>, Error> {
         let mut right = None;
         for (index, at) in ahead.iter().enumerate() {
             let len = at.len as usize;
-            if index == 0 && begun {
+            if gaps.before(index) == 0 {
                 self.connection.advance(left.min(len));
                 self.settle()?;
                 left -= left.min(len);
@@ -88,18 +88,30 @@ impl Engine {
             if left == 0 {
                 return Ok(right);
             }
+            let gap = intake.gap_ahead(index, gaps.before(index).min(left));
+            let response = gaps.before(index) - DATA_HEADER_LEN;
+            let (mut taken, mut other) = (0, false);
+            if let Some(capsule) = gap.get(..response).filter(|capsule| !capsule.is_empty()) {
+                other = !self.connection.is_foreseen_response(capsule);
+                if !other {
+                    self.take(capsule)?;
+                    taken = response;
+                    left -= response;
+                }
+            }
             let here = left.saturating_sub(DATA_HEADER_LEN).min(len);
-            let header = intake.header_ahead(index, left);
-            let taken = header.map(|header| self.connection.take_foreseen(header, *at, here));
-            match taken {
+            let header = gap.get(response..).and_then(<[u8]>::first_chunk).filter(|_| !other);
+            let foreseen = header.map(|header| self.connection.take_foreseen(header, *at, here));
+            match foreseen {
                 Some(Foreseen::Completed(completion)) => self.finish(completion),
                 Some(Foreseen::Begun) => {}
                 Some(Foreseen::Another) | None => {
                     let loan =
                         |at: &Payload| self.loans.get(usize::from(at.slot)).map(|loan| loan.bytes(*at));
                     let places = ahead[index..].iter().map(|at| loan(at).unwrap_or_default());
-                    intake.put_in_line(places, index, left);
-                    return Ok(taken.map(|_| false).or(right));
+                    intake.put_in_line(places, gaps, (index, taken), left);
+                    let wrong = other || foreseen.is_some();
+                    return Ok(if wrong { Some(false) } else { right });
                 }
             }
             left -= DATA_HEADER_LEN + here;

@@ -4,17 +4,17 @@ use std::io::IoSliceMut;
 
 use super::{Intake, LOOK_AHEAD, RING_LEN};
 use crate::driver::transport::{TransportError, Wait};
-use crate::spec::pdu::DATA_HEADER_LEN;
+use crate::proto::Gaps;
 
 /// The most PDUs that are foreseen for one receive.
 pub(crate) const MAX_AHEAD: usize = 31;
 /// So few take less time to make room for.
 const FEW_AHEAD: usize = 4;
-/// Where their headers end in the ring, and what comes behind them all begins.
-const HEADERS: usize = MAX_AHEAD * DATA_HEADER_LEN;
+/// Where what comes before the data of each ends in the ring, and what comes behind them all begins.
+const GAPS: usize = MAX_AHEAD * Gaps::MOST;
 /// Where that ends, and what has to be put in line begins.
-const LINE: usize = HEADERS + LOOK_AHEAD;
-/// How long they are at most with their headers, in bytes: so that all of it has room in line.
+const LINE: usize = GAPS + LOOK_AHEAD;
+/// How long they are at most with their gaps, in bytes: so that all of it has room in line.
 pub(crate) const MOST_AHEAD: u32 = (RING_LEN - LINE - LOOK_AHEAD) as u32;
 
 impl Intake {
@@ -24,84 +24,83 @@ impl Intake {
         self.private_memory && !self.opens_in_process()
     }
 
-    /// Receives, with [`bytes`](Self::bytes) empty: into the first of `places`, which are at most `count`, if one is
-    /// `begun`, then a header, the next of them, and so on, and what follows into the ring. How many bytes; `None` where
-    /// nothing came in time. Only where it [may be](Self::may_receive_ahead).
+    /// Receives, with [`bytes`](Self::bytes) empty: what comes before the first of `places`, which are at most `count`, that
+    /// place, and so on, and what follows into the ring. How many bytes; `None` where nothing came in time. Only where it
+    /// [may be](Self::may_receive_ahead).
     pub(crate) fn receive_ahead<'a>(
         &mut self,
         places: impl Iterator<Item = &'a mut [u8]>,
         count: usize,
-        begun: bool,
+        gaps: Gaps,
         wait: Wait,
     ) -> Result<Option<usize>, TransportError> {
         if count <= FEW_AHEAD {
-            self.receive_places::<{ 2 * FEW_AHEAD + 1 }>(places, begun, wait)
+            self.receive_places::<{ 2 * FEW_AHEAD + 1 }>(places, gaps, wait)
         } else {
-            self.receive_places::<{ 2 * MAX_AHEAD + 1 }>(places, begun, wait)
+            self.receive_places::<{ 2 * MAX_AHEAD + 1 }>(places, gaps, wait)
         }
     }
 
     fn receive_places<'a, const N: usize>(
         &mut self,
         places: impl Iterator<Item = &'a mut [u8]>,
-        begun: bool,
+        gaps: Gaps,
         wait: Wait,
     ) -> Result<Option<usize>, TransportError> {
         debug_assert!(self.bytes().is_empty(), "received bytes must be consumed first");
         (self.start, self.end) = (0, 0);
-        let (headers, behind) = self.ring.split_at_mut(HEADERS);
+        let (before, behind) = self.ring.split_at_mut(GAPS);
         let mut room = LOOK_AHEAD;
         let mut all: [IoSliceMut<'_>; N] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
         let mut count = 0;
-        for (pair, (header, place)) in
-            all.chunks_exact_mut(2).zip(headers.chunks_exact_mut(DATA_HEADER_LEN).zip(places))
+        for (pair, (gap, place)) in
+            all.chunks_exact_mut(2).zip(before.chunks_exact_mut(Gaps::MOST).zip(places))
         {
-            if count > 0 || !begun {
-                pair[0] = IoSliceMut::new(header);
-                room += DATA_HEADER_LEN;
-            }
-            room += place.len();
+            let gap = &mut gap[..gaps.before(count)];
+            room += gap.len() + place.len();
+            pair[0] = IoSliceMut::new(gap);
             pair[1] = IoSliceMut::new(place);
             count += 1;
         }
         all[2 * count] = IoSliceMut::new(&mut behind[..LOOK_AHEAD]);
         // An empty piece at the front would be looked at as if there were no room.
-        let begin = usize::from(begun && count > 0);
+        let begin = usize::from(gaps.first == 0 && count > 0);
         let all = &mut all[begin..=2 * count];
         let received = self.patience.receive(&mut self.half, wait, |half, wait| half.recv(all, wait))?;
         self.brimful = received == Some(room);
         Ok(received)
     }
 
-    /// The header before place `index`, if it is whole in the `left` bytes from it on.
-    pub(crate) fn header_ahead(&self, index: usize, left: usize) -> Option<&[u8; DATA_HEADER_LEN]> {
-        let headers = self.ring.get(index * DATA_HEADER_LEN..).filter(|_| left >= DATA_HEADER_LEN)?;
-        headers.first_chunk()
+    /// The first `len` bytes of what came before place `index`.
+    pub(crate) fn gap_ahead(&self, index: usize, len: usize) -> &[u8] {
+        &self.ring[index * Gaps::MOST..][..len]
     }
 
     /// All places were right: `len` bytes came behind them.
     pub(crate) fn take_behind(&mut self, len: usize) {
-        (self.start, self.end) = (HEADERS, HEADERS + len);
+        (self.start, self.end) = (GAPS, GAPS + len);
     }
 
-    /// From the header before place `from` on it was not: puts the `len` bytes that came from there on, with those of
-    /// `places` from that on, in line, as if they had been received so.
+    /// From the gap before place `from` on, or from `taken` bytes on in that, it was not: puts the `len` bytes that came from
+    /// there on, with those of `places` from that on, in line, as if they had been received so.
     pub(crate) fn put_in_line<'a>(
         &mut self,
         places: impl Iterator<Item = &'a [u8]>,
-        from: usize,
+        gaps: Gaps,
+        (from, taken): (usize, usize),
         len: usize,
     ) {
         let (before, line) = self.ring.split_at_mut(LINE);
-        let (headers, behind) = before.split_at(HEADERS);
+        let (before, behind) = before.split_at(GAPS);
         let mut end = 0;
         let mut put = |bytes: &[u8]| {
             let bytes = &bytes[..bytes.len().min(len - end)];
             line[end..end + bytes.len()].copy_from_slice(bytes);
             end += bytes.len();
         };
-        for (header, place) in headers.chunks_exact(DATA_HEADER_LEN).skip(from).zip(places) {
-            put(header);
+        let mut taken = taken;
+        for ((index, gap), place) in before.chunks_exact(Gaps::MOST).enumerate().skip(from).zip(places) {
+            put(&gap[std::mem::take(&mut taken)..gaps.before(index)]);
             put(place);
         }
         put(behind);
@@ -144,44 +143,97 @@ mod tests {
     #[test]
     fn data_of_4_kib_in_order_never_lies_in_the_ring() {
         const LEN: usize = 4096;
-        let (mut engine, mut intake, mut peer) = ends_of(8);
-        let socket = TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap());
-        let mut answers = Vec::new();
-        for number in 0..8 {
-            engine.submit(&nvm::read(1, 0, 7), Loan::owned_read(vec![0; LEN]), None).unwrap();
-            engine.flush().unwrap();
-            answers.extend(c2h_data(take(&mut peer), 0, &data(number, LEN), Flags::LAST | Flags::SUCCESS));
+        let responding =
+            |cid, data: &[u8]| [c2h_data(cid, 0, data, Flags::LAST), response(cid, Status::SUCCESS)].concat();
+        for responds in [false, true] {
+            let (mut engine, mut intake, mut peer) = ends_of(8);
+            let socket = TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap());
+            let mut round =
+                |engine: &mut crate::driver::Engine, intake: &mut Intake, cuts: [(usize, usize); 2]| {
+                    let mut answers = Vec::new();
+                    for number in 0..8 {
+                        engine.submit(&nvm::read(1, 0, 7), Loan::owned_read(vec![0; LEN]), None).unwrap();
+                        engine.flush().unwrap();
+                        let (cid, data) = (take(&mut peer), data(number, LEN));
+                        answers.extend(match responds {
+                            true => responding(cid, &data),
+                            false => c2h_data(cid, 0, &data, Flags::LAST | Flags::SUCCESS),
+                        });
+                    }
+                    let mut rest = &answers[..];
+                    for (len, done) in cuts {
+                        let (part, later) = rest.split_at(len.min(rest.len()));
+                        peer.write_all(part).unwrap();
+                        arrived(&socket, part.len());
+                        assert!(engine.receive_foreseeing(intake, Wait::Block).unwrap());
+                        assert_eq!(engine.finished_len(), done);
+                        rest = later;
+                    }
+                    for (number, finished) in engine.finished().enumerate() {
+                        assert!(finished.completion.cqe.status().is_success());
+                        assert!(finished.loan.into_owned().unwrap() == data(number, LEN));
+                    }
+                };
+            // The first may be another than it was thought.
+            round(&mut engine, &mut intake, [(LEN + 24, usize::from(!responds)), (usize::MAX, 8)]);
+            intake.ring.fill(0);
+            // Up to the middle of one, and then the rest.
+            round(&mut engine, &mut intake, [(3 * LEN, 2), (usize::MAX, 8)]);
+            let behind = usize::from(responds) * size_of::<CapsuleResp>();
+            assert!(intake.ring[GAPS + behind..].iter().all(|byte| *byte == 0));
         }
-        // First up to the middle of one, then the rest.
-        let (first, rest) = answers.split_at(3 * LEN);
-        for (part, done) in [(first, 2), (rest, 8)] {
-            peer.write_all(part).unwrap();
-            arrived(&socket, part.len());
-            assert!(engine.receive_foreseeing(&mut intake, Wait::Block).unwrap());
-            assert_eq!(engine.finished_len(), done);
-        }
-        for (number, finished) in engine.finished().enumerate() {
-            assert!(finished.completion.cqe.status().is_success());
-            assert!(finished.loan.into_owned().unwrap() == data(number, LEN));
-        }
-        assert!(intake.ring[HEADERS..].iter().all(|byte| *byte == 0));
     }
 
-    /// What a controller does with a read.
-    fn answer(random: &mut impl FnMut(usize) -> usize, cid: u16, data: &[u8]) -> (Vec<u8>, Status) {
+    #[test]
+    fn a_response_of_another_read_than_was_foreseen_takes_no_data_with_it() {
+        const LEN: usize = 4096;
+        let (mut engine, mut intake, mut peer) = ends_of(4);
+        let submit = |engine: &mut crate::driver::Engine, peer: &mut TcpStream| {
+            engine.submit(&nvm::read(1, 0, 7), Loan::owned_read(vec![0; LEN]), None).unwrap();
+            engine.flush().unwrap();
+            take(peer)
+        };
+        let data_of = |cid, number| c2h_data(cid, 0, &data(number, LEN), Flags::LAST);
+        let done = |cid| response(cid, Status::SUCCESS);
+        let socket = TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap());
+        let first = submit(&mut engine, &mut peer);
+        // From here on responses are foreseen.
+        peer.write_all(&[data_of(first, 0), done(first)].concat()).unwrap();
+        arrived(&socket, LEN + 48);
+        engine.receive_foreseeing(&mut intake, Wait::Block).unwrap();
+        let [second, third, fourth] = std::array::from_fn(|_| submit(&mut engine, &mut peer));
+        peer.write_all(&data_of(second, 1)).unwrap();
+        arrived(&socket, LEN + 24);
+        engine.receive_foreseeing(&mut intake, Wait::Block).unwrap();
+        let others = [response(third, Status::INVALID_FIELD), done(second), data_of(fourth, 2), done(fourth)];
+        peer.write_all(&others.concat()).unwrap();
+        while engine.outstanding() > 0 {
+            engine.receive_foreseeing(&mut intake, Wait::Block).unwrap();
+        }
+        let found = engine.finished().map(|finished| {
+            let status = finished.completion.cqe.status();
+            (status, finished.loan.into_owned().filter(|_| status == Status::SUCCESS))
+        });
+        let right = |number| (Status::SUCCESS, Some(data(number, LEN)));
+        assert!(found.eq([right(0), (Status::INVALID_FIELD, None), right(1), right(2)]));
+    }
+
+    /// What a controller does with a read, at once and later.
+    fn answer(random: &mut impl FnMut(usize) -> usize, cid: u16, data: &[u8]) -> (Vec<u8>, Vec<u8>, Status) {
         let done = Flags::LAST | Flags::SUCCESS;
+        let with = |bytes| (bytes, Vec::new(), Status::SUCCESS);
         match random(12) {
-            0 => (response(cid, Status::INVALID_FIELD), Status::INVALID_FIELD),
-            1 => {
-                let pieces = [c2h_data(cid, 0, data, Flags::LAST), response(cid, Status::SUCCESS)];
-                (pieces.concat(), Status::SUCCESS)
+            0 => (response(cid, Status::INVALID_FIELD), Vec::new(), Status::INVALID_FIELD),
+            1..=3 => {
+                let status = [Status::SUCCESS, Status::SUCCESS, Status::UNRECOVERED_READ][random(3)];
+                (c2h_data(cid, 0, data, Flags::LAST), response(cid, status), status)
             }
-            2 => {
+            4 => {
                 let (first, second) = data.split_at(data.len() / 2);
                 let first_pdu = c2h_data(cid, 0, first, Flags::empty());
-                ([first_pdu, c2h_data(cid, first.len(), second, done)].concat(), Status::SUCCESS)
+                with([first_pdu, c2h_data(cid, first.len(), second, done)].concat())
             }
-            _ => (c2h_data(cid, 0, data, done), Status::SUCCESS),
+            _ => with(c2h_data(cid, 0, data, done)),
         }
     }
 
@@ -208,15 +260,23 @@ mod tests {
                 engine.flush().unwrap();
                 let cid = take(&mut peer);
                 let data = data(round + number, len);
-                // Every third round brings what is foreseen.
-                let (bytes, status) = match round % 3 {
-                    0 => (c2h_data(cid, 0, &data, Flags::LAST | Flags::SUCCESS), Status::SUCCESS),
+                // Two rounds bring what is foreseen, then two anything.
+                let (bytes, later, status) = match round % 8 {
+                    0 | 1 => {
+                        (c2h_data(cid, 0, &data, Flags::LAST | Flags::SUCCESS), Vec::new(), Status::SUCCESS)
+                    }
+                    4 | 5 => (
+                        c2h_data(cid, 0, &data, Flags::LAST),
+                        response(cid, Status::SUCCESS),
+                        Status::SUCCESS,
+                    ),
                     _ => answer(&mut random, cid, &data),
                 };
                 expected[usize::from(cid & 0xfff)] = Some((data, status));
-                answers.push(bytes);
+                answers.push((bytes, later));
             }
-            for _ in 0..(round % 3) * random(4) {
+            let wild = round % 4 > 1;
+            for _ in 0..random(if wild { 8 } else { 1 }) {
                 let (one, other) = (random(answers.len()), random(answers.len()));
                 answers.swap(one, other);
             }
@@ -232,7 +292,15 @@ mod tests {
                     done += 1;
                 }
             };
-            let all = answers.concat();
+            let (mut all, mut responses) = (Vec::new(), Vec::new());
+            for (bytes, later) in &answers {
+                all.extend_from_slice(bytes);
+                responses.extend_from_slice(later);
+                if !wild || random(3) > 0 {
+                    all.append(&mut responses);
+                }
+            }
+            all.append(&mut responses);
             let mut rest = &all[..];
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(rest.len().min(1 + random(50_000)));

@@ -4,15 +4,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Completion, Connection, Door, Foreseen, Incoming, State};
+use super::{Completion, Connection, Door, Foreseen, Gaps, Incoming, State};
 use crate::proto::CommandId;
 use crate::proto::frame::LONG;
 use crate::proto::slots::{Slot, Slots};
 use crate::proto::transmit::Payload;
 use crate::spec::completion::{Cqe, Status};
-use crate::spec::pdu::{DATA_HEADER_LEN, DataPdu, Flags, Layout, PduType};
+use crate::spec::pdu::{CapsuleResp, CommonHeader, DATA_HEADER_LEN, DataPdu, Flags, Layout, PduType};
 use crate::trials::Trials;
 
 /// How long data is, in bytes, that is foreseen: shorter is copied as fast, longer is received behind its header.
@@ -23,12 +23,23 @@ const WORTH: Range<u32> = 4096..LONG;
 pub(super) struct Order {
     /// Oldest first; among them some that are answered.
     reads: VecDeque<CommandId>,
+    /// Their responses come in capsules of their own, as that of the last one did.
+    respond: bool,
+    /// The one whose response comes next, then: all of its data is here.
+    awaited: Option<CommandId>,
     trials: Trials,
 }
 
 impl Order {
     pub(super) fn new(depth: u32) -> Self {
-        Self { reads: VecDeque::with_capacity(2 * depth as usize), trials: Trials::default() }
+        let reads = VecDeque::with_capacity(2 * depth as usize);
+        Self { reads, respond: false, awaited: None, trials: Trials::default() }
+    }
+
+    /// All data of a read is here, with its end or without.
+    pub(super) fn whole(&mut self, id: CommandId, success: bool) {
+        self.respond = !success;
+        self.awaited = (!success).then_some(id);
     }
 
     /// A read is submitted.
@@ -51,12 +62,13 @@ impl Connection {
     }
 
     /// Puts to `ahead`, which is empty, where the next data is likely to belong, at most `count` pieces and `most` bytes
-    /// with the headers before them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
+    /// with what comes between them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
     /// of one, then the data of PDUs as [`take_foreseen`](Self::take_foreseen) takes. Nothing where no more is known than
     /// that, where one of these reads is too short or too long for it or was given up, or where it was wrong time after time.
     /// Until the last of them is taken, nothing may be submitted or given up; should one slot be named twice, the second is
     /// wrong.
-    pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) {
+    pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) -> Gaps {
+        let mut gaps = Gaps::default();
         let layout = self.framer.layout();
         if layout.header_digest
             || layout.data_digest
@@ -64,15 +76,23 @@ impl Connection {
             || !self.may_foresee()
             || !self.order.trials.begin()
         {
-            return;
+            return gaps;
         }
-        match (self.door(), &self.incoming) {
-            (Door::InPlace(rest), Some(incoming)) if incoming.success && rest.len <= most => {
+        match (self.door(), self.incoming) {
+            (Door::InPlace(rest), Some(incoming)) if rest.len <= most => {
+                let ends = self.slots.get(incoming.command).is_some_and(|slot| slot.moved == slot.len);
+                if !ends {
+                    return gaps;
+                }
+                gaps = Gaps { first: 0, others: Gaps::of(!incoming.success) };
                 ahead.push(rest);
                 most -= rest.len;
             }
-            (Door::Consume, None) if self.framer.is_between() => {}
-            _ => return,
+            (Door::Consume, None) if self.framer.is_between() => {
+                let awaited = self.awaited().is_some();
+                gaps = Gaps { first: Gaps::of(awaited), others: Gaps::of(self.order.respond) };
+            }
+            _ => return gaps,
         }
         let begun = ahead.len();
         let (mut answered, mut unfit) = (0, false);
@@ -82,7 +102,7 @@ impl Connection {
                 answered += usize::from(ahead.len() == begun);
                 continue;
             };
-            let whole = slot.len.saturating_add(DATA_HEADER_LEN as u32);
+            let whole = slot.len.saturating_add(gaps.before(ahead.len()) as u32);
             if whole > most || ahead.len() >= count {
                 break;
             }
@@ -98,17 +118,39 @@ impl Connection {
         if unfit || ahead.len() == begun {
             ahead.clear();
         }
+        gaps
     }
 
-    /// Takes the header of a PDU that brings all of a command's data, `at`, and ends the command, or says that it is
-    /// another. `here` bytes that came behind it are in place: where that is not all of the data, the rest comes next.
+    /// The read whose response comes next, in a capsule of its own.
+    fn awaited(&mut self) -> Option<CommandId> {
+        let id = self.order.awaited?;
+        self.slots.get(id).is_some().then_some(id)
+    }
+
+    /// Whether these bytes are the response that [`foresee`](Self::foresee) had put before a header: then
+    /// [`consume`](Self::consume) takes them.
+    pub fn is_foreseen_response(&mut self, bytes: &[u8]) -> bool {
+        let Some(awaited) = self.awaited().filter(|_| self.framer.is_between()) else { return false };
+        let capsule = CapsuleResp::ref_from_bytes(bytes);
+        capsule.is_ok_and(|capsule| {
+            capsule.common == CommonHeader::bare(PduType::CapsuleResp)
+                && CommandId::from_wire(capsule.cqe.cid.get()) == awaited
+        })
+    }
+
+    /// Takes the header of a PDU that brings all of a command's data, `at`, and ends the command unless a response is to
+    /// follow; or says that it is another. `here` bytes that came behind it are in place: where that is not all of the data,
+    /// the rest comes next.
     pub fn take_foreseen(&mut self, header: &[u8; DATA_HEADER_LEN], at: Payload, here: usize) -> Foreseen {
+        let success = !self.order.respond;
         let waits = |slot: &Slot| slot.is_unanswered_read() && slot.len == at.len && !slot.cancelled;
         let found = self.slots.at(at.slot).filter(|(_, slot)| waits(slot));
         let Some((command, slot)) = found.filter(|_| self.framer.is_between()) else {
             return Foreseen::Another;
         };
-        let common = Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, at.len);
+        let mut flags = Flags::LAST;
+        flags.set(Flags::SUCCESS, success);
+        let common = Layout::default().common_header(PduType::C2hData, flags, at.len);
         // Whatever would be looked for in a header has to be so in this one.
         if DataPdu::new(common, command.to_wire(), 0, 0, at.len).as_bytes() != header {
             return Foreseen::Another;
@@ -117,15 +159,18 @@ impl Connection {
             watcher.tell(false, header);
         }
         self.framer.note_data(at.len);
+        slot.moved = at.len;
         if here >= at.len as usize {
+            if !success {
+                self.order.whole(command, success);
+                return Foreseen::Begun;
+            }
             self.slots.release(command);
             let cqe = Cqe::new(command.to_wire(), Status::SUCCESS, 0);
             return Foreseen::Completed(Completion { command, cqe, fault: None, cancelled: false });
         }
         self.framer.begin_data(header, at.len);
-        slot.moved = at.len;
-        let incoming =
-            Incoming { command, start: 0, len: at.len, left: at.len, digest: false, success: true };
+        let incoming = Incoming { command, start: 0, len: at.len, left: at.len, digest: false, success };
         self.incoming = Some(incoming);
         self.advance(here);
         Foreseen::Begun

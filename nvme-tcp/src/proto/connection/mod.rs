@@ -20,7 +20,7 @@ use crate::trace::Watcher;
 
 use foresee::Order;
 pub use types::{
-    ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Foreseen, Negotiated,
+    ADMIN_IN_CAPSULE, Completion, ConnectionConfig, DataFault, Door, Event, Foreseen, Gaps, Negotiated,
     SubmitError, Transfer, Wants,
 };
 

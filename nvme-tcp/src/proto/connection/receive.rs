@@ -117,10 +117,14 @@ impl Connection {
     }
 
     fn data_done(&mut self) {
-        let Some(incoming) = self.incoming.take().filter(|incoming| incoming.success) else { return };
-        if let Some(slot) = self.slots.get(incoming.command) {
-            slot.cqe = Some(Cqe::new(incoming.command.to_wire(), Status::SUCCESS, 0));
-            self.answered.push_back(incoming.command);
+        let Some(Incoming { command, success, .. }) = self.incoming.take() else { return };
+        let Some(slot) = self.slots.get(command) else { return };
+        if slot.moved == slot.len {
+            self.order.whole(command, success);
+        }
+        if success {
+            slot.cqe = Some(Cqe::new(command.to_wire(), Status::SUCCESS, 0));
+            self.answered.push_back(command);
         }
     }
 

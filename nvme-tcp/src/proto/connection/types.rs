@@ -3,6 +3,7 @@
 use crate::proto::CommandId;
 use crate::proto::transmit::Payload;
 use crate::spec::completion::Cqe;
+use crate::spec::pdu::{CapsuleResp, DATA_HEADER_LEN};
 
 /// The in-capsule limit of every admin and fabrics command in bytes (TCP, section 3.3.2.1).
 pub const ADMIN_IN_CAPSULE: u32 = 8192;
@@ -148,12 +149,36 @@ pub enum Transfer {
     Write(u32),
 }
 
+/// How many bytes come before each piece of data that [`Connection::foresee`](crate::proto::Connection::foresee) names: its
+/// header, and before that the response of the read before it, if such come in capsules of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Before the first; 0 in the midst of its PDU.
+    pub first: usize,
+    /// Before each other one.
+    pub others: usize,
+}
+
+impl Gaps {
+    /// The most that one is.
+    pub const MOST: usize = size_of::<CapsuleResp>() + DATA_HEADER_LEN;
+
+    pub(super) fn of(responds: bool) -> usize {
+        if responds { Self::MOST } else { DATA_HEADER_LEN }
+    }
+
+    /// The one before the piece with this number, from 0.
+    pub fn before(self, index: usize) -> usize {
+        if index == 0 { self.first } else { self.others }
+    }
+}
+
 /// What a PDU was for which [`Connection::foresee`](crate::proto::Connection::foresee) had named the place of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreseen {
     /// Another than was foreseen: nothing of it is taken.
     Another,
-    /// That one, of whose data more is to come.
+    /// That one, of which more is to come: data, or its response.
     Begun,
     /// That one, and with its data the command is done.
     Completed(Completion),
