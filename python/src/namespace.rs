@@ -22,7 +22,7 @@ const CHUNK: usize = 8 << 20;
 ///
 /// Offsets and lengths are in bytes, and multiples of `block_size`; `open` gives a file object that takes any.
 /// Buffers are whatever has the buffer protocol and lies in one piece (bytes, bytearray, memoryview, mmap, array,
-/// NumPy arrays, PyTorch's CPU tensors). They are used in place, without a copy, while other
+/// NumPy arrays, PyTorch's CPU tensors). They are used in place while other
 /// threads of Python run; change none that a call uses.
 #[pyclass(frozen, module = "nvme_tcp")]
 #[derive(Debug)]
