@@ -100,8 +100,9 @@ impl Engine {
                 }
             }
             let here = left.saturating_sub(DATA_HEADER_LEN).min(len);
-            let header = gap.get(response..).and_then(<[u8]>::first_chunk).filter(|_| !other);
-            let foreseen = header.map(|header| self.connection.take_foreseen(header, *at, here));
+            let header = gap.get(response..).and_then(<[u8]>::first_chunk);
+            let take = |header| self.connection.take_foreseen(header, *at, here);
+            let foreseen = if other { Some(Foreseen::Another) } else { header.map(take) };
             match foreseen {
                 Some(Foreseen::Completed(completion)) => self.finish(completion),
                 Some(Foreseen::Begun) => {}
@@ -109,9 +110,11 @@ impl Engine {
                     let loan =
                         |at: &Payload| self.loans.get(usize::from(at.slot)).map(|loan| loan.bytes(*at));
                     let places = ahead[index..].iter().map(|at| loan(at).unwrap_or_default());
+                    debug_assert!(
+                        places.clone().zip(&ahead[index..]).all(|(place, at)| place.len() == at.len as usize)
+                    );
                     intake.put_in_line(places, gaps, (index, taken), left);
-                    let wrong = other || foreseen.is_some();
-                    return Ok(if wrong { Some(false) } else { right });
+                    return Ok(foreseen.map(|_| false).or(right));
                 }
             }
             left -= DATA_HEADER_LEN + here;

@@ -206,7 +206,9 @@ mod tests {
         arrived(&socket, LEN + 24);
         engine.receive_foreseeing(&mut intake, Wait::Block).unwrap();
         let others = [response(third, Status::INVALID_FIELD), done(second), data_of(fourth, 2), done(fourth)];
-        peer.write_all(&others.concat()).unwrap();
+        let others = others.concat();
+        peer.write_all(&others).unwrap();
+        arrived(&socket, others.len());
         while engine.outstanding() > 0 {
             engine.receive_foreseeing(&mut intake, Wait::Block).unwrap();
         }
@@ -216,6 +218,48 @@ mod tests {
         });
         let right = |number| (Status::SUCCESS, Some(data(number, LEN)));
         assert!(found.eq([right(0), (Status::INVALID_FIELD, None), right(1), right(2)]));
+    }
+
+    #[test]
+    fn a_command_id_that_comes_again_is_not_that_of_a_read_long_answered() {
+        const LEN: usize = 4096;
+        let (mut engine, mut intake, mut peer) = ends_of(2);
+        let socket = TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap());
+        let mut receive = |engine: &mut crate::driver::Engine, peer: &mut TcpStream, bytes: &[u8]| {
+            peer.write_all(bytes).unwrap();
+            arrived(&socket, bytes.len());
+            assert!(engine.receive_foreseeing(&mut intake, Wait::Block).unwrap());
+        };
+        let submit = |engine: &mut crate::driver::Engine, peer: &mut TcpStream, sqe, loan| {
+            engine.submit(&sqe, loan, None).unwrap();
+            engine.flush().unwrap();
+            take(peer)
+        };
+        let read = || (nvm::read(1, 0, 7), Loan::owned_read(vec![0; LEN]));
+        let (sqe, loan) = read();
+        let first = submit(&mut engine, &mut peer, sqe, loan);
+        receive(&mut engine, &mut peer, &c2h_data(first, 0, &data(0, LEN), Flags::LAST));
+        receive(&mut engine, &mut peer, &response(first, Status::SUCCESS));
+        // A command ID has 16 generations.
+        for _ in 1..16 {
+            let cid = submit(&mut engine, &mut peer, nvm::flush(1), Loan::default());
+            receive(&mut engine, &mut peer, &response(cid, Status::SUCCESS));
+        }
+        engine.finished().for_each(|finished| assert!(finished.completion.cqe.status().is_success()));
+        let [again, other] = std::array::from_fn(|_| {
+            let (sqe, loan) = read();
+            submit(&mut engine, &mut peer, sqe, loan)
+        });
+        assert_eq!(again, first);
+        // Without data, and then the data of the other one.
+        let bytes = [response(again, Status::INVALID_FIELD), c2h_data(other, 0, &data(1, LEN), Flags::LAST)];
+        receive(&mut engine, &mut peer, &bytes.concat());
+        receive(&mut engine, &mut peer, &response(other, Status::SUCCESS));
+        let found = engine.finished().map(|finished| {
+            let status = finished.completion.cqe.status();
+            (status, finished.loan.into_owned().filter(|_| status == Status::SUCCESS))
+        });
+        assert!(found.eq([(Status::INVALID_FIELD, None), (Status::SUCCESS, Some(data(1, LEN)))]));
     }
 
     /// What a controller does with a read, at once and later.

@@ -42,6 +42,11 @@ impl Order {
         self.awaited = (!success).then_some(id);
     }
 
+    /// A response is here: its ID may soon be another command's.
+    pub(super) fn answered(&mut self, id: CommandId) {
+        self.awaited = self.awaited.filter(|awaited| *awaited != id);
+    }
+
     /// A read is submitted.
     pub(super) fn push(&mut self, id: CommandId, slots: &mut Slots) {
         // Nobody has asked for some time, or the first is not answered for long. As long as half of them at most are
@@ -65,8 +70,8 @@ impl Connection {
     /// with what comes between them: what is left of the PDU at hand, if [`door`](Self::door) says that it is in the midst
     /// of one, then the data of PDUs as [`take_foreseen`](Self::take_foreseen) takes. Nothing where no more is known than
     /// that, where one of these reads is too short or too long for it or was given up, or where it was wrong time after time.
-    /// Until the last of them is taken, nothing may be submitted or given up; should one slot be named twice, the second is
-    /// wrong.
+    /// Until the last of them is taken, or what came is put in line, nothing may be submitted or given up, and nothing
+    /// consumed but a [foreseen response](Self::is_foreseen_response); should one slot be named twice, the second is wrong.
     pub fn foresee(&mut self, ahead: &mut Vec<Payload>, count: usize, mut most: u32) -> Gaps {
         let mut gaps = Gaps::default();
         let layout = self.framer.layout();
@@ -89,8 +94,10 @@ impl Connection {
                 most -= rest.len;
             }
             (Door::Consume, None) if self.framer.is_between() => {
-                let awaited = self.awaited().is_some();
-                gaps = Gaps { first: Gaps::of(awaited), others: Gaps::of(self.order.respond) };
+                gaps = Gaps {
+                    first: Gaps::of(self.order.awaited.is_some()),
+                    others: Gaps::of(self.order.respond),
+                };
             }
             _ => return gaps,
         }
@@ -121,16 +128,11 @@ impl Connection {
         gaps
     }
 
-    /// The read whose response comes next, in a capsule of its own.
-    fn awaited(&mut self) -> Option<CommandId> {
-        let id = self.order.awaited?;
-        self.slots.get(id).is_some().then_some(id)
-    }
-
     /// Whether these bytes are the response that [`foresee`](Self::foresee) had put before a header: then
-    /// [`consume`](Self::consume) takes them.
-    pub fn is_foreseen_response(&mut self, bytes: &[u8]) -> bool {
-        let Some(awaited) = self.awaited().filter(|_| self.framer.is_between()) else { return false };
+    /// [`consume`](Self::consume) takes them. It may not take another one there, which might end a read whose memory holds
+    /// what was received.
+    pub fn is_foreseen_response(&self, bytes: &[u8]) -> bool {
+        let Some(awaited) = self.order.awaited.filter(|_| self.framer.is_between()) else { return false };
         let capsule = CapsuleResp::ref_from_bytes(bytes);
         capsule.is_ok_and(|capsule| {
             capsule.common == CommonHeader::bare(PduType::CapsuleResp)

@@ -70,6 +70,7 @@ impl Connection {
         })?;
         slot.cqe = Some(cqe);
         self.answered.push_back(id);
+        self.order.answered(id);
         Ok(())
     }
 
