@@ -5,8 +5,8 @@
 #include "check.h"
 
 /* Has the target do this wrong from here on, and nothing else: "nothing", or where ("io", "admin", "any", or "hello"
- * for the ICResp of any connection) and what ("cut", "stall", "foreign", "status NUMBER", "digest", "data"; "late", which later data
- * overtakes). */
+ * for the ICResp of any connection) and what ("cut", "stall", "foreign", "status NUMBER", "digest", "data"; "late" for
+ * data that what comes later overtakes). */
 static inline void fault(const char *what)
 {
     printf("%s\n", what);

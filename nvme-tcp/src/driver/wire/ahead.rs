@@ -109,7 +109,7 @@ impl Intake {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
     use std::net::TcpStream;
     use std::os::fd::AsFd;
@@ -129,7 +129,7 @@ mod tests {
         (0..len).map(|i| (number * 31 + i / 5) as u8).collect()
     }
 
-    fn c2h_data(cid: u16, at: usize, data: &[u8], flags: Flags) -> Vec<u8> {
+    pub(crate) fn c2h_data(cid: u16, at: usize, data: &[u8], flags: Flags) -> Vec<u8> {
         let common = Layout::default().common_header(PduType::C2hData, flags, data.len() as u32);
         let header = DataPdu::new(common, cid, 0, at as u32, data.len() as u32);
         [header.as_bytes(), data].concat()

@@ -9,15 +9,15 @@ use ktls::crypto::Hash;
 use ktls::handshake::{ClientConfig, Psk, ServerConfig};
 use ktls::secret::Secret;
 use ktls::{Layer, Options};
-use zerocopy::IntoBytes;
 
+use super::ahead::tests::c2h_data;
 use super::tests::arrived;
 use super::{Intake, Received};
 use crate::driver::Loan;
 use crate::driver::shared::tests::{ends_of, take};
 use crate::driver::transport::{self, Wait};
 use crate::spec::command::nvm;
-use crate::spec::pdu::{DataPdu, Flags, Layout, PduType};
+use crate::spec::pdu::Flags;
 
 const LEN: usize = 4096;
 
@@ -31,8 +31,7 @@ fn passed_through(private_memory: bool) -> Vec<u8> {
         engine.flush().unwrap();
         cid = take(&mut peer);
     }
-    let common = Layout::default().common_header(PduType::C2hData, Flags::LAST | Flags::SUCCESS, LEN as u32);
-    let answer = [DataPdu::new(common, cid, 0, 0, LEN as u32).as_bytes(), &[2; LEN]].concat();
+    let answer = c2h_data(cid, 0, &[2; LEN], Flags::LAST | Flags::SUCCESS);
     peer.write_all(&answer).unwrap();
     arrived(&TcpStream::from(intake.half().as_fd().try_clone_to_owned().unwrap()), answer.len());
     assert!(engine.receive_foreseeing(&mut intake, Wait::Block).unwrap());
