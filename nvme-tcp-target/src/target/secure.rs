@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{io, panic, thread};
 
 use ktls::handshake::{self, Psk, ServerConfig};
 use nvme_tcp::driver::transport::{self, RecvHalf, SendHalf};
@@ -46,11 +47,11 @@ pub(super) fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> 
             (options, config(move |identity| hub.generated_keys.lookup(identity, Instant::now())))
         }
     };
-    let socket =
-        ktls::Socket::accept(stream, &socket, options, Some(deadline)).map_err(|error| match error {
-            ktls::Error::Handshake(handshake::Error::NotTls { .. }) => Refusal::PlainOnTls,
-            error => Refusal::Handshake(error),
-        })?;
+    let accept = || ktls::Socket::accept(stream, &socket, options, Some(deadline));
+    let socket = on_a_stack_of_its_own(accept).map_err(Refusal::Resources)?.map_err(|error| match error {
+        ktls::Error::Handshake(handshake::Error::NotTls { .. }) => Refusal::PlainOnTls,
+        error => Refusal::Handshake(error),
+    })?;
     let info = socket.info();
     let identity = String::from_utf8_lossy(&info.psk_identity).into_owned();
     Ok(Secured {
@@ -66,6 +67,15 @@ pub(super) fn secure(stream: TcpStream, hub: &Arc<Hub>, security: &Security) -> 
     })
 }
 
+/// Does what needs more of a stack than all that follows: the kernel never takes back what a stack has touched, and a
+/// connection keeps its thread.
+fn on_a_stack_of_its_own<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().name("nvme-handshake".into()).spawn_scoped(scope, work)?;
+        Ok(worker.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+    })
+}
+
 /// A server's side with the keys that `lookup` finds for an identity.
 fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> ServerConfig {
     ServerConfig::new(move |identity: &[u8]| -> Vec<Psk> {
@@ -77,7 +87,7 @@ fn config(lookup: impl Fn(&[u8]) -> Vec<TlsPsk> + Send + Sync + 'static) -> Serv
 }
 
 /// Whether the first byte is that of a TLS handshake; it is left where it is.
-fn begins_tls(stream: &TcpStream, timeout: Duration) -> std::io::Result<bool> {
+fn begins_tls(stream: &TcpStream, timeout: Duration) -> io::Result<bool> {
     stream.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
     let mut first = [0];
     // A host that says nothing at all is found out as on any other listener.
