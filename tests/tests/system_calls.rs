@@ -1,10 +1,14 @@
 //! What a load asks of the kernel and of the processor, counted by strace and by callgrind: TLS that the kernel seals
 //! costs the process hardly more than plain.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ktls::probe;
-use system_tests::{KeyFile, SUBSYSTEM_NQN, Server, in_lab, scaled, skip};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nvme_tcp::Options;
+use system_tests::{DEADLINE, KeyFile, Process, SUBSYSTEM_NQN, Server, host, in_lab, scaled, skip};
 
 /// Runs the load under `tool`, and gives what that says.
 fn under(tool: &[&str], server: &Server, load: &str, key: Option<&KeyFile>) -> Option<String> {
@@ -50,6 +54,57 @@ fn threads_with_a_queue_each_wait_for_no_lock() {
     let Some(futexes) = futexes.map(|of_all| of_all / 8.0) else { return skip(name, "no strace") };
     eprintln!("{futexes} futex calls a read with 8 threads");
     assert!(futexes < 0.02, "{futexes} futex calls a read with 8 threads on one namespace");
+}
+
+#[test]
+fn short_data_goes_in_portions_to_an_end_that_waits_for_it() {
+    let name = "short_data_goes_in_portions_to_an_end_that_waits_for_it";
+    let server = Server::plain(["ram:64M"]);
+    let strace = ["strace", "-f", "-e", "trace=sendmsg"];
+    // Nothing is in flight before the 32 commands.
+    let Some(writes) = under(&strace, &server, "write 32 4096 32", None) else {
+        return skip(name, "no strace");
+    };
+    let options = Options::new(server.address.to_string(), SUBSYSTEM_NQN, host()).keep_alive(Duration::ZERO);
+    let controller = options.owned_queues(1).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let mut queue = controller.queue().unwrap();
+    let mut done = Vec::new();
+    let mut read = |count: u64| {
+        for number in 0..count {
+            queue.submit_read(&namespace, vec![0; 4096], number * 4096, number).unwrap();
+        }
+        while !done.is_empty() || queue.outstanding() > 0 {
+            queue.poll(&mut done, DEADLINE).unwrap();
+            done.drain(..).for_each(|completion| completion.result.map(drop).unwrap());
+        }
+    };
+    // One command, behind which the target does not look for more before it waits; which it does once strace has it.
+    read(1);
+    let mut attached = Command::new(strace[0]);
+    attached.args(&strace[1..]).args(["-p", &server.id().to_string()]);
+    let attached = Process::start(attached.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
+    if !attached.has_said("attached") {
+        return skip(
+            name,
+            &format!("strace may not attach: {}", attached.finish().stderr.replace('\n', " ")),
+        );
+    }
+    read(32);
+    // Once this is answered strace has seen how the sends before it ended.
+    read(1);
+    kill(Pid::from_raw(attached.id() as i32), Signal::SIGINT).unwrap();
+    let reads = attached.finish().stderr;
+    for (how, trace) in [("write", writes), ("read", reads)] {
+        let sizes = trace.lines().filter(|line| line.contains("sendmsg")).filter_map(|line| {
+            // Not of a line that only says how a call began.
+            line.rsplit_once("= ")?.1.parse::<usize>().ok()
+        });
+        let data: Vec<usize> = sizes.filter(|size| *size > 4120).collect();
+        eprintln!("{how}: sends of {data:?} bytes");
+        assert_eq!(data.len(), 4, "{how}: {trace}");
+        assert!(data.iter().all(|size| (32 << 10..34 << 10).contains(size)), "{how}: {data:?}");
+    }
 }
 
 /// A server in plain and one with TLS that the kernel seals, or why there is none.

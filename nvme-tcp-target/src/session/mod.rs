@@ -77,8 +77,8 @@ enum Role {
 ///    [`places`](Self::places), where [`door`](Self::door) says so, and [`advance`](Self::advance).
 /// 2. [`poll`](Self::poll), also when the waker that it was made with is woken, and at
 ///    [`deadline`](Self::deadline).
-/// 3. [`fill_digests`](Self::fill_digests), send [`segments`](Self::segments) with
-///    [`memory`](Self::memory) behind them, [`sent`](Self::sent).
+/// 3. [`fill_digests`](Self::fill_digests) or [`fill_next_digests`](Self::fill_next_digests), send
+///    [`segments`](Self::segments) with [`memory`](Self::memory) behind them, [`sent`](Self::sent).
 ///
 /// After an `Err` what is to be sent is sent as far as it goes, and the connection closed.
 #[derive(Debug)]
@@ -246,7 +246,14 @@ impl Session {
         self.connection.fill_digests(|payload| memory.digest(payload));
     }
 
-    /// What to send, in order.
+    /// The same for what is sent next; once that is [sent](Self::sent), it is called again. For `at_once` see
+    /// [`Transmit::fill_next_digests`](nvme_tcp::proto::Transmit::fill_next_digests).
+    pub fn fill_next_digests(&mut self, at_once: impl Fn(u32) -> usize) {
+        let memory = &self.memory;
+        self.connection.fill_next_digests(at_once, |payload| memory.digest(payload));
+    }
+
+    /// What to send, in order, as far as digests are filled in.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.connection.segments()
     }

@@ -116,7 +116,8 @@ impl TargetBuilder {
         self
     }
 
-    /// At most this many connections at once; 1,024 by default.
+    /// At most this many connections at once; 1,024 by default. Each has a thread, and another one while its TLS
+    /// handshake is under way.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = Some(count);

@@ -78,6 +78,7 @@ impl Connection {
             taken: Instant::now(),
             received: false,
             busy: false,
+            waited: false,
             lively: false,
             advanced: false,
         };
@@ -119,6 +120,9 @@ struct Serving {
     received: bool,
     /// More than one command came at once, so more are likely to be there: receiving is tried before waiting.
     busy: bool,
+    /// Nothing was known to be here when this turn began, so that the host is likely to wait in its turn for what its
+    /// first receive asks for.
+    waited: bool,
     /// The last wait was for something that came.
     lively: bool,
     /// Nothing has come or was waited for since the last look at what is due.
@@ -138,6 +142,7 @@ impl Serving {
     fn turn(&mut self) -> Result<(), End> {
         let more = std::mem::take(&mut self.busy) || !self.intake.bytes().is_empty();
         let ready = more && self.may_receive();
+        self.waited = !more && !self.blocked;
         let wait = if !ready && self.may_wait_in_receive() { Wait::Block } else { Wait::Now };
         if !ready && wait == Wait::Now {
             self.wait()?;
@@ -154,6 +159,7 @@ impl Serving {
             if !data_to_come && !self.intake.half().opens_in_process() {
                 break;
             }
+            self.waited = false;
         }
         if wait == Wait::Block && !self.lively {
             self.release();
@@ -297,8 +303,10 @@ impl Serving {
             self.blocked = !tampered.flush(&mut self.session, &mut self.outlet, &self.hub.counters)?;
             return Ok(());
         }
+        self.outlet.set_awaited(self.waited && !self.blocked);
         while self.session.wants_write() {
-            self.session.fill_digests();
+            let outlet = &self.outlet;
+            self.session.fill_next_digests(|len| outlet.digest_at_once(len, usize::MAX));
             let session = &self.session;
             let sent = self.outlet.send(session.segments(), |at| session.memory(at), Wait::Now)?;
             let Some(n) = sent else {

@@ -2,21 +2,20 @@
 //! Host and target share it.
 
 pub(crate) mod ahead;
+mod outlet;
 #[cfg(test)]
 mod shared_memory;
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::AsFd;
+use std::io::IoSliceMut;
 use std::time::Duration;
 
 use super::patience::Patience;
-use super::transport::{RecvHalf, SendHalf, TransportError, Wait};
-use crate::proto::{Payload, Segment};
+use super::transport::{RecvHalf, TransportError, Wait};
 
-/// The most pieces that one system call gathers.
-pub(crate) const MAX_SEGMENTS: usize = 64;
-/// Less than this is nearly always all there is, and the room for more takes longer to make than to fill.
-const FEW_SEGMENTS: usize = 5;
+pub use outlet::Outlet;
+#[cfg(feature = "io-uring")]
+pub(crate) use outlet::{MAX_SEGMENTS, gather};
+
 /// The receive ring: what does not go into place at once.
 const RING_LEN: usize = 128 * 1024;
 /// How much is received past data that goes into place: the headers behind it, hardly their data.
@@ -25,75 +24,6 @@ const LOOK_AHEAD: usize = 1024;
 pub const MAX_PLACES: usize = 16;
 /// Data shorter than this goes through the ring, where one receive serves many PDUs.
 pub const IN_PLACE_MIN: usize = 4096;
-
-/// The sending end of a connection.
-#[derive(Debug)]
-pub struct Outlet {
-    half: SendHalf,
-}
-
-impl Outlet {
-    /// Sends on `half`.
-    pub fn new(half: SendHalf) -> Self {
-        Self { half }
-    }
-
-    /// The half itself.
-    pub fn half(&self) -> &SendHalf {
-        &self.half
-    }
-
-    /// The half itself.
-    pub fn half_mut(&mut self) -> &mut SendHalf {
-        &mut self.half
-    }
-
-    /// A descriptor of the same socket, to wait on while the outlet itself is out of reach.
-    pub fn as_owned_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
-        self.half.as_fd().try_clone_to_owned()
-    }
-
-    /// Sends the first of `segments`, as many as one call takes; `resolve` knows where a payload lies, and gives what
-    /// of it lies in one piece. Says how many bytes went, `None` where none could go now.
-    pub fn send<'a>(
-        &mut self,
-        segments: impl Iterator<Item = Segment<'a>> + Clone,
-        resolve: impl Fn(Payload) -> &'a [u8],
-        wait: Wait,
-    ) -> Result<Option<usize>, TransportError> {
-        let (pieces, count) = gather::<FEW_SEGMENTS>(segments.clone(), &resolve);
-        if count < FEW_SEGMENTS {
-            return self.half.send(&pieces[..count], wait);
-        }
-        let (pieces, count) = gather::<MAX_SEGMENTS>(segments, resolve);
-        self.half.send(&pieces[..count], wait)
-    }
-}
-
-/// The first of `segments` where they lie, as many as `N` has room for, and how many pieces that are.
-pub(crate) fn gather<'a, const N: usize>(
-    segments: impl Iterator<Item = Segment<'a>>,
-    resolve: impl Fn(Payload) -> &'a [u8],
-) -> ([IoSlice<'a>; N], usize) {
-    let mut pieces = [IoSlice::new(&[]); N];
-    let mut count = 0;
-    let mut gather = |bytes: &'a [u8]| {
-        let room = pieces.get_mut(count)?;
-        *room = IoSlice::new(bytes);
-        count += 1;
-        Some(())
-    };
-    for segment in segments {
-        let all = match segment {
-            Segment::Bytes(bytes) => gather(bytes),
-            Segment::Payload(payload) => payload.pieces(&resolve).try_for_each(&mut gather),
-        };
-        if all.is_none() {
-            break;
-        }
-    }
-    (pieces, count)
-}
 
 /// What a receive brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,10 +68,6 @@ pub struct Transmit {
     digested: usize,
 }
 
-/// How much data has its digests filled in before it is sent, in bytes: it is in the processor's cache then, and the other
-/// end has something to do before all is digested.
-const DIGEST_AT_ONCE: usize = 512 * 1024;
-
 /// Past this many bytes already sent, what is left of the header bytes moves to the front.
 const COMPACT_AT: usize = 64 * 1024;
 
@@ -123,17 +119,22 @@ impl Transmit {
 
     /// Fills in every missing data digest with what `digest` computes.
     pub fn fill_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
-        self.fill(usize::MAX, digest);
+        self.fill_next_digests(|_| usize::MAX, digest);
     }
 
-    /// The same for what is sent next, a bounded amount of data; as that is [sent](Self::sent), it is called again.
-    pub fn fill_next_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
-        self.fill(DIGEST_AT_ONCE, digest);
-    }
-
-    fn fill(&mut self, most: usize, mut digest: impl FnMut(Payload) -> u32) {
-        while self.digested < most {
-            let Some((at, payload)) = self.digests.pop_front() else { break };
+    /// The same for what is sent next; as that is [sent](Self::sent), it is called again. `at_once` is given the length
+    /// of the next data without its digest, and says how much is to have its digests before anything is sent; both in
+    /// bytes, and more than none.
+    pub fn fill_next_digests(
+        &mut self,
+        at_once: impl Fn(u32) -> usize,
+        mut digest: impl FnMut(Payload) -> u32,
+    ) {
+        while let Some(&(at, payload)) = self.digests.front() {
+            if self.digested >= at_once(payload.len) {
+                break;
+            }
+            self.digests.pop_front();
             if let Some(room) = self.bytes.get_mut(at..at + DIGEST_LEN) {
                 room.copy_from_slice(&digest(payload).to_le_bytes());
             }
@@ -262,7 +263,10 @@ mod tests {
     #[test]
     fn nothing_is_sent_without_its_digest() {
         let layout = Layout { header_digest: false, data_digest: true, alignment: 4 };
-        let len = 2 * DIGEST_AT_ONCE as u32 / 3;
+        // So much at once of the long data it is, and not of short.
+        const AT_ONCE: usize = 512 * 1024;
+        let len = 2 * AT_ONCE as u32 / 3;
+        let at_once = |next| if next == len { AT_ONCE } else { 1 };
         let fill = || {
             let mut transmit = Transmit::default();
             for slot in 0..5 {
@@ -279,7 +283,7 @@ mod tests {
         let mut transmit = fill();
         let (mut got, mut portions, mut done) = (Vec::new(), Vec::new(), Vec::new());
         while !transmit.is_empty() {
-            transmit.fill_next_digests(digest);
+            transmit.fill_next_digests(at_once, digest);
             let now = wire(&transmit);
             portions
                 .push(transmit.segments().filter(|segment| matches!(segment, Segment::Payload(_))).count());
@@ -292,10 +296,10 @@ mod tests {
         let mut transmit = fill();
         let mut got: Vec<u8> = Vec::new();
         while !transmit.is_empty() {
-            transmit.fill_next_digests(digest);
+            transmit.fill_next_digests(at_once, digest);
             let now = wire(&transmit);
             // No further ahead than a payload that was begun.
-            assert!(now.len() < DIGEST_AT_ONCE + len as usize + 5 * 28, "{}", now.len());
+            assert!(now.len() < AT_ONCE + len as usize + 5 * 28, "{}", now.len());
             let n = now.len().min(70_001);
             transmit.sent(n, |_, _| ());
             got.extend(&now[..n]);

@@ -51,8 +51,8 @@ enum State {
 ///   only; the slot is the owner's key to the memory behind it.
 /// - **A command's memory is in use** from its `grant` (a write) or `respond` (a read) until its
 ///   [`Event::Free`].
-/// - **Sending**: [`fill_digests`](Self::fill_digests), then [`segments`](Self::segments), then
-///   [`sent`](Self::sent) with what the socket took.
+/// - **Sending**: [`fill_digests`](Self::fill_digests) or [`fill_next_digests`](Self::fill_next_digests), then
+///   [`segments`](Self::segments), then [`sent`](Self::sent) with what the socket took.
 /// - An `Err` ends the connection: send what [`segments`](Self::segments) still holds (the TermReq), close.
 #[derive(Debug)]
 pub struct Connection {
@@ -197,7 +197,15 @@ impl Connection {
         }
     }
 
-    /// What to send, in order.
+    /// The same for what is sent next; once that is [sent](Self::sent), it is called again. For `at_once` see
+    /// [`Transmit::fill_next_digests`].
+    pub fn fill_next_digests(&mut self, at_once: impl Fn(u32) -> usize, digest: impl FnMut(Payload) -> u32) {
+        if self.transmit.wants_digests() {
+            self.transmit.fill_next_digests(at_once, digest);
+        }
+    }
+
+    /// What to send, in order, as far as digests are filled in.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> + Clone {
         self.transmit.segments()
     }

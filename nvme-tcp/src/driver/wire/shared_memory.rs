@@ -15,7 +15,7 @@ use super::tests::arrived;
 use super::{Intake, Received};
 use crate::driver::Loan;
 use crate::driver::shared::tests::{ends_of, take};
-use crate::driver::transport::{self, Wait};
+use crate::driver::transport::{self, RecvHalf, SendHalf, Wait};
 use crate::spec::command::nvm;
 use crate::spec::pdu::Flags;
 
@@ -46,9 +46,8 @@ fn data_of_another_read_passes_only_through_private_memory() {
     assert!(passed_through(false) == [1; LEN]);
 }
 
-/// Where 64 KiB of data are when they were received with a place for them, over TLS that is opened in the process.
-fn opened_at(private_memory: bool) -> (Received, Vec<u8>) {
-    const DATA: usize = 64 * 1024;
+/// Both ends of a connection over TLS that is opened in the process, and the peer, which has sent `len` bytes.
+pub(super) fn over_tls(len: usize) -> ((SendHalf, RecvHalf), ktls::SendHalf) {
     let psk = Psk::new(b"host".to_vec(), Secret::new(&[7; 32]).unwrap(), Hash::Sha256).unwrap();
     let known = psk.clone();
     let options = Options::new().layer(Layer::Process);
@@ -59,13 +58,19 @@ fn opened_at(private_memory: bool) -> (Received, Vec<u8>) {
         let (stream, _) = listener.accept().unwrap();
         let socket = ktls::Socket::accept(stream, &config, &server_options, None).unwrap();
         let (mut send, _recv) = socket.into_halves();
-        assert_eq!(send.send_vectored(&[IoSlice::new(&[2; DATA])], Wait::Block).unwrap(), DATA);
+        assert_eq!(send.send_vectored(&[IoSlice::new(&vec![2; len])], Wait::Block).unwrap(), len);
         send.flush(Wait::Block).unwrap();
         send
     });
     let socket = ktls::Socket::connect(stream, &ClientConfig::new(psk), &options, None).unwrap();
-    let _peer = peer.join().unwrap();
-    let mut intake = Intake::new(transport::tls(socket).1).private_memory(private_memory);
+    (transport::tls(socket), peer.join().unwrap())
+}
+
+/// Where 64 KiB of data are when they were received with a place for them, over TLS.
+fn opened_at(private_memory: bool) -> (Received, Vec<u8>) {
+    const DATA: usize = 64 * 1024;
+    let ((_, half), _peer) = over_tls(DATA);
+    let mut intake = Intake::new(half).private_memory(private_memory);
     let mut place = vec![1; DATA];
     let received = intake.receive(Some(&mut place), Wait::Block).unwrap();
     assert_eq!(received == Received::Buffered, intake.bytes().first() == Some(&2));

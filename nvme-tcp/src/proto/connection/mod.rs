@@ -230,10 +230,11 @@ impl Connection {
         }
     }
 
-    /// The same for what is sent next, a bounded amount of data; once that is [sent](Self::sent), it is called again.
-    pub fn fill_next_digests(&mut self, digest: impl FnMut(Payload) -> u32) {
+    /// The same for what is sent next; once that is [sent](Self::sent), it is called again. For `at_once` see
+    /// [`Transmit::fill_next_digests`].
+    pub fn fill_next_digests(&mut self, at_once: impl Fn(u32) -> usize, digest: impl FnMut(Payload) -> u32) {
         if self.transmit.wants_digests() {
-            self.transmit.fill_next_digests(digest);
+            self.transmit.fill_next_digests(at_once, digest);
         }
     }
 
