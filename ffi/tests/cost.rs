@@ -82,7 +82,7 @@ fn instructions(scratch: &Scratch, command: &mut Command) -> u64 {
 
 /// For one read: what more reads cost more. The least of some runs, since a wait more or less is chance.
 fn for_one_read(mut run: impl FnMut(u32) -> u64) -> u64 {
-    let mut least = |count| (0..3).map(|_| run(count)).min().unwrap();
+    let mut least = |count| (0..5).map(|_| run(count)).min().unwrap();
     let (few, many) = (least(FEW), least(MANY));
     (many - few) / u64::from(MANY - FEW)
 }

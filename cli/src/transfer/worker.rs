@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nvme_tcp::{Controller, Queue, QueueCompletion, Rejected};
+use nvme_tcp::driver::transport::TransportError;
+use nvme_tcp::{Controller, Error, ErrorKind, Queue, QueueCompletion, Rejected};
 
 use crate::bell;
 use crate::exit::{Exit, Failure};
@@ -47,7 +48,11 @@ impl<'c> Worker<'c> {
         &mut self,
         submit: impl FnOnce(&mut Queue) -> Result<(), Rejected>,
     ) -> Result<(), Failure> {
-        submit(&mut self.queue).map_err(|rejected| rejected.error.into())
+        submit(&mut self.queue).map_err(|rejected| match rejected.error.kind() {
+            // Lost at rest, and the target is not there any more: what has to be told is that it was.
+            ErrorKind::Connect { .. } => Error::from(ErrorKind::Lost(TransportError::Closed)).into(),
+            _ => rejected.error.into(),
+        })
     }
 
     /// Waits for completions; `take` gets each cookie and buffer and may give the buffer back for the next
