@@ -263,7 +263,8 @@ fn concatenate(connector: &Connector) -> Result<(Option<Agreed>, Option<SocketAd
 fn authenticate(queue: &SharedQueue, host: Host) -> Result<Agreed> {
     let mut exchange = Exchange::new(host);
     while let Some(command) = exchange.command()? {
-        let (cqe, data) = step(queue, &command)?;
+        let answer = step(queue, &command).map_err(|error| exchange.verdict().map_or(error, Error::from));
+        let (cqe, data) = answer?;
         exchange.completed(&cqe, &data)?;
     }
     Ok(exchange.into_agreed().ok_or(BringUpError::Authentication(AuthError::NothingDue))?)
@@ -309,7 +310,8 @@ fn bring_up(admin: &SharedQueue, bring_up: &mut BringUp) -> Result<()> {
             // CSTS has no event to wait for.
             Step::Wait(until) => thread::sleep(until.saturating_duration_since(Instant::now())),
             Step::Admin(command) => {
-                let (cqe, data) = step(admin, &command)?;
+                let answer = step(admin, &command);
+                let (cqe, data) = answer.map_err(|error| bring_up.verdict().map_or(error, Error::from))?;
                 bring_up.completed(&cqe, &data, Instant::now())?;
             }
         }

@@ -351,7 +351,9 @@ impl Error {
             ErrorKind::Data { .. } | ErrorKind::Unstable { .. } => true,
             // A caller has to find out first.
             ErrorKind::UnknownFate { .. } => false,
-            ErrorKind::BringUp(BringUpError::Refused { status, .. }) => !status.do_not_retry(),
+            ErrorKind::BringUp(error @ BringUpError::Refused { status, .. }) => {
+                !status.do_not_retry() || error.is_of_expired_controller()
+            }
             _ => self.blame() == Blame::Network,
         }
     }

@@ -96,7 +96,8 @@ pub(crate) struct Housekeeper {
 /// Whether another attempt to bring up an association would fail in the same way.
 fn fails_for_good(error: &Error, policy: Recovery) -> bool {
     use BringUpError::{Authentication, AuthenticationRequired, SecureChannelRequired};
-    let refused = error.status().is_some_and(|status| policy.is_final(status));
+    let expired = matches!(error.kind(), ErrorKind::BringUp(error) if error.is_of_expired_controller());
+    let refused = !expired && error.status().is_some_and(|status| policy.is_final(status));
     let secret = match error.kind() {
         // Or it was the network.
         ErrorKind::BringUp(Authentication(AuthError::Closed)) => false,

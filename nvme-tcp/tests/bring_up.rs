@@ -4,15 +4,18 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nvme_tcp::auth::message::{self, Kind};
+use nvme_tcp::auth::{AuthError, Authentication, DhchapSecret, SecretHash};
 use nvme_tcp::proto::{BringUp, BringUpError, Settings};
-use nvme_tcp::spec::command::{admin, fabrics};
+use nvme_tcp::spec::command::{Sqe, admin, fabrics};
 use nvme_tcp::spec::completion::{Cqe, Status};
 use nvme_tcp::spec::property;
 use nvme_tcp::{Error, ErrorKind, NamespaceRefusal};
-use support::controller::{LIMIT, Reply, Script, Target, What, options};
+use support::controller::{LIMIT, Link, Reply, Script, Target, What, options};
 
 /// Listens for one connection, takes its ICReq and goes on with `answer`.
 fn listener(answer: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
@@ -190,4 +193,36 @@ fn an_unanswered_keep_alive_ends_the_association() {
     });
     let error = namespace.read_at(&mut [0; 512], 0).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+}
+
+#[test]
+fn what_is_wrong_in_authentication_is_told_though_the_controller_closes_when_it_hears_of_it() {
+    for closes in [true, false] {
+        let received = AtomicBool::new(false);
+        let hook = move |link: &mut Link, sqe: &Sqe| match fabrics::kind(sqe) {
+            fabrics::CONNECT => {
+                link.complete(sqe, Status::SUCCESS, (fabrics::AUTHREQ_ATR | u32::from(link.cntlid)).into());
+                Reply::Nothing
+            }
+            fabrics::AUTHENTICATION_RECEIVE => {
+                received.store(true, Ordering::SeqCst);
+                // It is due after a reply.
+                link.give(sqe, &message::success2(0));
+                Reply::Nothing
+            }
+            // The second tells it of that.
+            fabrics::AUTHENTICATION_SEND if received.load(Ordering::SeqCst) && closes => Reply::Close,
+            fabrics::AUTHENTICATION_SEND => {
+                let taken = !received.load(Ordering::SeqCst);
+                link.complete(sqe, if taken { Status::SUCCESS } else { Status::INVALID_FIELD }, 0);
+                Reply::Nothing
+            }
+            _ => Reply::Serve,
+        };
+        let target = Target::start(Script { hook: Box::new(hook), ..Script::default() });
+        let secret = DhchapSecret::generate(SecretHash::Sha256).unwrap();
+        let error = target.options().authentication(Authentication::new(secret)).connect().unwrap_err();
+        let ErrorKind::BringUp(BringUpError::Authentication(error)) = error.kind() else { panic!("{error}") };
+        assert!(matches!(error, AuthError::Message { found: Kind::Success2, .. }), "{error}");
+    }
 }

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nvme_tcp::events::{Event, Events};
+use nvme_tcp::proto::BringUpError;
+use nvme_tcp::spec::command::fabrics::InvalidParameter;
 use nvme_tcp::spec::command::{Sqe, fabrics, nvm};
 use nvme_tcp::spec::completion::Status;
-use nvme_tcp::{ErrorKind, Recovery, UnknownWrites};
+use nvme_tcp::{Error, ErrorKind, Recovery, UnknownWrites};
 use support::controller::{LIMIT, Link, Reply, Script, Target, What};
 use support::wire::patterned;
 
@@ -141,6 +143,31 @@ fn a_refusal_for_good_is_the_end_and_is_told() {
     // The caller may know better.
     controller.reconnect().unwrap();
     namespace.read_at(&mut [0; 512], 0).unwrap();
+}
+
+#[test]
+fn a_controller_that_expires_before_all_its_queues_are_there_is_followed_by_another() {
+    let target = scripted(|link, sqe| match (link.cntlid, link.qid) {
+        // As targets say it, do not retry and all.
+        (2..=3, 1) if is_connect(sqe) => {
+            let wrong = InvalidParameter::CNTLID.to_dw0();
+            link.complete(sqe, Status::CONNECT_INVALID_PARAMETERS.with_do_not_retry(), wrong.into());
+            Reply::Nothing
+        }
+        _ => Reply::Serve,
+    });
+    let controller = target.options().recovery(policy()).connect().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    target.cut();
+    namespace.read_at(&mut [0; 512], 0).unwrap();
+    assert_eq!(controller.info().traits.cntlid, 4);
+    // Who connects by hand is told that it may work the next time.
+    let refused = BringUpError::Refused {
+        status: Status::CONNECT_INVALID_PARAMETERS.with_do_not_retry(),
+        parameter: Some(InvalidParameter::CNTLID),
+    };
+    let error = Error::from(ErrorKind::BringUp(refused));
+    assert!(error.is_retryable() && error.hint().unwrap().contains("connect again"), "{error}");
 }
 
 #[test]

@@ -201,6 +201,27 @@ impl Host {
         };
     }
 
+    /// What the transaction failed with, also while the controller has not been told yet; `None` as long as it has not.
+    ///
+    /// ```
+    /// use nvme_tcp::auth::{AuthError, Host, Reason, SecureChannel, message};
+    /// # use nvme_tcp::auth::{Authentication, DhchapSecret, Entropy, SecretHash};
+    /// # let settings = Authentication::new(DhchapSecret::generate(SecretHash::Sha256)?);
+    ///
+    /// let mut host = Host::new(settings, "nqn.a", "nqn.b", SecureChannel::None, Entropy::gather()?);
+    /// host.action()?;
+    /// assert_eq!(host.verdict(), None);
+    /// host.received(&message::failure(message::Kind::Failure1, 1, Reason::HashUnusable));
+    /// assert_eq!(host.verdict(), Some(AuthError::Refused(Reason::HashUnusable)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verdict(&self) -> Option<AuthError> {
+        match self.state {
+            State::Failing(error) | State::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
     fn take(&self, state: State, bytes: &[u8]) -> Result<State, AuthError> {
         let expected = match &state {
             State::AwaitChallenge => Some(Kind::Challenge),

@@ -166,6 +166,10 @@ fn bring_up_hint(error: &BringUpError) -> Option<&'static str> {
                 "the target has no subsystem of this NQN at this port: `nvme-tcp list` shows those it has"
             }
             InvalidParameter::HOSTNQN => "the target does not take this host NQN",
+            InvalidParameter::CNTLID => {
+                "the target had given this controller up before all its queues were there: connect again, with a longer \
+                 keep-alive timeout if it is short"
+            }
             _ => "target and host disagree on Connect",
         },
         BringUpError::Refused { status, .. } if status.is(Status::CONNECT_CONTROLLER_BUSY) => {

@@ -283,6 +283,11 @@ impl BringUp {
         Ok(())
     }
 
+    /// What this end found wrong in authentication, if it did: see [`Exchange::verdict`].
+    pub fn verdict(&self) -> Option<BringUpError> {
+        self.exchange.as_ref().and_then(Exchange::verdict)
+    }
+
     /// The next command of authentication; `None` once it is done.
     fn authenticate(&mut self) -> Result<Option<AdminCommand>, BringUpError> {
         let Some(mut exchange) = self.exchange.take() else { return Ok(None) };

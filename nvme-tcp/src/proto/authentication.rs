@@ -56,12 +56,18 @@ impl Exchange {
         let status = cqe.status();
         if !status.is_success() {
             let command = if self.receiving { "Authentication Receive" } else { "Authentication Send" };
-            return Err(BringUpError::Failed { command, status });
+            return Err(self.verdict().unwrap_or(BringUpError::Failed { command, status }));
         }
         if self.receiving {
             self.host.received(data);
         }
         Ok(())
+    }
+
+    /// What this end found wrong, if it did. A controller that is told so may close the connection before it answers:
+    /// this says then why there is none, and not how it ended.
+    pub fn verdict(&self) -> Option<BringUpError> {
+        self.host.verdict().map(Into::into)
     }
 
     /// What the transaction came to, once [`command`](Self::command) gave `None`.

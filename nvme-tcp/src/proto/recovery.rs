@@ -104,7 +104,8 @@ impl Recovery {
     /// does not allow (any more), or a subsystem that it does not have (any more). By default they end, as the Linux
     /// host driver's do (`nvmf_should_reconnect`). Where subsystems are taken away and given back while they are in use,
     /// or rights are, they had better go on, until the
-    /// [`controller_loss_timeout`](Self::controller_loss_timeout) ends them.
+    /// [`controller_loss_timeout`](Self::controller_loss_timeout) ends them. A controller whose keep-alive ran out before
+    /// all its queues were there has refused nothing for good: attempts go on.
     ///
     /// ```
     /// use nvme_tcp::Recovery;

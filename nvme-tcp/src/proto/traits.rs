@@ -172,3 +172,12 @@ pub enum BringUpError {
         expected: &'static str,
     },
 }
+
+impl BringUpError {
+    /// Whether the controller took its admin queue's Connect and then, asked for another queue, did not know itself any
+    /// more: its keep-alive ran out meanwhile, or it was reset. However final the status, another attempt gets another
+    /// controller.
+    pub(crate) fn is_of_expired_controller(&self) -> bool {
+        matches!(self, Self::Refused { parameter: Some(InvalidParameter::CNTLID), .. })
+    }
+}
