@@ -128,7 +128,7 @@ fn a_queue_with_a_ring_goes_on_after_its_association_was_lost() {
 fn with_the_option(options: Options) -> Options {
     let soon = Duration::from_millis(20);
     let recovery = Recovery::default().reconnect_delay(soon, soon * 4);
-    options.io_uring(true).io_queues(2).keep_alive(Duration::from_millis(400)).recovery(recovery)
+    options.io_uring(true).io_queues(2).keep_alive(Duration::from_secs(1)).recovery(recovery)
 }
 
 #[test]
